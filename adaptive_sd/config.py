@@ -1,0 +1,137 @@
+"""The ladder's configuration file; unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar, cast
+
+from adaptive_sd.errors import ConfigError
+from adaptive_sd.forms import Form
+from adaptive_sd.styles import STYLES
+
+T = TypeVar("T")
+
+_ENGINES_HERE = ("llama_cpp",)
+_ENGINES_KNOWN = ("llama_cpp", "openai", "vllm", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class StageConfig:
+    """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it."""
+
+    name: str
+    model: str
+    engine: str = "llama_cpp"
+    style: str | dict[str, str] = "auto"
+    max_tokens: int | None = None
+    context: int = 4096
+    threads: int | None = None
+    gpu_layers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A ladder, cheapest stage first, and what decides on it."""
+
+    stages: tuple[StageConfig, ...]
+    artifact: str = "default"
+    lam: float | None = None
+    home: Path | None = None
+
+
+def read_config(path: Path) -> Config:
+    """Raises ConfigError naming the file, the key and the value."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}.") from error
+    _check_keys(raw, ("home", "artifact", "lambda", "stage"), str(path))
+    tables = raw.get("stage", [])
+    if not isinstance(tables, list) or not tables:
+        raise ConfigError(f"{path}: no [[stage]]; add at least one.")
+    stages = tuple(_read_stage(t, f"{path}: stage {i + 1}") for i, t in enumerate(tables))
+    names = [s.name for s in stages]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{path}: two stages are named {name!r}; names must differ.")
+    home = raw.get("home")
+    return Config(
+        stages=stages,
+        artifact=_typed(raw.get("artifact", "default"), str, f"{path}: artifact"),
+        lam=_read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
+        home=None if home is None else Path(_typed(home, str, f"{path}: home")).expanduser(),
+    )
+
+
+def _read_stage(raw: object, where: str) -> StageConfig:
+    table = _typed(raw, dict, where)
+    known = tuple(f.name for f in fields(StageConfig))
+    _check_keys(table, known, where)
+    for key in ("name", "model"):
+        if not table.get(key):
+            raise ConfigError(f"{where}: {key} is missing.")
+    types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
+    types |= {"threads": int, "gpu_layers": int}
+    for key, wanted in types.items():
+        if key in table:
+            _typed(table[key], wanted, f"{where}: {key}")
+    for key in ("max_tokens", "context", "threads"):
+        if table.get(key, 1) < 1:
+            raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
+    stage = StageConfig(**table)
+    if stage.engine not in _ENGINES_HERE:
+        near = "is not built in yet" if stage.engine in _ENGINES_KNOWN else "is unknown"
+        raise ConfigError(
+            f"{where}: engine {stage.engine!r} {near}; use {', '.join(_ENGINES_HERE)}."
+        )
+    stage_styles(stage)
+    return stage
+
+
+def stage_styles(stage: StageConfig) -> dict[Form, str]:
+    """Style name for each form that the stage's config sets; raises ConfigError."""
+    if stage.style == "auto":
+        return {}
+    if isinstance(stage.style, str):
+        chosen = {form: stage.style for form, known in STYLES.items() if stage.style in known}
+        if not chosen:
+            names = sorted({n for known in STYLES.values() for n in known})
+            raise ConfigError(
+                f"stage {stage.name!r}: style {stage.style!r} is unknown; "
+                f"known: auto, {', '.join(names)}."
+            )
+        return chosen
+    _check_keys(stage.style, tuple(f.value for f in Form), f"stage {stage.name!r}: style")
+    for form, name in stage.style.items():
+        if name not in STYLES[Form(form)]:
+            raise ConfigError(
+                f"stage {stage.name!r}: style {name!r} for {form}; "
+                f"known: {', '.join(STYLES[Form(form)])}."
+            )
+    return {Form(form): name for form, name in stage.style.items()}
+
+
+def _read_lambda(raw: object, where: str) -> float | None:
+    if raw == "recommended":
+        return None
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw < float("inf"):
+        return float(raw)
+    raise ConfigError(f'{where} is {raw!r}; write "recommended" or a number >= 0.')
+
+
+def _check_keys(table: dict[str, object], known: tuple[str, ...], where: str) -> None:
+    for key in table.keys() - set(known):
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
+        raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def _typed(value: object, wanted: type[T], where: str) -> T:
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise ConfigError(f"{where} is {value!r}; it must be of type {wanted.__name__}.")
+    return cast(T, value)

@@ -1,0 +1,180 @@
+"""The one generation loop: prefill, then passes of one token or of a draft's span."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.engines.sampling import TokenChoice, choose_token
+from adaptive_sd.engines.text import TextStream
+from adaptive_sd.engines.verification import MAX_ROWS, DraftVerifier
+from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling
+
+
+class TokenModel(Protocol):
+    """A causal model with a cache of evaluated tokens."""
+
+    size: int
+    tokens: list[int]
+
+    def start(self, prompt: Sequence[int]) -> None: ...
+
+    def truncate(self, length: int) -> None: ...
+
+    def read(self, tokens: Sequence[int]) -> None: ...
+
+    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]: ...
+
+    def extend_with_hidden(
+        self, tokens: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float16]]: ...
+
+
+class Vocabulary(Protocol):
+    """What the loop must know of tokens."""
+
+    def piece(self, token: int) -> bytes: ...
+
+    def is_end(self, token: int) -> bool: ...
+
+
+class Answer:
+    """The answer while it grows: tokens, evidence and text, and whether it has ended."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, sampling: Sampling, limit: int, observer: Observer | None
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._limit = limit
+        self._observer = observer
+        self._stream = TextStream(sampling.stop)
+        self.choices: list[TokenChoice] = []
+        self.logprobs: list[float] = []
+        self.finish_reason: FinishReason | None = None
+
+    @property
+    def text(self) -> str:
+        return self._stream.text
+
+    def add(self, choice: TokenChoice) -> None:
+        """Take one more token; sets `finish_reason` when the answer ends with it."""
+        if self._vocabulary.is_end(choice.token):
+            self._finish("stop")
+            return
+        self.choices.append(choice)
+        self.logprobs.append(choice.logprob)
+        new_text = self._stream.push(self._vocabulary.piece(choice.token))
+        if self._stream.stopped:
+            self.finish_reason = "stop"
+        elif len(self.choices) >= self._limit:
+            new_text += self._stream.finish()
+            self.finish_reason = "length"
+        if not self._report(new_text) and self.finish_reason is None:
+            self._finish("cancelled")
+
+    def cancelled(self) -> bool:
+        """Ask the observer, between passes without tokens, whether to go on."""
+        if not self._report(""):
+            self._finish("cancelled")
+        return self.finish_reason is not None
+
+    def _finish(self, reason: FinishReason) -> None:
+        self.finish_reason = reason
+        rest = self._stream.finish()
+        if rest and reason != "cancelled":
+            self._report(rest)
+
+    def _report(self, new_text: str) -> bool:
+        if self._observer is None:
+            return True
+        return self._observer(Progress(new_text, len(self.choices), self.logprobs))
+
+
+def generate(
+    model: TokenModel,
+    vocabulary: Vocabulary,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    *,
+    verifier: DraftVerifier,
+    chunk: int,
+    observer: Observer | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Draft:
+    """Answer `prompt` (token ids, at least one, shorter than the context).
+
+    Each pass evaluates the last chosen token and a span of the draft, and gives one token for
+    every row until the first that differs from the draft: the correction comes for free.
+    """
+    start_s = clock()
+    limit = min(sampling.max_tokens, model.size - len(prompt))
+    answer = Answer(vocabulary, sampling, limit, observer)
+    model.start(prompt)
+    num_cached = len(model.tokens)
+    _read(model, prompt[:-1], chunk, answer)
+    pending = prompt[-1]
+    hidden: NDArray[np.float16] | None = None
+    first_s: float | None = None
+    while answer.finish_reason is None:
+        span = verifier.propose(min(MAX_ROWS - 1, limit - len(answer.choices) - 1))
+        if hidden is None:
+            rows, hidden = model.extend_with_hidden([pending, *span])
+            first_s = clock()
+        else:
+            rows = model.extend([pending, *span])
+        known = len(model.tokens) - len(span)
+        num_accepted, pending = _walk(rows, span, sampling, answer)
+        verifier.observe(span, num_accepted, pending)
+        model.truncate(known + num_accepted)
+        if len(model.tokens) < known + num_accepted:  # a memory that cannot drop a tail
+            _read(model, [*prompt, *(c.token for c in answer.choices[:-1])], chunk, answer)
+    end_s = clock()
+    return Draft(
+        text=answer.text,
+        token_ids=tuple(c.token for c in answer.choices),
+        token_logprobs=tuple(answer.logprobs),
+        token_entropies=tuple(c.entropy for c in answer.choices),
+        token_margins=tuple(c.margin for c in answer.choices),
+        finish_reason=answer.finish_reason,
+        tokens_in=len(prompt),
+        prefill_s=(end_s if first_s is None else first_s) - start_s,
+        decode_s=0.0 if first_s is None else end_s - first_s,
+        num_cached=num_cached,
+        num_drafted=verifier.num_drafted,
+        num_accepted=verifier.num_accepted,
+        num_spans=verifier.num_spans,
+        hidden=hidden,
+    )
+
+
+def _read(model: TokenModel, tokens: Sequence[int], chunk: int, answer: Answer) -> None:
+    """Bring `tokens`, of which the cache holds a prefix, into the cache; ends when cancelled."""
+    for at in range(len(model.tokens), len(tokens), chunk):
+        if answer.cancelled():
+            return
+        model.read(tokens[at : at + chunk])
+
+
+def _walk(
+    rows: NDArray[np.float32], span: Sequence[int], sampling: Sampling, answer: Answer
+) -> tuple[int, int]:
+    """Choose a token from each row while the draft agrees; (number accepted, last token)."""
+    for i, row in enumerate(rows):
+        choice = choose_token(row, sampling, len(answer.choices))
+        answer.add(choice)
+        agrees = i < len(span) and choice.token == span[i]
+        if answer.finish_reason is not None or not agrees:
+            return i + agrees, choice.token
+    raise AssertionError("the last row has no draft token to agree with")
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))

@@ -1,0 +1,163 @@
+"""The embedded engine: one model, one context, one worker thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import llama_cpp
+
+from adaptive_sd.engines.base import EngineInfo
+from adaptive_sd.engines.generation import generate
+from adaptive_sd.engines.llama_cpp.chat import ChatFormat
+from adaptive_sd.engines.llama_cpp.library import PREFILL_CHUNK, Context, Model
+from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.engines.verification import DraftVerifier
+from adaptive_sd.errors import ContextOverflowError, EngineClosedError, EngineError
+from adaptive_sd.types import Acceptance, Draft, Message, Observer, Progress, Rates, Sampling
+
+T = TypeVar("T")
+
+
+class LlamaCppEngine:
+    """Runs one GGUF model on this machine.
+
+    All calls of llama.cpp happen on one worker thread, so threads cannot corrupt the context;
+    callers wait their turn. The KV cache is kept between calls.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        model_hash: str,
+        context: int = 4096,
+        threads: int | None = None,
+        gpu_layers: int = 0,
+    ) -> None:
+        """Load the model. Raises DamagedModelError or EngineError (memory)."""
+        self._lock = threading.Lock()
+        self._closed = False
+        self._interrupted = threading.Event()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
+        num_threads = threads or len(os.sched_getaffinity(0))
+
+        def load() -> tuple[Model, Context]:
+            model = Model(path, num_gpu_layers=gpu_layers)
+            try:
+                size = min(context, model.train_context)
+                return model, Context(model, size=size, num_threads=num_threads)
+            except EngineError:
+                model.close()
+                raise
+
+        try:
+            self._model, self._context = self._worker.submit(load).result()
+        except BaseException:
+            self._worker.shutdown()
+            raise
+        self._chat = ChatFormat(self._model)
+        self._info = EngineInfo(
+            engine="llama_cpp",
+            engine_version=llama_cpp.__version__,
+            model=name,
+            model_hash=model_hash,
+            num_parameters=self._model.num_parameters,
+            context=self._context.size,
+            hidden_width=self._model.hidden_width,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    @property
+    def is_chat(self) -> bool:
+        """False for a base model, which has no chat template and only completes."""
+        return self._chat.is_chat
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        draft: str | None = None,
+        observer: Observer | None = None,
+        rates: Rates | None = None,
+        acceptance: Acceptance | None = None,
+    ) -> Draft:
+        """See Engine.generate; Ctrl-C in the calling thread ends the work and is raised again."""
+        check_sampling(sampling)
+
+        def work() -> Draft:
+            prompt = self._prompt_tokens(messages)
+            drafted = self._draft_tokens(draft)
+            return generate(
+                self._context,
+                self._model,
+                prompt,
+                sampling,
+                verifier=DraftVerifier(drafted, rates, acceptance),
+                chunk=PREFILL_CHUNK,
+                observer=self._guard(observer),
+            )
+
+        return self._run(work)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of plain text under this model's tokenizer."""
+        return len(self._run(lambda: self._model.tokenize(text, special=False)))
+
+    def close(self) -> None:
+        """Free context and model; a second close does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+
+        def free() -> None:
+            self._context.close()
+            self._model.close()
+
+        self._worker.submit(free).result()
+        self._worker.shutdown()
+
+    def _run(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            if self._closed:
+                raise EngineClosedError(f"{self._info.model}: the engine is closed.")
+            future = self._worker.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            self._interrupted.set()
+            future.exception()  # wait: the context must be idle before anyone goes on
+            self._interrupted.clear()
+            raise
+
+    def _guard(self, observer: Observer | None) -> Observer:
+        def observe(progress: Progress) -> bool:
+            if self._interrupted.is_set():
+                return False
+            return observer is None or observer(progress)
+
+        return observe
+
+    def _prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
+        tokens = self._chat.tokens(messages)
+        if len(tokens) >= self._context.size:
+            raise ContextOverflowError(
+                f"the prompt has {len(tokens)} tokens, {self._info.model} has a context of "
+                f"{self._context.size}: shorten it or set a larger `context`."
+            )
+        return tokens
+
+    def _draft_tokens(self, draft: str | None) -> list[int]:
+        if not draft:
+            return []
+        return [*self._model.tokenize(draft, special=False), self._model.end_token]

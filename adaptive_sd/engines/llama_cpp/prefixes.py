@@ -1,0 +1,73 @@
+"""Which prompt beginnings are worth keeping in the KV cache; token lists only, no llama.cpp."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adaptive_sd.engines.generation import common_prefix
+
+NUM_SLOTS = 8
+MIN_TOKENS = 32
+"""A shorter beginning is read again in less time than it takes to keep account of it."""
+
+BUDGET_TOKENS = 2048
+"""Most tokens of all kept beginnings together."""
+
+
+class Match(NamedTuple):
+    """A kept beginning and how many tokens of it the prompt shares."""
+
+    slot: int
+    length: int
+
+
+class PrefixTable:
+    """Beginnings that at least two recent prompts shared, the least recently used goes first.
+
+    Worked examples of a prompt style recur in every prompt of that form; prompts of other forms
+    in between would otherwise drive them out.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[int, ...]] = {}  # slot -> tokens, least recently used first
+        self._recent: deque[tuple[int, ...]] = deque(maxlen=2 * NUM_SLOTS)
+
+    def shared_length(self, prompt: Sequence[int], following: Sequence[int]) -> int:
+        """Tokens at the start of `prompt` that other prompts have too and that are not kept yet."""
+        shared = max(common_prefix(prompt, other) for other in (following, *self._recent))
+        kept = max((common_prefix(prompt, tokens) for tokens in self._kept.values()), default=0)
+        return shared if shared >= max(MIN_TOKENS, kept + 1) and shared <= BUDGET_TOKENS else 0
+
+    def note(self, prompt: Sequence[int]) -> None:
+        """Remember a prompt, to find what the next ones share with it."""
+        self._recent.append(tuple(prompt))
+
+    def keep(self, tokens: Sequence[int]) -> tuple[int, list[int]]:
+        """Give `tokens` a slot; returns it and the slots that have to be emptied first."""
+        dropped = []
+        while self._kept and (
+            len(self._kept) >= NUM_SLOTS
+            or sum(map(len, self._kept.values())) + len(tokens) > BUDGET_TOKENS
+        ):
+            slot = next(iter(self._kept))
+            del self._kept[slot]
+            dropped.append(slot)
+        free = next(s for s in range(1, NUM_SLOTS + 1) if s not in self._kept)
+        self._kept[free] = tuple(tokens)
+        return free, dropped
+
+    def best(self, prompt: Sequence[int]) -> Match | None:
+        """The kept beginning that shares most tokens with `prompt`."""
+        matches = [Match(s, common_prefix(prompt, tokens)) for s, tokens in self._kept.items()]
+        best = max(matches, key=lambda m: m.length, default=None)
+        if best is None or best.length == 0:
+            return None
+        self._kept[best.slot] = self._kept.pop(best.slot)
+        return best
+
+    def clear(self) -> None:
+        """Forget everything, as after a failed pass."""
+        self._kept.clear()
+        self._recent.clear()

@@ -1,0 +1,60 @@
+"""The error tree. Messages say what was wrong, with which value, and what to do next.
+
+AdaptiveSDError
+├── ConfigError              a configuration or option that cannot be used
+├── DataError                a task set, recording or outcome table that cannot be used
+├── ArtifactError            a fitted artifact that cannot be used
+├── ModelError
+│   ├── UnknownModelError    no such catalogue name, hub id or file
+│   ├── DamagedModelError    wrong size, hash or structure; never loaded
+│   └── DownloadError        network, mirror or disk
+└── EngineError
+    ├── ContextOverflowError prompt longer than the context
+    └── EngineClosedError    used after close()
+"""
+
+from __future__ import annotations
+
+
+class AdaptiveSDError(Exception):
+    """Base of every error a user can act on; printed as one line, without traceback."""
+
+
+class ConfigError(AdaptiveSDError):
+    """A configuration or option cannot be used."""
+
+
+class DataError(AdaptiveSDError):
+    """A task set, recording or outcome table cannot be used."""
+
+
+class ArtifactError(AdaptiveSDError):
+    """A fitted artifact cannot be used."""
+
+
+class ModelError(AdaptiveSDError):
+    """A model cannot be had or used."""
+
+
+class UnknownModelError(ModelError):
+    """No catalogue name, hub id or file of that name."""
+
+
+class DamagedModelError(ModelError):
+    """A model file has the wrong size, hash or structure."""
+
+
+class DownloadError(ModelError):
+    """A model file could not be fetched."""
+
+
+class EngineError(AdaptiveSDError):
+    """An engine could not do its work."""
+
+
+class ContextOverflowError(EngineError):
+    """The prompt is longer than the stage's context."""
+
+
+class EngineClosedError(EngineError):
+    """The engine was used after close()."""

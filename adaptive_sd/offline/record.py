@@ -1,0 +1,48 @@
+"""Runs every stage on every prompt, grades the answers and stores them; resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from adaptive_sd.data.grading import grade
+from adaptive_sd.data.tasks import Task
+from adaptive_sd.errors import EngineError
+from adaptive_sd.forms import detect_form
+from adaptive_sd.offline.recording import Recording
+from adaptive_sd.stage import Stage
+from adaptive_sd.types import Sampling
+
+
+def record(
+    tasks: Sequence[Task],
+    stages: Sequence[Stage],
+    recording: Recording,
+    *,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Fill `recording`; what it holds already is not run again.
+
+    Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row;
+    `on_progress` gets (answers recorded, answers wanted).
+    """
+    recording.put_stages([(stage.name, stage.engine.info) for stage in stages])
+    recording.put_tasks(tasks)
+    done = recording.done()
+    wanted = [(t, i) for t in tasks for i in range(len(stages)) if (t.id, i) not in done]
+    total = len(tasks) * len(stages)
+    for count, (task, index) in enumerate(wanted, start=total - len(wanted)):
+        on_progress(count, total)
+        _record_one(task, index, stages[index], recording)
+    on_progress(total, total)
+
+
+def _record_one(task: Task, index: int, stage: Stage, recording: Recording) -> None:
+    form = detect_form(task.prompt)  # as live: no label helps
+    _, style = stage.style_of(form)
+    sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
+    try:
+        draft = stage.run(task.prompt, sampling, form=form)
+    except EngineError as error:
+        recording.put_error(task, index, style, str(error))
+        return
+    recording.put_outcome(task, index, style, draft, grade(task, draft.text))

@@ -1,0 +1,203 @@
+"""A recording: one SQLite file with every stage's answer to every prompt; one writer."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.data.grading import GRADER_VERSION, Grade
+from adaptive_sd.data.tasks import Task
+from adaptive_sd.engines.base import EngineInfo
+from adaptive_sd.errors import DataError
+from adaptive_sd.types import Draft
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS stage (stage_index INTEGER PRIMARY KEY, name TEXT UNIQUE, info TEXT);
+CREATE TABLE IF NOT EXISTS prompt (id TEXT PRIMARY KEY, position INTEGER, task TEXT);
+CREATE TABLE IF NOT EXISTS outcome (
+  prompt_id TEXT REFERENCES prompt, stage_index INTEGER REFERENCES stage, style TEXT,
+  text TEXT, token_ids BLOB, token_logprobs BLOB, token_entropies BLOB, token_margins BLOB,
+  hidden BLOB, finish_reason TEXT, tokens_in INTEGER, num_cached INTEGER,
+  prefill_s REAL, decode_s REAL, quality REAL, grade_reason TEXT, grader_version TEXT,
+  error TEXT, PRIMARY KEY (prompt_id, stage_index));
+"""
+
+
+class Outcome(NamedTuple):
+    """One stage's graded answer to one prompt; `draft` is None where the stage failed."""
+
+    prompt_id: str
+    stage_index: int
+    style: str
+    draft: Draft | None
+    quality: float | None
+    reason: str
+
+
+class Recording:
+    """Opened for writing by one process at a time; every outcome is committed at once."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Raises DataError when the file is in use, no recording, or of another version."""
+        self.path = path
+        if read_only and not path.exists():
+            raise DataError(f"{path}: no such recording; make one with `adaptive-sd record`.")
+        self._lock = None if read_only else _lock(path)
+        try:
+            self._db = sqlite3.connect(f"file:{path}?mode=ro" if read_only else path, uri=read_only)
+            self._prepare(read_only)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise DataError(f"{path}: not a recording ({error}); choose another file.") from error
+
+    def _prepare(self, read_only: bool) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION) or (read_only and version == 0):
+            raise DataError(
+                f"{self.path}: recording version {version}, this program reads {SCHEMA_VERSION}."
+            )
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db.commit()
+
+    def put_stages(self, infos: Sequence[tuple[str, EngineInfo]]) -> None:
+        """Raises DataError when the file was recorded with other stages or model files."""
+        known = self.stages()
+        for index, (name, info) in enumerate(infos):
+            if known and (index >= len(known) or known[index] != (name, info)):
+                raise DataError(
+                    f"{self.path}: recorded with stages {', '.join(n for n, _ in known)}; "
+                    f"stage {index} is now {name!r} ({info.model_hash[:12]}). Use a new file."
+                )
+            self._db.execute(
+                "INSERT OR IGNORE INTO stage VALUES (?, ?, ?)",
+                (index, name, json.dumps(asdict(info))),
+            )
+        self._db.commit()
+
+    def stages(self) -> list[tuple[str, EngineInfo]]:
+        rows = self._db.execute("SELECT name, info FROM stage ORDER BY stage_index")
+        return [(name, EngineInfo(**json.loads(info))) for name, info in rows]
+
+    def put_tasks(self, tasks: Sequence[Task]) -> None:
+        """Add prompts; an id that stands for another prompt already is refused."""
+        known = {task.id: task for task in self.tasks()}
+        for task in tasks:
+            if task.id in known and known[task.id] != task:
+                raise DataError(f"{self.path}: id {task.id!r} stands for another prompt already.")
+        start = len(known)
+        new = [t for t in tasks if t.id not in known]
+        self._db.executemany(
+            "INSERT INTO prompt VALUES (?, ?, ?)",
+            [(t.id, start + i, json.dumps(asdict(t))) for i, t in enumerate(new)],
+        )
+        self._db.commit()
+
+    def tasks(self) -> list[Task]:
+        """All prompts, in the order in which they were added."""
+        rows = self._db.execute("SELECT task FROM prompt ORDER BY position")
+        return [Task(**json.loads(raw)) for (raw,) in rows]
+
+    def done(self) -> set[tuple[str, int]]:
+        """The (prompt id, stage index) pairs that are recorded."""
+        return set(self._db.execute("SELECT prompt_id, stage_index FROM outcome"))
+
+    def put_outcome(
+        self, task: Task, stage_index: int, style: str, draft: Draft, grade: Grade
+    ) -> None:
+        hidden = None if draft.hidden is None else draft.hidden.astype("<f2").tobytes()
+        self._insert(
+            (task.id, stage_index, style, draft.text, _blob(draft.token_ids, "<i4"))
+            + tuple(
+                _blob(values, "<f4")
+                for values in (draft.token_logprobs, draft.token_entropies, draft.token_margins)
+            )
+            + (hidden, draft.finish_reason, draft.tokens_in, draft.num_cached)
+            + (draft.prefill_s, draft.decode_s, grade.quality, grade.reason, GRADER_VERSION, None)
+        )
+
+    def put_error(self, task: Task, stage_index: int, style: str, error: str) -> None:
+        """Record that the stage failed on this prompt; the prompt is left out of tables."""
+        self._insert((task.id, stage_index, style, *[None] * 14, error))
+
+    def _insert(self, row: tuple[object, ...]) -> None:
+        self._db.execute(f"INSERT INTO outcome VALUES ({', '.join('?' * len(row))})", row)
+        self._db.commit()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Every recorded answer, ordered by prompt and stage."""
+        rows = self._db.execute(
+            "SELECT o.* FROM outcome o JOIN prompt p ON p.id = o.prompt_id "
+            "ORDER BY p.position, o.stage_index"
+        )
+        for prompt_id, stage_index, style, *values in rows:
+            draft = None if values[-1] is not None else _draft(values)
+            quality, reason = values[11], values[12] if draft else values[-1]
+            yield Outcome(prompt_id, stage_index, style, draft, quality, reason)
+
+    def close(self) -> None:
+        if hasattr(self, "_db"):
+            self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _lock(path: Path):  # type: ignore[no-untyped-def]
+    handle = path.with_name(path.name + ".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise DataError(f"{path}: another process is recording into it; wait for it.") from error
+    return handle
+
+
+def _blob(values: Sequence[float], dtype: str) -> bytes:
+    return np.asarray(values, dtype=dtype).tobytes()
+
+
+def _array(blob: bytes, dtype: str) -> NDArray[np.generic]:
+    return np.frombuffer(blob, dtype=dtype)
+
+
+def _draft(values: Sequence[object]) -> Draft:
+    text, ids, logprobs, entropies, margins, hidden, finish, tokens_in, cached, prefill, decode = (
+        values[:11]
+    )
+    return Draft(
+        text=text,  # type: ignore[arg-type]
+        token_ids=tuple(_array(ids, "<i4").tolist()),  # type: ignore[arg-type]
+        token_logprobs=tuple(_array(logprobs, "<f4").tolist()),  # type: ignore[arg-type]
+        token_entropies=tuple(_array(entropies, "<f4").tolist()),  # type: ignore[arg-type]
+        token_margins=tuple(_array(margins, "<f4").tolist()),  # type: ignore[arg-type]
+        finish_reason=finish,  # type: ignore[arg-type]
+        tokens_in=tokens_in,  # type: ignore[arg-type]
+        prefill_s=prefill,  # type: ignore[arg-type]
+        decode_s=decode,  # type: ignore[arg-type]
+        num_cached=cached,  # type: ignore[arg-type]
+        hidden=None if hidden is None else np.frombuffer(hidden, "<f2"),  # type: ignore[call-overload]
+    )

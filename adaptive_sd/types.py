@@ -1,0 +1,118 @@
+"""Values that cross module boundaries; knows nothing of models, files or policies."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Decision(enum.StrEnum):
+    """What a stopping policy says after each draft (and before the first)."""
+
+    STOP = "stop"
+    ESCALATE = "escalate"
+
+
+class Action(enum.StrEnum):
+    """What one step of a trace did."""
+
+    DRAFT = "draft"
+    VERIFY = "verify"
+    SKIP = "skip"
+    ABANDON = "abandon"
+    RECALL = "recall"
+    ABSTAIN = "abstain"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; a last turn of the assistant is continued, not closed."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen: temperature 0 is greedy; one draw a position from `seed`."""
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Seconds a token on one machine: reading a prompt, decoding, verifying a draft in a batch.
+
+    `verify_s` maps a number of rows verified in one pass to that pass's seconds, ascending.
+    """
+
+    prefill_s: float
+    decode_s: float
+    verify_s: tuple[tuple[int, float], ...] = ()
+
+
+class Acceptance(NamedTuple):
+    """Beta distribution of the chance that the target accepts the next token of a draft."""
+
+    accepted: float = 1.0
+    rejected: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """One stage's answer to one prompt, before anything has judged it.
+
+    `token_ids` leaves out the end-of-turn token; `token_logprobs` (natural log, of the sampled
+    tokens under the untempered distribution), `token_entropies` (nats) and `token_margins`
+    (top-1 minus top-2 logit) have one entry for each of them. `hidden` is the model's hidden state
+    at the last prompt token, shape (width,). `num_cached` prompt tokens were already in the KV
+    cache. `num_drafted` tokens of an earlier stage's draft were verified in `num_spans` passes,
+    `num_accepted` of them kept.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    token_entropies: tuple[float, ...]
+    token_margins: tuple[float, ...]
+    finish_reason: FinishReason
+    tokens_in: int
+    prefill_s: float
+    decode_s: float
+    num_cached: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0
+    num_spans: int = 0
+    hidden: NDArray[np.float16] | None = None
+
+    @property
+    def tokens_out(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def latency_s(self) -> float:
+        return self.prefill_s + self.decode_s
+
+
+class Progress(NamedTuple):
+    """What an observer sees while an answer grows; `new_text` came since its last call."""
+
+    new_text: str
+    num_tokens: int
+    token_logprobs: Sequence[float]
+
+
+Observer = Callable[[Progress], bool]
+"""Called while an answer grows; False ends the generation (finish_reason "cancelled")."""

@@ -1,0 +1,165 @@
+"""The generation loop against a fake deterministic model: verified equals plain."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from adaptive_sd.engines.generation import common_prefix, generate
+from adaptive_sd.engines.verification import DraftVerifier
+from adaptive_sd.types import Draft, Progress, Rates, Sampling
+
+VOCAB, END = 6, 5
+FAST_VERIFY = Rates(0.001, 0.02, ((4, 0.021), (64, 0.03)))
+
+
+class FakeModel:
+    """Next-token logits are a fixed function of the whole prefix; checks its callers."""
+
+    def __init__(self, seed: int, size: int = 120, *, can_drop_tail: bool = True) -> None:
+        self.size = size
+        self.tokens: list[int] = []
+        self.num_rows = 0
+        self._seed = seed
+        self._can_drop_tail = can_drop_tail
+
+    def start(self, prompt: list[int]) -> None:
+        self.truncate(min(common_prefix(self.tokens, prompt), len(prompt) - 1))
+
+    def truncate(self, length: int) -> None:
+        if length < len(self.tokens):
+            del self.tokens[length if self._can_drop_tail else 0 :]
+
+    def read(self, tokens: list[int]) -> None:
+        self.tokens.extend(tokens)
+        assert len(self.tokens) <= self.size
+
+    def extend(self, tokens: list[int]) -> NDArray[np.float32]:
+        rows = []
+        for token in tokens:
+            self.read([token])
+            rng = np.random.default_rng([self._seed, *self.tokens])
+            rows.append(rng.normal(size=VOCAB) * 3 - np.eye(VOCAB)[END] * 2)
+        self.num_rows += len(rows)
+        return np.array(rows, np.float32)
+
+    def extend_with_hidden(
+        self, tokens: list[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+        rows = self.extend(tokens)
+        return rows, np.array([float(np.sum(self.tokens[: 1 - len(tokens) or None]))], np.float16)
+
+    def piece(self, token: int) -> bytes:
+        return b"" if token == END else bytes([97 + token])
+
+    def is_end(self, token: int) -> bool:
+        return token == END
+
+
+def run(
+    model: FakeModel,
+    prompt: list[int],
+    sampling: Sampling,
+    draft: list[int] | None = None,
+    rates: Rates | None = None,
+    chunk: int = 128,
+) -> Draft:
+    verifier = DraftVerifier(draft or [], rates, None)
+    return generate(model, model, prompt, sampling, verifier=verifier, chunk=chunk)
+
+
+def same(a: Draft, b: Draft) -> bool:
+    fields = ("text", "token_ids", "token_logprobs", "token_margins", "finish_reason")
+    return all(getattr(a, f) == getattr(b, f) for f in fields)
+
+
+prompts = st.lists(st.integers(0, 4), min_size=1, max_size=12)
+samplings = st.builds(
+    Sampling,
+    max_tokens=st.integers(1, 90),
+    temperature=st.sampled_from([0.0, 1.0]),
+    top_p=st.sampled_from([1.0, 0.8]),
+    seed=st.integers(0, 9),
+    stop=st.sampled_from([(), ("ab",), ("c", "dd")]),
+)
+
+
+@given(
+    st.integers(0, 50),
+    prompts,
+    samplings,
+    st.lists(st.integers(0, 5), max_size=100),
+    st.integers(0, 90),
+    st.sampled_from([None, FAST_VERIFY]),
+    st.booleans(),
+)
+def test_any_draft_gives_the_plain_answer(
+    seed: int,
+    prompt: list[int],
+    sampling: Sampling,
+    noise: list[int],
+    num_right: int,
+    rates: Rates | None,
+    can_drop_tail: bool,
+) -> None:
+    plain = run(FakeModel(seed), prompt, sampling)
+    draft = [*plain.token_ids[:num_right], *noise]
+    model = FakeModel(seed, can_drop_tail=can_drop_tail)
+    verified = run(model, prompt, sampling, draft, rates)
+    assert same(verified, plain)
+    assert verified.hidden == plain.hidden
+    assert verified.num_accepted <= min(verified.num_drafted, len(plain.token_ids) + 1)
+    evaluated = [*prompt, *plain.token_ids, END]
+    assert model.tokens == evaluated[: len(model.tokens)]  # the cache holds no rejected token
+
+
+@given(st.integers(0, 50), prompts, prompts, st.integers(1, 5))
+def test_a_kept_cache_and_any_chunk_give_the_same_answer(
+    seed: int, first: list[int], second: list[int], chunk: int
+) -> None:
+    sampling = Sampling(max_tokens=40)
+    model = FakeModel(seed)
+    run(model, first, sampling, chunk=chunk)
+    assert same(run(model, second, sampling, chunk=chunk), run(FakeModel(seed), second, sampling))
+
+
+def test_an_agreeing_draft_costs_few_passes() -> None:
+    plain = run(FakeModel(3), [1, 2], Sampling(max_tokens=60))
+    model = FakeModel(3)
+    draft = [*plain.token_ids, END]
+    verified = run(model, [1, 2], Sampling(max_tokens=60), draft)
+    assert same(verified, plain)
+    assert verified.num_accepted >= len(plain.token_ids) - verified.num_spans
+    assert verified.num_spans <= 3
+
+
+def test_a_full_context_ends_the_answer() -> None:
+    draft = run(FakeModel(0, size=10), [1] * 7, Sampling(max_tokens=90, temperature=2.0))
+    assert len(draft.token_ids) <= 3
+
+
+def test_observer_sees_all_text_and_can_end_the_answer() -> None:
+    model, seen = FakeModel(7), []
+
+    def observe(progress: Progress) -> bool:
+        seen.append(progress.new_text)
+        assert len(progress.token_logprobs) == progress.num_tokens
+        return progress.num_tokens < 5
+
+    sampling = Sampling(max_tokens=60)
+    verifier = DraftVerifier([], None, None)
+    draft = generate(model, model, [1], sampling, verifier=verifier, chunk=8, observer=observe)
+    assert draft.finish_reason in ("cancelled", "stop")
+    assert "".join(seen) == draft.text
+    assert len(draft.token_ids) <= 5
+
+
+def test_cancelled_while_the_prompt_is_read() -> None:
+    model = FakeModel(7)
+    verifier = DraftVerifier([], None, None)
+    draft = generate(
+        model, model, [1] * 50, Sampling(), verifier=verifier, chunk=8, observer=lambda _: False
+    )
+    assert (draft.finish_reason, draft.text, model.num_rows) == ("cancelled", "", 0)
