@@ -10,6 +10,7 @@ AdaptiveSDError
 │   └── DownloadError        network, mirror or disk
 └── EngineError
     ├── ContextOverflowError prompt longer than the context
+    ├── CancelledError       the caller ended the answer
     └── EngineClosedError    used after close()
 """
 
@@ -54,6 +55,10 @@ class EngineError(AdaptiveSDError):
 
 class ContextOverflowError(EngineError):
     """The prompt is longer than the stage's context."""
+
+
+class CancelledError(EngineError):
+    """The caller ended the answer before it was whole."""
 
 
 class EngineClosedError(EngineError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -11,11 +13,10 @@ from adaptive_sd.engines.base import Engine
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.models.store import resolve
+from adaptive_sd.prompt import Prompt, to_messages
+from adaptive_sd.rates import rates_of
 from adaptive_sd.styles import DEFAULT_STYLES, find_style
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Rates, Sampling
-
-Prompt = str | Sequence[Message] | Sequence[Mapping[str, str]]
-"""A bare prompt, or a conversation; a conversation is passed on as it is."""
+from adaptive_sd.types import Acceptance, Draft, Observer, Rates, Sampling
 
 _SIZE = re.compile(r"\d+(\.\d+)?[bm]", re.IGNORECASE)
 
@@ -42,15 +43,17 @@ class Stage:
         gpu_layers: int = 0,
         styles: Mapping[Form, str] | None = None,
         max_tokens: int | None = None,
-        rates: Rates | None = None,
+        rates_path: Path | None = None,
         offline: bool = False,
-        engine: Engine | None = None,
+        load: Callable[[], Engine] | None = None,
     ) -> None:
-        """Find the model (catalogue name, hub id or GGUF path), fetch it if absent, load it.
+        """Find the model (catalogue name, hub id or GGUF path) and fetch it if absent.
 
-        `model_size` ("0.5b", "135m") only labels the stage. `styles` says how each form of task
-        is asked. Raises UnknownModelError with near names, DamagedModelError, DownloadError, and
-        ConfigError for values that this engine cannot honour.
+        It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
+        `styles` says how each form of task is asked; `rates_path` is where measured rates are
+        kept, without which every draft is verified; `load` replaces the embedded engine. Raises
+        UnknownModelError with near names, DamagedModelError, DownloadError, and ConfigError for
+        values that the engine cannot honour.
         """
         if model_size is not None and not _SIZE.fullmatch(model_size):
             raise ConfigError(f"model_size is {model_size!r}; write it like '0.5b' or '135m'.")
@@ -62,11 +65,29 @@ class Stage:
         self.name = name or model_name
         self.model_size = model_size
         self.max_tokens = max_tokens
-        self.rates = rates
+        self._rates_path = rates_path
         self._styles = dict(DEFAULT_STYLES) | dict(styles or {})
         for form, style in self._styles.items():
             find_style(form, style)
-        self.engine = engine or _load(model_name, context, threads, gpu_layers, offline)
+        self._load = load or _embedded(model_name, context, threads, gpu_layers, offline)
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._rates: Rates | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, loaded now if it was not yet."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._load()
+            return self._engine
+
+    @property
+    def rates(self) -> Rates | None:
+        """Measured rates of the engine; measured now if they were not yet."""
+        if self._rates is None and self._rates_path is not None:
+            self._rates = rates_of(self.engine, self._rates_path)
+        return self._rates
 
     def generate(
         self,
@@ -123,7 +144,11 @@ class Stage:
         return style.max_tokens
 
     def close(self) -> None:
-        self.engine.close()
+        """Free the model; a later use loads it again."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
 
     def __enter__(self) -> Self:
         return self
@@ -137,38 +162,21 @@ class Stage:
         self.close()
 
 
-def to_messages(prompt: Prompt) -> list[Message]:
-    """Raises ConfigError for an empty prompt, an unknown role or a missing content."""
-    if isinstance(prompt, str):
-        if not prompt.strip():
-            raise ConfigError("the prompt is empty; write a question.")
-        return [Message("user", prompt)]
-    messages = [m if isinstance(m, Message) else _to_message(m) for m in prompt]
-    if not messages or not any(m.content.strip() for m in messages if m.role == "user"):
-        raise ConfigError("the conversation has no text of the user; add a user message.")
-    return messages
-
-
-def _to_message(raw: Mapping[str, str]) -> Message:
-    role, content = raw.get("role"), raw.get("content")
-    if role not in ("system", "user", "assistant"):
-        raise ConfigError(f"role is {role!r}; it must be system, user or assistant.")
-    if not isinstance(content, str):
-        raise ConfigError(f"content of a {role} message is {content!r}; it must be text.")
-    return Message(role, content)  # type: ignore[arg-type]
-
-
-def _load(
+def _embedded(
     model_name: str, context: int, threads: int | None, gpu_layers: int, offline: bool
-) -> Engine:
-    from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
-
+) -> Callable[[], Engine]:
     model = resolve(model_name, offline=offline)
-    return LlamaCppEngine(
-        model.path,
-        name=model.name,
-        model_hash=model.sha256,
-        context=context,
-        threads=threads,
-        gpu_layers=gpu_layers,
-    )
+
+    def load() -> Engine:
+        from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
+
+        return LlamaCppEngine(
+            model.path,
+            name=model.name,
+            model_hash=model.sha256,
+            context=context,
+            threads=threads,
+            gpu_layers=gpu_layers,
+        )
+
+    return load

@@ -111,9 +111,7 @@ STYLES: dict[Form, dict[str, Style]] = {
         "letter": Style(_LETTER, max_tokens=8),
         "begun": Style(_LETTER, begun="The correct option is", max_tokens=8),
         "few_shot": Style(_LETTER, tuple((q, a) for q, a, _ in _CHOICE_EXAMPLES), max_tokens=8),
-        "few_reason": Style(
-            _REASON, tuple((q, r) for q, _, r in _CHOICE_EXAMPLES), max_tokens=160
-        ),
+        "few_reason": Style(_REASON, tuple((q, r) for q, _, r in _CHOICE_EXAMPLES), max_tokens=160),
         "reason": Style(_REASON, max_tokens=256),
     },
     Form.NUMBER: {

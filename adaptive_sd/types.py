@@ -53,14 +53,36 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Seconds a token on one machine: reading a prompt, decoding, verifying a draft in a batch.
+    """Seconds a token of one model on one idle machine: reading a prompt, decoding, verifying.
 
-    `verify_s` maps a number of rows verified in one pass to that pass's seconds, ascending.
+    `verify_s` pairs a number of rows verified in one pass with that pass's seconds, ascending.
     """
 
     prefill_s: float
     decode_s: float
     verify_s: tuple[tuple[int, float], ...] = ()
+
+    def pass_s(self, num_rows: float) -> float:
+        """Seconds of a pass over `num_rows` with logits; between the measured sizes, lines."""
+        rows, seconds = zip((1, self.decode_s), *self.verify_s, strict=True)
+        return float(np.interp(num_rows, rows, seconds))
+
+    def draft_s(
+        self,
+        tokens_in: int,
+        tokens_out: int,
+        *,
+        num_drafted: int = 0,
+        num_accepted: int = 0,
+        num_spans: int = 0,
+    ) -> float:
+        """Cost of an answer: token counts times rates; `tokens_in` without what was cached.
+
+        A verified span gives its accepted tokens and one more; all other tokens are decoded.
+        """
+        num_decoded = max(0, tokens_out - num_accepted - num_spans)
+        verify_s = num_spans * self.pass_s(num_drafted / num_spans + 1) if num_spans else 0.0
+        return self.prefill_s * tokens_in + self.decode_s * num_decoded + verify_s
 
 
 class Acceptance(NamedTuple):

@@ -26,12 +26,6 @@ def expected_accepted(length: int, acceptance: Acceptance) -> float:
     return float(np.cumprod((a + k) / (a + b + k)).sum())
 
 
-def verify_seconds(num_rows: int, rates: Rates) -> float:
-    """Seconds of a pass over `num_rows`, between the measured sizes by straight lines."""
-    rows, seconds = zip((1, rates.decode_s), *rates.verify_s, strict=True)
-    return float(np.interp(num_rows, rows, seconds))
-
-
 def best_span(remaining: int, rates: Rates, acceptance: Acceptance) -> int:
     """Draft tokens to verify in the next pass: the most text a second, 0 when none pays.
 
@@ -40,7 +34,7 @@ def best_span(remaining: int, rates: Rates, acceptance: Acceptance) -> int:
     best, best_speed = 0, 1 / rates.decode_s
     for rows in SPAN_ROWS:
         length = min(rows - 1, remaining)
-        speed = (expected_accepted(length, acceptance) + 1) / verify_seconds(length + 1, rates)
+        speed = (expected_accepted(length, acceptance) + 1) / rates.pass_s(length + 1)
         if length and speed > best_speed:
             best, best_speed = length, speed
     return best

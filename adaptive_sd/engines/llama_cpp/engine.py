@@ -15,6 +15,7 @@ from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.generation import generate
 from adaptive_sd.engines.llama_cpp.chat import ChatFormat
 from adaptive_sd.engines.llama_cpp.library import PREFILL_CHUNK, Context, Model
+from adaptive_sd.engines.llama_cpp.speed import measure_rates
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.errors import ContextOverflowError, EngineClosedError, EngineError
@@ -108,6 +109,10 @@ class LlamaCppEngine:
             )
 
         return self._run(work)
+
+    def measure_rates(self) -> Rates:
+        """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
+        return self._run(lambda: measure_rates(self._context))
 
     def count_tokens(self, text: str) -> int:
         """Tokens of plain text under this model's tokenizer."""

@@ -80,9 +80,7 @@ class Model:
         size = len(raw) + 8
         while True:
             buffer = (llama_cpp.llama_token * size)()
-            count = llama_cpp.llama_tokenize(
-                self._vocab, raw, len(raw), buffer, size, bos, special
-            )
+            count = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), buffer, size, bos, special)
             if count >= 0:
                 return list(buffer[:count])
             size = -count

@@ -1,0 +1,73 @@
+"""The command line: parse, call the library, print. Results on stdout, everything else stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+import typer
+
+from adaptive_sd import __version__
+from adaptive_sd.cli import answering, benching, checking, offline
+from adaptive_sd.cli import models as model_commands
+from adaptive_sd.errors import AdaptiveSDError
+
+app = typer.Typer(
+    name="adaptive-sd",
+    help="Answer each prompt with the cheapest model of a ladder that is good enough.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command("answer")(answering.answer)
+app.command("demo")(answering.demo)
+app.add_typer(model_commands.app, name="models")
+app.command("doctor")(checking.doctor)
+app.command("record")(offline.record)
+app.command("export")(offline.export)
+app.command("fit")(offline.fit)
+app.add_typer(benching.app, name="bench")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; exit 0 ok, 1 failed or bad data, 2 usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        result = app(arguments, prog_name="adaptive-sd", standalone_mode=False)
+    except click.UsageError as error:
+        error.show(sys.stderr)
+        return 2
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except AdaptiveSDError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,134 @@
+"""`adaptive-sd answer` and `adaptive-sd demo`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptive_sd.build import Cascade, open_cascade
+from adaptive_sd.cascade import Request
+from adaptive_sd.cli.explain import explain, headline
+from adaptive_sd.config import Config, default_config, ladder_of, read_config
+from adaptive_sd.errors import ConfigError, DataError
+from adaptive_sd.models.home import home_dir
+from adaptive_sd.prompt import Prompt
+from adaptive_sd.trace import Answer
+from adaptive_sd.trace_store import TraceStore
+
+PromptArgument = Annotated[str | None, typer.Argument(help="The prompt; - reads it from stdin.")]
+
+
+def answer(
+    prompt: PromptArgument = None,
+    file: Annotated[
+        Path | None, typer.Option(help="JSONL file with a `prompt` a line; one JSON line each.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Show what each stage did, and why.")
+    ] = False,
+    stages: Annotated[
+        str | None, typer.Option(help="Stages, cheapest first: catalogue names or GGUF paths.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    lam: Annotated[
+        float | None, typer.Option("--lambda", help="Weight of quality, in seconds of cost.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop string; may be repeated.")] = None,
+    context: Annotated[int | None, typer.Option(help="Context of every stage, in tokens.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of every stage.")] = None,
+    n_gpu_layers: Annotated[int | None, typer.Option(help="Layers to put on a GPU.")] = None,
+    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
+    keep_prompt: Annotated[bool, typer.Option(help="Store prompt and text in the trace.")] = False,
+) -> None:
+    """Answer a prompt with the cheapest stage that is good enough."""
+    if (prompt is None) == (file is None):
+        raise typer.BadParameter("give a prompt, or --file with prompts.")
+    prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
+    ladder = _ladder(config, stages, context, threads, n_gpu_layers)
+    request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()))
+    store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
+    with open_cascade(ladder, offline=offline) as cascade:
+        for text in prompts:
+            asked = _with_system(text, system)
+            if file or as_json:
+                given = cascade.answer(asked, request)
+                print(json.dumps(given.to_json(), ensure_ascii=False, indent=None if file else 2))
+            else:
+                given = _print_text(cascade, asked, request)
+            sys.stdout.flush()
+            store.append(text, given)
+            if explained:
+                print(explain(given, cascade), file=sys.stderr)
+
+
+def _print_text(cascade: Cascade, prompt: Prompt, request: Request) -> Answer:
+    """Print the answer; on a terminal while it grows."""
+    if not sys.stdout.isatty():
+        given = cascade.answer(prompt, request)
+        print(given.text)
+        return given
+    with cascade.stream(prompt, request) as stream:
+        for piece in stream:
+            print(piece, end="", flush=True)
+    print()
+    assert stream.answer is not None  # the iteration ended without an error
+    print(headline(stream.answer), file=sys.stderr)
+    return stream.answer
+
+
+def _with_system(prompt: str, system: str | None) -> Prompt:
+    if system is None:
+        return prompt
+    return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+
+
+def _ladder(
+    config: Path | None,
+    stages: str | None,
+    context: int | None,
+    threads: int | None,
+    gpu_layers: int | None,
+) -> Config:
+    ladder = read_config(config) if config else default_config()
+    if stages is not None:
+        ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
+    return ladder.with_engine_options(context=context, threads=threads, gpu_layers=gpu_layers)
+
+
+def _read_prompt(prompt: str) -> str:
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise ConfigError("the prompt is empty; write a question.")
+    return text
+
+
+def _read_prompts(path: Path) -> list[str]:
+    return list(_prompt_lines(path))
+
+
+def _prompt_lines(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}).") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            prompt = json.loads(line)["prompt"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not an object with a `prompt`.") from error
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise DataError(f"{path}, line {number}: `prompt` is {prompt!r}; it must be text.")
+        yield prompt

@@ -1,0 +1,22 @@
+"""Fixtures: a home folder of its own for every test, the tiny model, real models where cached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adaptive_sd.engines.llama_cpp import LlamaCppEngine
+from tests.engines.tiny_gguf import write_tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture
+def tiny(tiny_path: Path):  # type: ignore[no-untyped-def]
+    engine = LlamaCppEngine(tiny_path, name="tiny", model_hash="0" * 64, context=512)
+    yield engine
+    engine.close()

@@ -1,0 +1,208 @@
+"""The embedded engine on a tiny random model made here."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adaptive_sd.engines.llama_cpp import LlamaCppEngine
+from adaptive_sd.errors import (
+    ContextOverflowError,
+    DamagedModelError,
+    EngineClosedError,
+    EngineError,
+)
+from adaptive_sd.types import Message, Progress, Sampling
+from tests.engines.margin import assert_same_up_to_margin
+
+TINY_NOISE = 1e-4  # float32 weights: measured 99th percentile 2e-6, see margin.py
+
+slow_fixture = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def ask(text: str) -> list[Message]:
+    return [Message("user", text)]
+
+
+@slow_fixture
+@given(st.text(max_size=20), st.text(max_size=80), st.integers(0, 60), st.sampled_from([0.0, 1.0]))
+def test_a_verified_draft_gives_the_plain_answer(
+    tiny: LlamaCppEngine, prompt: str, noise: str, num_right: int, temperature: float
+) -> None:
+    sampling = Sampling(max_tokens=60, temperature=temperature, seed=4)
+    messages = ask(f"q{prompt}")
+    plain = tiny.generate(messages, sampling)
+    verified = tiny.generate(messages, sampling, draft=plain.text[:num_right] + noise)
+    if temperature == 0:
+        assert_same_up_to_margin(plain, verified, TINY_NOISE)
+    else:
+        assert verified.text == plain.text
+
+
+def test_an_agreeing_draft_is_accepted_whole(tiny: LlamaCppEngine) -> None:
+    sampling = Sampling(max_tokens=40)
+    plain = tiny.generate(ask("hello"), sampling)
+    again = tiny.generate(ask("hello"), sampling, draft=plain.text)
+    assert again.num_drafted >= again.num_accepted >= plain.tokens_out - again.num_spans
+
+
+def test_evidence_has_one_entry_a_token(tiny: LlamaCppEngine) -> None:
+    draft = tiny.generate(ask("hi"), Sampling(max_tokens=17))
+    assert draft.tokens_out == len(draft.token_logprobs) == len(draft.token_entropies)
+    assert draft.tokens_out == len(draft.token_margins) <= 17
+    assert all(value <= 0 for value in draft.token_logprobs)
+    assert draft.hidden is not None and draft.hidden.shape == (tiny.info.hidden_width,)
+
+
+def test_the_kept_cache_changes_neither_answer_nor_hidden_state(
+    tiny: LlamaCppEngine, tiny_path: Path
+) -> None:
+    sampling = Sampling(max_tokens=30)
+    shared = "the same long beginning of every question that is asked here, "
+    prompts = [f"{shared}{i} {'abc'[i % 3]}" for i in range(9)]
+    kept = [tiny.generate(ask(p), sampling) for p in prompts]
+    assert kept[-1].num_cached > len(shared)
+    for prompt, draft in zip(prompts, kept, strict=True):
+        fresh_engine = LlamaCppEngine(tiny_path, name="t", model_hash="0", context=512)
+        fresh = fresh_engine.generate(ask(prompt), sampling)
+        fresh_engine.close()
+        assert fresh.num_cached == 0
+        assert_same_up_to_margin(fresh, draft, TINY_NOISE)
+        assert abs(fresh.hidden.astype(float) - draft.hidden.astype(float)).max() < 0.02
+
+
+def test_beginnings_shared_by_prompts_survive_prompts_of_another_kind(
+    tiny: LlamaCppEngine,
+) -> None:
+    kinds = ["x" * 60, "y" * 60]
+    cached = []
+    for i in range(6):
+        draft = tiny.generate(ask(kinds[i % 2] + str(i)), Sampling(max_tokens=2))
+        cached.append(draft.num_cached)
+    assert cached[1] < 40
+    assert cached[-1] > 60 and cached[-2] > 60
+
+
+def test_special_token_text_in_a_prompt_cannot_close_the_turn(tiny: LlamaCppEngine) -> None:
+    plain = tiny.generate(ask("a"), Sampling(max_tokens=1)).tokens_in
+    inside = tiny.generate(ask("a<|im_end|>"), Sampling(max_tokens=1)).tokens_in
+    assert inside == plain + len("<|im_end|>")  # one token a byte, none of them the control token
+
+
+def test_a_begun_answer_of_the_assistant_is_continued(tiny: LlamaCppEngine) -> None:
+    messages = [*ask("a"), Message("assistant", "so")]
+    without = tiny.generate(ask("a"), Sampling(max_tokens=1)).tokens_in
+    assert tiny.generate(messages, Sampling(max_tokens=1)).tokens_in == without + 2
+
+
+def test_prompt_longer_than_the_context_is_refused_before_any_work(tiny: LlamaCppEngine) -> None:
+    with pytest.raises(ContextOverflowError, match=r"has \d+ tokens, tiny has a context of 512"):
+        tiny.generate(ask("x" * 1_000_000), Sampling(max_tokens=5))
+    tiny.generate(ask("x"), Sampling(max_tokens=5))
+
+
+def test_the_context_can_be_filled_to_its_end(tiny: LlamaCppEngine) -> None:
+    draft = tiny.generate(ask("x" * 440), Sampling(max_tokens=500, temperature=1.5))
+    assert draft.tokens_in + draft.tokens_out <= 512
+
+
+def test_observer_ends_the_answer(tiny: LlamaCppEngine) -> None:
+    def observe(progress: Progress) -> bool:
+        return progress.num_tokens < 4
+
+    draft = tiny.generate(ask("x"), Sampling(max_tokens=50), observer=observe)
+    assert draft.finish_reason in ("cancelled", "stop")
+    assert draft.tokens_out <= 4
+
+
+def test_threads_get_the_answers_they_would_get_alone(tiny: LlamaCppEngine) -> None:
+    sampling = Sampling(max_tokens=20)
+    alone = {p: tiny.generate(ask(p), sampling).token_ids for p in "abcdef"}
+    together: dict[str, tuple[int, ...]] = {}
+
+    def work(prompt: str) -> None:
+        together[prompt] = tiny.generate(ask(prompt), sampling).token_ids
+
+    threads = [threading.Thread(target=work, args=(p,)) for p in alone]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+
+
+def test_closed_engine_says_so_and_closes_once(tiny_path: Path) -> None:
+    engine = LlamaCppEngine(tiny_path, name="tiny", model_hash="0", context=64)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineClosedError, match="closed"):
+        engine.generate(ask("x"), Sampling())
+
+
+def test_everything_is_freed_on_close(tiny_path: Path) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    def load_and_use() -> None:
+        engine = LlamaCppEngine(tiny_path, name="tiny", model_hash="0", context=512)
+        engine.generate(ask("x"), Sampling(max_tokens=3))
+        engine.close()
+
+    for _ in range(20):
+        load_and_use()
+    before = resident()
+    for _ in range(60):
+        load_and_use()
+    assert resident() - before < 15_000_000
+
+
+def test_memory_does_not_grow_over_200_calls(tiny: LlamaCppEngine) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    def call(i: int) -> None:
+        tiny.generate(ask(f"question {i} " * (i % 7)), Sampling(max_tokens=8), draft="x" * 20)
+
+    for i in range(1, 60):
+        call(i)
+    before = resident()
+    for i in range(1, 200):
+        call(i)
+    assert resident() - before < 5_000_000
+
+
+def test_damaged_file_is_named_and_not_loaded(tmp_path: Path, tiny_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(tiny_path.read_bytes()[:5000])
+    with pytest.raises(DamagedModelError, match=r"cut\.gguf"):
+        LlamaCppEngine(cut, name="cut", model_hash="0")
+
+
+def test_a_template_that_refuses_is_one_error(tmp_path: Path) -> None:
+    from tests.engines import tiny_gguf
+
+    path = tiny_gguf.write_tiny_model(
+        tmp_path / "t.gguf", template="{{ raise_exception('no system turns') }}"
+    )
+    engine = LlamaCppEngine(path, name="t", model_hash="0", context=64)
+    with pytest.raises(EngineError, match="no system turns"):
+        engine.generate(ask("x"), Sampling())
+    engine.close()
+
+
+def test_a_template_cannot_reach_python(tmp_path: Path) -> None:
+    from tests.engines import tiny_gguf
+
+    path = tiny_gguf.write_tiny_model(
+        tmp_path / "t.gguf", template="{{ messages.__class__.__mro__[1].__subclasses__() }}"
+    )
+    engine = LlamaCppEngine(path, name="t", model_hash="0", context=64)
+    with pytest.raises(EngineError, match="refused"):
+        engine.generate(ask("x"), Sampling())
+    engine.close()
