@@ -57,6 +57,11 @@ class Judge(Protocol):
 
     def cost(self, stage: int, draft: Draft) -> float: ...
 
+    def lam_origin(self, lam: float) -> str: ...
+
+    @property
+    def how_to_calibrate(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -40,6 +41,35 @@ class Config:
     artifact: str = "default"
     lam: float | None = None
     home: Path | None = None
+
+    def with_engine_options(
+        self, *, context: int | None, threads: int | None, gpu_layers: int | None
+    ) -> Config:
+        """The same ladder with engine options set for every stage where they are given."""
+        options = {"context": context, "threads": threads, "gpu_layers": gpu_layers}
+        given = {key: value for key, value in options.items() if value is not None}
+        for key, value in given.items():
+            if value < (0 if key == "gpu_layers" else 1):
+                raise ConfigError(f"{key} is {value}; it must be positive.")
+        return replace(self, stages=tuple(replace(s, **given) for s in self.stages))  # type: ignore[arg-type]
+
+
+def default_config() -> Config:
+    """The ladder that is shipped with the package."""
+    return read_config(Path(__file__).with_name("ladder.toml"))
+
+
+def ladder_of(config: Config, names: Sequence[str]) -> Config:
+    """Another ladder, cheapest first: stages of `config` by name, or models of any kind.
+
+    Raises ConfigError when a name is empty or comes twice.
+    """
+    known = {stage.name: stage for stage in config.stages}
+    for name in names:
+        if not name or list(names).count(name) > 1:
+            raise ConfigError(f"--stages {','.join(names)!r}: {name!r} is empty or comes twice.")
+    stages = tuple(known.get(name) or StageConfig(name=name, model=name) for name in names)
+    return replace(config, stages=stages)
 
 
 def read_config(path: Path) -> Config:

@@ -1,0 +1,103 @@
+"""`adaptive-sd record`, `export` and `fit`."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adaptive_sd.artifact import save_artifact
+from adaptive_sd.build import open_stages
+from adaptive_sd.config import default_config, ladder_of
+from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
+from adaptive_sd.data.tasks import Task, load_tasks
+from adaptive_sd.offline.export import export_recordings
+from adaptive_sd.offline.fit import FitReport, fit_artifact
+from adaptive_sd.offline.record import record as record_tasks
+from adaptive_sd.offline.recording import Recording
+
+SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
+
+
+def record(
+    tasks: Annotated[list[str], typer.Argument(help="Bundled sets or JSONL files.")],
+    out: Annotated[Path, typer.Option(help="SQLite file; an interrupted one is gone on with.")],
+    stages: Annotated[str | None, typer.Option(help="Stages, cheapest first.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Prompts of each set.")] = None,
+    seed: SeedOption = 0,
+    skip: Annotated[
+        list[Path] | None, typer.Option(help="JSONL with prompts to leave out.")
+    ] = None,
+    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
+) -> None:
+    """Run every stage on every prompt, grade and store the answers."""
+    left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
+    chosen = [t for name in tasks for t in _choose(name, limit, seed, left_out)]
+    ladder = default_config()
+    if stages is not None:
+        ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
+    with Recording(out) as recording, _progress() as bar:
+        line = bar.add_task("recording", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(line, completed=done, total=total)
+
+        opened = open_stages(ladder, offline=offline)
+        try:
+            record_tasks(chosen, opened, recording, on_progress=show)
+        finally:
+            for stage in opened:
+                stage.close()
+
+
+def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list[Task]:
+    """A seeded choice of `limit` prompts of one set, in their own order."""
+    tasks = [task for task in load_tasks(name) if task.id not in left_out]
+    if limit is None or limit >= len(tasks):
+        return tasks
+    picked = sorted(random.Random(seed).sample(range(len(tasks)), limit))
+    return [tasks[i] for i in picked]
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def export(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings of the same ladder.")],
+    out: Annotated[Path, typer.Option(help="Parquet file of the outcome table.")],
+) -> None:
+    """Write the outcome table of one or more recordings."""
+    table = export_recordings(recordings)
+    write_outcomes(table, out)
+    print(f"{out}: {table.num_rows} rows", file=sys.stderr)
+
+
+def fit(
+    table: Annotated[Path, typer.Argument(help="Outcome table (Parquet or CSV).")],
+    out: Annotated[Path, typer.Option(help="Folder of the artifact.")],
+    seed: SeedOption = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Fit predictors and policy, and say how good they are out of fold."""
+    artifact, report = fit_artifact(read_outcomes(table), seed=seed)
+    save_artifact(artifact, out)
+    print(json.dumps(asdict(report), indent=2) if as_json else _text(report))
+
+
+def _text(report: FitReport) -> str:
+    return report.as_text()

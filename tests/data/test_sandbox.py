@@ -1,0 +1,81 @@
+"""Hostile answers fail alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from adaptive_sd.data.sandbox import run_code, sandbox_works
+
+pytestmark = pytest.mark.skipif(not sandbox_works(), reason="no PID namespace can be had here")
+
+CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
+RIGHT = "def f(x):\n    return x + 1\n"
+
+
+def test_right_and_wrong_code() -> None:
+    assert run_code(RIGHT, CHECK, "f").passed is True
+    assert run_code("def f(x):\n    return x\n", CHECK, "f").passed is False
+    assert run_code(RIGHT, "assert f(1) == 2", None).passed is True
+    assert run_code("def g(x): pass", CHECK, "f").passed is False
+    assert "SyntaxError" in run_code("def f(:", CHECK, "f").reason
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "import sys\nsys.exit(0)",
+        "import os\nos._exit(0)",
+        "print('passed its test')",
+        "import os\nos.kill(os.getppid(), 9)\nos._exit(0)",
+        "import os\nos.kill(-1, 9)\nos._exit(0)",
+        "import os\nos.kill(0, 9)",
+        "x = bytearray(10 * 1024**3)",
+        "open('big', 'wb').write(b'x' * (1 << 24))",
+        "import socket\nsocket.create_connection(('127.0.0.1', 22), timeout=2)",
+        "import os\nos.listdir('/root/.cache') if os.getuid() != 0 else 1 / 0",
+        "import sys\nwhile True:\n    sys.stderr.write('x' * 65536)",
+    ],
+)
+def test_attacks_fail_their_own_answer_only(attack: str) -> None:
+    assert run_code(attack + "\nraise RuntimeError", "", None, wall_s=5).passed is False
+    assert run_code(RIGHT, CHECK, "f").passed is True
+
+
+def test_an_endless_loop_ends_at_the_wall_clock() -> None:
+    result = run_code("while True:\n    pass", "", None, wall_s=1)
+    assert (result.passed, result.reason) == (False, "took longer than 1 s")
+
+
+def test_a_fork_bomb_leaves_no_process_behind() -> None:
+    bomb = (
+        "import os, time\nwhile True:\n    try:\n        os.fork()\n"
+        "    except OSError:\n        time.sleep(0.01)\n"
+    )
+    assert run_code(bomb, "", None, wall_s=2).passed is False
+    left = subprocess.run(["ps", "-eo", "uid="], capture_output=True, text=True).stdout.split()
+    assert "64131" not in left
+    assert run_code(RIGHT, CHECK, "f").passed is True
+
+
+def test_code_sees_an_empty_folder_no_other_process_and_no_privileges() -> None:
+    probe = (
+        "import os\nassert os.listdir('.') == []\nassert os.getpid() == 1\n"
+        "assert [d for d in os.listdir('/proc') if d.isdigit()] == ['1']\n"
+        "assert os.geteuid() != 0\nassert 'SECRET' not in os.environ\n"
+    )
+    os.environ["SECRET"] = "x"
+    try:
+        result = run_code(probe, "", None)
+    finally:
+        del os.environ["SECRET"]
+    assert result.passed is True, result.reason
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path) -> None:
+    before = set(Path("/tmp").glob("adaptive-sd-code-*"))
+    run_code("open('left', 'w').write('x')", "", None)
+    assert set(Path("/tmp").glob("adaptive-sd-code-*")) == before
