@@ -114,7 +114,7 @@ def _inside(prefix: Path) -> str:
     if os.geteuid() != 0:
         return f'exec "{python}"'
     base = Path(sys.base_prefix).resolve()
-    ids = f"--reuid={_UNPRIVILEGED_ID} --regid={_UNPRIVILEGED_ID} --clear-groups"
+    ids = f"--reuid={_UNPRIVILEGED_ID} --regid={_UNPRIVILEGED_ID} --clear-groups --pdeathsig keep"
     return (
         f'mount --bind "{base}" "{prefix}" && '
         f'exec setpriv {ids} --no-new-privs "{prefix / python.relative_to(base)}"'
