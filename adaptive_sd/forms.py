@@ -29,7 +29,7 @@ _CODE = re.compile(
 _QUANTITY = re.compile(
     r"\bhow (many|much|far|long|old|tall|fast|heavy)\b|\bwhat (is|was|are) the (total|sum|price|"
     r"cost|average|difference|area|distance|number|perimeter|probability|percentage|value)\b"
-    r"|\b(calculate|compute|solve|find the)\b|\bpercent\b|[\d)]\s*[-+*/^=x]\s*[\d(]",
+    r"|\b(calculate|compute|solve|find the)\b|\bpercent\b|\bhow \w+ (more|many|much|fewer|less)\b|\bhow\b[^.?]{0,40}\?\s*$|[\d)]\s*[-+*/^=x]\s*[\d(]",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -37,7 +37,14 @@ _QUESTION = re.compile(
     r"in what|in which|on what|how many|how much|how old|how tall|how long)\b",
     re.IGNORECASE,
 )
-_PASSAGE_CHARACTERS = 300
+_EXPLAIN = re.compile(
+    r"\s*(why|explain|describe|how (do|does|did|can|should|would|is|are))\b", re.IGNORECASE
+)
+_COUNT = re.compile(
+    r"\d+|\b(two|three|four|five|six|seven|eight|nine|ten|twelve|half|twice|dozen|third)\b",
+    re.IGNORECASE,
+)
+_PASSAGE_CHARACTERS = 200
 _SHORT_CHARACTERS = 220
 
 
@@ -52,11 +59,21 @@ def detect_form(prompt: str) -> Form:
     passage = sum(map(len, body))
     if passage >= _PASSAGE_CHARACTERS and len(last) <= _SHORT_CHARACTERS:
         return Form.READING
-    if len(re.findall(r"\d", prompt)) and _QUANTITY.search(prompt):
+    num_counts = len(_COUNT.findall(prompt))
+    if num_counts and _QUANTITY.search(prompt) and not _is_trivia(prompt, num_counts):
         return Form.NUMBER
-    if len(prompt) <= _SHORT_CHARACTERS and _QUESTION.match(prompt) and "\n" not in prompt.strip():
+    asks = _QUESTION.match(prompt) or prompt.rstrip().endswith("?")
+    if _EXPLAIN.match(prompt):
+        return Form.OPEN
+    if len(prompt) <= _SHORT_CHARACTERS and asks and "\n" not in prompt.strip():
         return Form.SHORT
     return Form.OPEN
+
+
+def _is_trivia(prompt: str, num_counts: int) -> bool:
+    """A short question whose only number is a year or a date asks for a fact, not a sum."""
+    years = len(re.findall(r"\b(1[5-9]|20)\d\d\b", prompt))
+    return len(prompt) <= _SHORT_CHARACTERS and years > 0 and num_counts <= years + 1
 
 
 def canonical_answer(text: str, form: Form) -> str:
@@ -98,7 +115,9 @@ _NUMBER = r"-?\$?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\.\d+"
 _FRACTION = re.compile(r"(-?\d+)\s*/\s*(\d+)")
 _LATEX_FRACTION = re.compile(r"(-?)\\d?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_STATED_NUMBER = re.compile(r"(?:answer|total|result)\s*(?:is|=|:)+[^\d\-.\\\n]*([^\n]*)", re.IGNORECASE)
+_STATED_NUMBER = re.compile(
+    r"(?:answer|total|result)\s*(?:is|=|:)+[^\d\-.\\\n]*([^\n]*)", re.IGNORECASE
+)
 
 
 def find_number(text: str) -> Fraction | None:

@@ -25,9 +25,7 @@ def decision(
         print(json.dumps(asdict(result), indent=2))
         return
     for name, timing in result.parts.items():
-        print(
-            f"{name:<10} median {timing.median_s * 1e3:.4f} ms   p99 {timing.p99_s * 1e3:.4f} ms"
-        )
+        print(f"{name:<10} median {timing.median_s * 1e3:.4f} ms   p99 {timing.p99_s * 1e3:.4f} ms")
 
 
 @app.command("stopping")

@@ -54,7 +54,9 @@ def write_tiny_model(path: Path, *, seed: int = 0, template: str = TEMPLATE) -> 
 
     add("token_embd.weight", len(tokens), WIDTH, scale=1.0)
     output = rng.normal(size=(len(tokens), WIDTH)) * 0.6
-    output[127:256] = output[:32] = output[257:259] = 0  # prefers printable ASCII, so that its text is whole
+    output[127:256] = output[:32] = output[257:259] = (
+        0  # prefers printable ASCII, so that its text is whole
+    )
     writer.add_tensor("output.weight", output.astype(np.float32))
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
     for i in range(LAYERS):

@@ -1,0 +1,42 @@
+"""Where models, traces and rates are kept: outside any work tree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from adaptive_sd.errors import ModelError
+
+
+def home_dir() -> Path:
+    """$ADAPTIVE_SD_HOME, or ~/.cache/adaptive-sd; not created."""
+    named = os.environ.get("ADAPTIVE_SD_HOME")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "adaptive-sd"
+
+
+def models_dir() -> Path:
+    """Where model files lie; not created."""
+    return home_dir() / "models"
+
+
+def writable_models_dir() -> Path:
+    """The models' folder, created if absent; raises ModelError when it cannot be written."""
+    folder = models_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, str(error.strerror)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "it is read-only")
+    return folder
+
+
+def is_offline(asked: bool) -> bool:
+    """Whether the network is switched off, by the caller or by ADAPTIVE_SD_OFFLINE=1."""
+    return asked or os.environ.get("ADAPTIVE_SD_OFFLINE", "0") not in ("", "0")
+
+
+def _unwritable(folder: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"{folder} cannot be written ({reason}); set ADAPTIVE_SD_HOME to a folder that can."
+    )
