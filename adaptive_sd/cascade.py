@@ -49,7 +49,7 @@ class Judge(Protocol):
 
     def prompt_evidence(self, prompt: str, form: Form) -> Evidence: ...
 
-    def judge(self, evidence: Evidence, stage: int, draft: Draft) -> HeldDraft: ...
+    def judge(self, form: Form, stage: int, draft: Draft) -> HeldDraft: ...
 
     def decide(self, evidence: Evidence, lam: float) -> Choice: ...
 
@@ -112,7 +112,7 @@ class Cascade:
             run.skip(range(last + 1, choice.stage), choice)
             last = choice.stage
             draft = run.draft(last)
-            held = self.judge.judge(evidence, last, draft)
+            held = self.judge.judge(form, last, draft)
             evidence = replace(evidence, held=(*evidence.held, held))
             choice = run.after(held, draft, self.judge.decide(evidence, lam))
         return self._finish(run, evidence, choice, lam, start_s)

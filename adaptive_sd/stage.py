@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form, detect_form
-from adaptive_sd.models.store import resolve
+from adaptive_sd.models.store import ResolvedModel, resolve
 from adaptive_sd.prompt import Prompt, to_messages
 from adaptive_sd.rates import rates_of
 from adaptive_sd.styles import DEFAULT_STYLES, find_style
@@ -69,7 +69,12 @@ class Stage:
         self._styles = dict(DEFAULT_STYLES) | dict(styles or {})
         for form, style in self._styles.items():
             find_style(form, style)
-        self._load = load or _embedded(model_name, context, threads, gpu_layers, offline)
+        self.model_hash = ""
+        if load is None:
+            model = resolve(model_name, offline=offline)
+            self.model_hash = model.sha256
+            load = _embedded(model, context, threads, gpu_layers)
+        self._load = load
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._rates: Rates | None = None
@@ -136,6 +141,10 @@ class Stage:
         """The form and the name of the style that this stage uses for it."""
         return form, self._styles[form]
 
+    def style_names(self) -> dict[str, str]:
+        """The style of every form, by the form's name."""
+        return {form.value: style for form, style in self._styles.items()}
+
     def token_limit(self, prompt: Prompt, form: Form) -> int:
         """Most tokens of an answer unless the caller says otherwise."""
         if self.max_tokens is not None:
@@ -163,10 +172,8 @@ class Stage:
 
 
 def _embedded(
-    model_name: str, context: int, threads: int | None, gpu_layers: int, offline: bool
+    model: ResolvedModel, context: int, threads: int | None, gpu_layers: int
 ) -> Callable[[], Engine]:
-    model = resolve(model_name, offline=offline)
-
     def load() -> Engine:
         from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
 

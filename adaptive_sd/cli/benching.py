@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from adaptive_sd.artifact import load_artifact
+from adaptive_sd.build import DEFAULT_ARTIFACT
 from adaptive_sd.offline import bench
 
 app = typer.Typer(help="Measure what a decision and a stopping rule cost.", no_args_is_help=True)
@@ -20,7 +22,7 @@ def decision(
     num_calls: Annotated[int, typer.Option(min=100, help="Timed calls.")] = 5000,
 ) -> None:
     """Time features, predictor and rule for one draft of 128 tokens."""
-    result = bench.bench_decision(num_calls)
+    result = bench.bench_decision(load_artifact(DEFAULT_ARTIFACT), num_calls)
     if as_json:
         print(json.dumps(asdict(result), indent=2))
         return

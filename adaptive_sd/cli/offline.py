@@ -19,7 +19,7 @@ from adaptive_sd.config import default_config, ladder_of
 from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
 from adaptive_sd.data.tasks import Task, load_tasks
 from adaptive_sd.offline.export import export_recordings
-from adaptive_sd.offline.fit import FitReport, fit_artifact
+from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.recording import Recording
 
@@ -81,9 +81,9 @@ def export(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the same ladder.")],
     out: Annotated[Path, typer.Option(help="Parquet file of the outcome table.")],
 ) -> None:
-    """Write the outcome table of one or more recordings."""
-    table = export_recordings(recordings)
-    write_outcomes(table, out)
+    """Write the outcome table: costs are token counts times the stages' rates."""
+    table, stages = export_recordings(recordings)
+    write_outcomes(table, stages, out)
     print(f"{out}: {table.num_rows} rows", file=sys.stderr)
 
 
@@ -96,8 +96,4 @@ def fit(
     """Fit predictors and policy, and say how good they are out of fold."""
     artifact, report = fit_artifact(read_outcomes(table), seed=seed)
     save_artifact(artifact, out)
-    print(json.dumps(asdict(report), indent=2) if as_json else _text(report))
-
-
-def _text(report: FitReport) -> str:
-    return report.as_text()
+    print(json.dumps(asdict(report), indent=2) if as_json else report.as_text())

@@ -46,6 +46,10 @@ class Engine(Protocol):
         """
         ...
 
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of plain text, and the token that ends a turn, as a draft is verified."""
+        ...
+
     def measure_rates(self) -> Rates:
         """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
         ...

@@ -71,6 +71,9 @@ class FakeEngine:
             num_spans=1 if draft else 0,
         )
 
+    def tokenize(self, text: str) -> list[int]:
+        return [*range(len(text.split(" "))), -1]
+
     def measure_rates(self) -> Rates:
         return self._rates
 

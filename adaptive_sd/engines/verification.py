@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,3 +83,32 @@ class DraftVerifier:
         a, b = self._acceptance
         self._acceptance = Acceptance(a + num_accepted + agrees, b)
         self._at = self._at + 1 if agrees else len(self._draft)
+
+
+class Verified(NamedTuple):
+    """What verification of one draft takes."""
+
+    num_drafted: int
+    num_accepted: int
+    num_spans: int
+
+
+def simulate_verification(
+    draft_length: int,
+    num_agreed: int,
+    target_length: int,
+    rates: Rates | None,
+    acceptance: Acceptance | None,
+) -> Verified:
+    """Replay the verifier on a draft whose first `num_agreed` tokens the target would choose."""
+    draft = range(draft_length)
+    target = [i if i < num_agreed else -1 for i in range(target_length)]
+    verifier = DraftVerifier(draft, rates, acceptance)
+    at = 0
+    while at < target_length:
+        span = verifier.propose(min(MAX_ROWS - 1, target_length - at - 1))
+        agreeing = (i for i, token in enumerate(span) if target[at + i] != token)
+        num_accepted = next(agreeing, len(span))
+        verifier.observe(span, num_accepted, target[at + num_accepted])
+        at += num_accepted + 1
+    return Verified(verifier.num_drafted, verifier.num_accepted, verifier.num_spans)

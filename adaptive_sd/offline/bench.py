@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptive_sd.build import Cascade, open_cascade
-from adaptive_sd.config import default_config
+from adaptive_sd.artifact import Artifact
+from adaptive_sd.decision.features import extract_features
 from adaptive_sd.decision.stopping import optimal_stopping_rule
-from adaptive_sd.forms import detect_form
+from adaptive_sd.forms import Form
+from adaptive_sd.judge import FittedJudge
 from adaptive_sd.types import Draft
 
-_PROMPT = "Natalia sold clips to 48 friends in April, and half as many in May. How many in all?"
+_NUM_TOKENS = 128
+_HIDDEN_WIDTH = 896
 _STOPPING_SIZES = (10, 1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -28,7 +30,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class DecisionBench:
-    """Timings of "predictor" alone and of the whole "decision"."""
+    """Timings of "features", "predictor" and "rule" alone, and of all three: the "decision"."""
 
     num_calls: int
     parts: dict[str, Timing]
@@ -49,6 +51,45 @@ def _timing(run: Callable[[], object], num_calls: int) -> Timing:
         run()
         times[i] = time.perf_counter() - start_s
     return Timing(float(np.median(times)), float(np.quantile(times, 0.99)))
+
+
+def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
+    """Time one decision after a draft of 128 tokens of the first stage."""
+    judge = FittedJudge(artifact)
+    draft, form, lam = _draft(), Form.NUMBER, artifact.recommended_lam
+    features = extract_features(draft, form)
+    predictor = artifact.predictors[0]
+    start = judge.prompt_evidence("x" * 200, form)
+    judged = replace(start, held=(judge.judge(form, 0, draft),))
+
+    def decide() -> None:
+        held = judge.judge(form, 0, draft)
+        judge.decide(replace(start, held=(held,)), lam)
+
+    parts = {
+        "features": _timing(lambda: extract_features(draft, form), num_calls),
+        "predictor": _timing(lambda: predictor.predict(features), num_calls),
+        "rule": _timing(lambda: judge.decide(judged, lam), num_calls),
+        "decision": _timing(decide, num_calls),
+    }
+    return DecisionBench(num_calls, parts)
+
+
+def _draft() -> Draft:
+    rng = np.random.default_rng(0)
+    words = " ".join(f"step {i}: {i} + {i} = {2 * i}." for i in range(12))
+    return Draft(
+        text=f"{words} The answer is 42.",
+        token_ids=tuple(rng.integers(0, 50_000, _NUM_TOKENS).tolist()),
+        token_logprobs=tuple((-rng.exponential(0.3, _NUM_TOKENS)).tolist()),
+        token_entropies=tuple(rng.exponential(0.5, _NUM_TOKENS).tolist()),
+        token_margins=tuple(rng.exponential(3.0, _NUM_TOKENS).tolist()),
+        finish_reason="stop",
+        tokens_in=150,
+        prefill_s=0.1,
+        decode_s=1.0,
+        hidden=rng.normal(size=_HIDDEN_WIDTH).astype(np.float16),
+    )
 
 
 def bench_stopping() -> list[StoppingBench]:

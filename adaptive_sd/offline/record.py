@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from adaptive_sd.data.grading import grade
 from adaptive_sd.data.tasks import Task
+from adaptive_sd.engines.generation import common_prefix
 from adaptive_sd.errors import EngineError
 from adaptive_sd.forms import detect_form
-from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Sampling
 
@@ -25,7 +26,7 @@ def record(
     Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row;
     `on_progress` gets (answers recorded, answers wanted).
     """
-    recording.put_stages([(stage.name, stage.engine.info) for stage in stages])
+    recording.put_stages([_recorded(stage) for stage in stages])
     recording.put_tasks(tasks)
     done = recording.done()
     wanted = [(t, i) for t in tasks for i in range(len(stages)) if (t.id, i) not in done]
@@ -34,6 +35,30 @@ def record(
         on_progress(count, total)
         _record_one(task, index, stages[index], recording)
     on_progress(total, total)
+    record_pairs(stages, recording)
+
+
+def _recorded(stage: Stage) -> RecordedStage:
+    rates = stage.rates or stage.engine.measure_rates()
+    return RecordedStage(stage.name, stage.engine.info, stage.style_names(), rates)
+
+
+def record_pairs(stages: Sequence[Stage], recording: Recording) -> None:
+    """Note, for every earlier draft and later stage, how far that stage would accept it.
+
+    A greedy target accepts exactly the prefix that its own answer shares with the draft.
+    """
+    known = {pair[:3] for pair in recording.pairs()}
+    drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes()}
+    for (prompt_id, target), own in drafts.items():
+        for earlier in range(target):
+            draft = drafts.get((prompt_id, earlier))
+            if own is None or draft is None or (prompt_id, earlier, target) in known:
+                continue
+            tokens = stages[target].engine.tokenize(draft.text)
+            ended = [tokens[-1]] if own.finish_reason == "stop" else []
+            agreed = common_prefix(tokens, [*own.token_ids, *ended])
+            recording.put_pair(Pair(prompt_id, earlier, target, len(tokens), agreed))
 
 
 def _record_one(task: Task, index: int, stage: Stage, recording: Recording) -> None:

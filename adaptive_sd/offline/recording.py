@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from adaptive_sd.data.grading import GRADER_VERSION, Grade
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import Draft
+from adaptive_sd.types import Draft, Rates
 
 SCHEMA_VERSION = 1
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS stage (stage_index INTEGER PRIMARY KEY, name TEXT UNIQUE, info TEXT);
+CREATE TABLE IF NOT EXISTS stage (
+  stage_index INTEGER PRIMARY KEY, name TEXT UNIQUE, info TEXT, styles TEXT, rates TEXT);
 CREATE TABLE IF NOT EXISTS prompt (id TEXT PRIMARY KEY, position INTEGER, task TEXT);
 CREATE TABLE IF NOT EXISTS outcome (
   prompt_id TEXT REFERENCES prompt, stage_index INTEGER REFERENCES stage, style TEXT,
@@ -31,6 +32,9 @@ CREATE TABLE IF NOT EXISTS outcome (
   hidden BLOB, finish_reason TEXT, tokens_in INTEGER, num_cached INTEGER,
   prefill_s REAL, decode_s REAL, quality REAL, grade_reason TEXT, grader_version TEXT,
   error TEXT, PRIMARY KEY (prompt_id, stage_index));
+CREATE TABLE IF NOT EXISTS pair (
+  prompt_id TEXT REFERENCES prompt, drafted INTEGER, target INTEGER,
+  num_drafted INTEGER, num_agreed INTEGER, PRIMARY KEY (prompt_id, drafted, target));
 """
 
 
@@ -43,6 +47,30 @@ class Outcome(NamedTuple):
     draft: Draft | None
     quality: float | None
     reason: str
+
+
+class RecordedStage(NamedTuple):
+    """A stage as it was when it was recorded; `rates` of the machine, `styles` by form."""
+
+    name: str
+    info: EngineInfo
+    styles: Mapping[str, str]
+    rates: Rates
+
+    def same_as(self, other: RecordedStage) -> bool:
+        """Whether both answer alike; rates may differ."""
+        mine, theirs = (s._replace(rates=Rates(0, 0)) for s in (self, other))
+        return mine == theirs
+
+
+class Pair(NamedTuple):
+    """Tokens (the target's) of an earlier stage's draft, and how many the target would choose."""
+
+    prompt_id: str
+    drafted: int
+    target: int
+    num_drafted: int
+    num_agreed: int
 
 
 class Recording:
@@ -73,24 +101,33 @@ class Recording:
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             self._db.commit()
 
-    def put_stages(self, infos: Sequence[tuple[str, EngineInfo]]) -> None:
-        """Raises DataError when the file was recorded with other stages or model files."""
+    def put_stages(self, stages: Sequence[RecordedStage]) -> None:
+        """Raises DataError when the file was recorded with other stages, models or styles."""
         known = self.stages()
-        for index, (name, info) in enumerate(infos):
-            if known and (index >= len(known) or known[index] != (name, info)):
+        for index, stage in enumerate(stages):
+            if known and (index >= len(known) or not known[index].same_as(stage)):
                 raise DataError(
-                    f"{self.path}: recorded with stages {', '.join(n for n, _ in known)}; "
-                    f"stage {index} is now {name!r} ({info.model_hash[:12]}). Use a new file."
+                    f"{self.path}: recorded with stages {', '.join(s.name for s in known)}; stage "
+                    f"{index} is now {stage.name!r} with another model, engine or style. Use a "
+                    "new file."
                 )
             self._db.execute(
-                "INSERT OR IGNORE INTO stage VALUES (?, ?, ?)",
-                (index, name, json.dumps(asdict(info))),
+                "INSERT OR IGNORE INTO stage VALUES (?, ?, ?, ?, ?)",
+                (
+                    *(index, stage.name, json.dumps(asdict(stage.info))),
+                    *(json.dumps(dict(stage.styles)), json.dumps(asdict(stage.rates))),
+                ),
             )
         self._db.commit()
 
-    def stages(self) -> list[tuple[str, EngineInfo]]:
-        rows = self._db.execute("SELECT name, info FROM stage ORDER BY stage_index")
-        return [(name, EngineInfo(**json.loads(info))) for name, info in rows]
+    def stages(self) -> list[RecordedStage]:
+        rows = self._db.execute("SELECT name, info, styles, rates FROM stage ORDER BY stage_index")
+        return [
+            RecordedStage(
+                name, EngineInfo(**json.loads(info)), json.loads(styles), _rates(json.loads(rates))
+            )
+            for name, info, styles, rates in rows
+        ]
 
     def put_tasks(self, tasks: Sequence[Task]) -> None:
         """Add prompts; an id that stands for another prompt already is refused."""
@@ -119,19 +156,43 @@ class Recording:
         self, task: Task, stage_index: int, style: str, draft: Draft, grade: Grade
     ) -> None:
         hidden = None if draft.hidden is None else draft.hidden.astype("<f2").tobytes()
+        evidence = (draft.token_logprobs, draft.token_entropies, draft.token_margins)
         self._insert(
-            (task.id, stage_index, style, draft.text, _blob(draft.token_ids, "<i4"))
-            + tuple(
-                _blob(values, "<f4")
-                for values in (draft.token_logprobs, draft.token_entropies, draft.token_margins)
+            (
+                *(task.id, stage_index, style, draft.text, _blob(draft.token_ids, "<i4")),
+                *(_blob(values, "<f4") for values in evidence),
+                *(hidden, draft.finish_reason, draft.tokens_in, draft.num_cached),
+                *(draft.prefill_s, draft.decode_s, grade.quality, grade.reason),
+                *(GRADER_VERSION, None),
             )
-            + (hidden, draft.finish_reason, draft.tokens_in, draft.num_cached)
-            + (draft.prefill_s, draft.decode_s, grade.quality, grade.reason, GRADER_VERSION, None)
         )
 
     def put_error(self, task: Task, stage_index: int, style: str, error: str) -> None:
         """Record that the stage failed on this prompt; the prompt is left out of tables."""
         self._insert((task.id, stage_index, style, *[None] * 14, error))
+
+    def put_pair(self, pair: Pair) -> None:
+        """Record how far a target agrees with an earlier stage's draft."""
+        self._db.execute("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", pair)
+        self._db.commit()
+
+    def pairs(self) -> list[Pair]:
+        return [Pair(*row) for row in self._db.execute("SELECT * FROM pair")]
+
+    def regrade(self, grade: Callable[[Task, str], Grade]) -> None:
+        """Grade every stored answer again, as after a new version of the grader."""
+        tasks = {task.id: task for task in self.tasks()}
+        rows = self._db.execute(
+            "SELECT prompt_id, stage_index, text FROM outcome WHERE error IS NULL"
+        ).fetchall()
+        for prompt_id, stage_index, text in rows:
+            given = grade(tasks[prompt_id], text)
+            self._db.execute(
+                "UPDATE outcome SET quality = ?, grade_reason = ?, grader_version = ? "
+                "WHERE prompt_id = ? AND stage_index = ?",
+                (given.quality, given.reason, GRADER_VERSION, prompt_id, stage_index),
+            )
+        self._db.commit()
 
     def _insert(self, row: tuple[object, ...]) -> None:
         self._db.execute(f"INSERT INTO outcome VALUES ({', '.join('?' * len(row))})", row)
@@ -164,6 +225,10 @@ class Recording:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _rates(raw: dict[str, Any]) -> Rates:
+    return Rates(raw["prefill_s"], raw["decode_s"], tuple(map(tuple, raw["verify_s"])))
 
 
 def _lock(path: Path):  # type: ignore[no-untyped-def]

@@ -114,9 +114,9 @@ class LlamaCppEngine:
         """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
         return self._run(lambda: measure_rates(self._context))
 
-    def count_tokens(self, text: str) -> int:
-        """Tokens of plain text under this model's tokenizer."""
-        return len(self._run(lambda: self._model.tokenize(text, special=False)))
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of plain text, and the token that ends a turn, as a draft is verified."""
+        return self._run(lambda: self._draft_tokens(text))
 
     def close(self) -> None:
         """Free context and model; a second close does nothing."""

@@ -1,0 +1,55 @@
+"""`adaptive-sd doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from adaptive_sd.cli.explain import table
+from adaptive_sd.doctor import ModelReport, Report, examine
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    context: Annotated[int, typer.Option(min=1, help="Context to plan memory for.")] = 4096,
+    measure: Annotated[
+        bool, typer.Option(help="Measure rates again (on an idle machine).")
+    ] = False,
+) -> None:
+    """Show what this machine is, which models it has, how fast they run and what fits."""
+    report = examine(context=context, again=measure)
+    print(json.dumps(asdict(report), indent=2) if as_json else _text(report))
+
+
+def _text(report: Report) -> str:
+    lines = [
+        f"python   {report.python}",
+        f"cpu      {report.cpu}, {report.num_cores} cores, {' '.join(report.cpu_flags)}",
+        f"memory   {report.memory_free_bytes / 1e9:.1f} of {report.memory_bytes / 1e9:.1f} GB free",
+        f"home     {report.home}, {report.disk_free_bytes / 1e9:.1f} GB free on its disk",
+    ]
+    lines += [
+        f"{tool.name:<8} {tool.found or 'not here'}   check: {tool.check}" for tool in report.tools
+    ]
+    if report.models:
+        head = ("model", "size", "prefill", "decode", "fits", "state")
+        lines.append(table([head, *map(_model_cells, report.models)]))
+    return "\n".join([*lines, *(f"advice: {a}" for a in report.advice)])
+
+
+def _model_cells(model: ModelReport) -> tuple[str, ...]:
+    return (
+        model.name,
+        f"{model.bytes / 1e6:.0f} MB",
+        _per_s(model.prefill_per_s),
+        _per_s(model.decode_per_s),
+        "yes" if model.fits else "no",
+        model.state,
+    )
+
+
+def _per_s(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.0f} tok/s"

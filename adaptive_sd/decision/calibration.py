@@ -1,0 +1,172 @@
+"""From a raw score to a probability, and how good probabilities are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.isotonic import IsotonicRegression
+
+FloatArray = NDArray[np.float64]
+Metric = Callable[[FloatArray, FloatArray], float]
+
+ISOTONIC_FROM = 1000
+"""Rows from which an isotonic calibration is worth its freedom."""
+
+
+def sigmoid(logit: ArrayLike) -> FloatArray:
+    """Without overflow at either end."""
+    result: FloatArray = 0.5 * (1 + np.tanh(0.5 * np.asarray(logit, dtype=np.float64)))
+    return result
+
+
+def logit(probability: ArrayLike, margin: float = 1e-3) -> FloatArray:
+    """Log odds, of a probability kept `margin` away from 0 and 1."""
+    p = np.clip(np.asarray(probability, dtype=np.float64), margin, 1 - margin)
+    result: FloatArray = np.log(p / (1 - p))
+    return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Platt's sigmoid(slope * score + intercept); or, with knots, lines between them.
+
+    The knots are of an isotonic regression: `scores` ascending, `probabilities` not decreasing.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    scores: FloatArray | None = None  # (num_knots,)
+    probabilities: FloatArray | None = None  # (num_knots,)
+
+    def apply(self, scores: FloatArray) -> FloatArray:
+        if self.scores is not None and self.probabilities is not None:
+            result: FloatArray = np.interp(scores, self.scores, self.probabilities)
+            return result
+        return sigmoid(self.slope * scores + self.intercept)
+
+    def apply_one(self, score: float) -> float:
+        """As `apply`, for one score: arrays would take ten times as long."""
+        if self.scores is not None and self.probabilities is not None:
+            return float(np.interp(score, self.scores, self.probabilities))
+        return 0.5 * (1 + math.tanh(0.5 * (self.slope * score + self.intercept)))
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        arrays: dict[str, NDArray[np.generic]] = {"platt": np.array([self.slope, self.intercept])}
+        if self.scores is not None and self.probabilities is not None:
+            arrays["knots"] = np.stack([self.scores, self.probabilities])
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
+        slope, intercept = (float(v) for v in arrays["platt"].astype(np.float64))
+        if "knots" not in arrays:
+            return cls(slope, intercept)
+        scores, probabilities = arrays["knots"].astype(np.float64)
+        return cls(slope, intercept, scores, probabilities)
+
+
+def fit_calibration(scores: FloatArray, quality: FloatArray) -> Calibration:
+    """Platt with few rows, isotonic with many; `quality` in [0, 1] counts as soft labels."""
+    return (
+        fit_platt(scores, quality) if len(scores) < ISOTONIC_FROM else fit_isotonic(scores, quality)
+    )
+
+
+def fit_platt(scores: FloatArray, quality: FloatArray) -> Calibration:
+    """Newton's method; weak priors (slope 1, intercept 0) keep it finite where classes separate."""
+    design = np.stack([scores, np.ones_like(scores)])
+    prior_mean, precision = np.array([1.0, 0.0]), np.diag([1.0, 0.1])
+    beta = prior_mean
+    for _ in range(50):
+        p = sigmoid(beta @ design)
+        gradient = design @ (p - quality) + precision @ (beta - prior_mean)
+        hessian = (design * (p * (1 - p))) @ design.T + precision
+        step = np.linalg.solve(hessian, gradient)
+        beta = beta - step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    return Calibration(float(beta[0]), float(beta[1]))
+
+
+def fit_isotonic(scores: FloatArray, quality: FloatArray) -> Calibration:
+    """Non-decreasing steps as knots; a block's mean never claims more than its rows can show."""
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, quality)
+    knots = np.asarray(fitted.X_thresholds_, dtype=np.float64)
+    levels = np.asarray(fitted.y_thresholds_, dtype=np.float64)
+    step = fitted.predict(scores)
+    lowest, highest = int((step == levels[0]).sum()), int((step == levels[-1]).sum())
+    floor, ceiling = 0.5 / (lowest + 1), 1 - 0.5 / (highest + 1)
+    return Calibration(scores=knots, probabilities=np.clip(levels, floor, max(ceiling, floor)))
+
+
+class Interval(NamedTuple):
+    """A value with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def expected_calibration_error(p: ArrayLike, y: ArrayLike, num_bins: int = 10) -> float:
+    """Mean of |mean y - mean p| over bins of equal mass; equal predictions share a bin."""
+    predicted, seen = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    edges = np.quantile(predicted, np.linspace(0, 1, num_bins + 1)[1:-1])
+    bins = np.searchsorted(edges, predicted, side="right")
+    gaps = np.bincount(bins, weights=seen - predicted, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(predicted))
+
+
+def brier_score(p: ArrayLike, y: ArrayLike) -> float:
+    """Mean squared error of the probability."""
+    error = np.asarray(p, dtype=np.float64) - np.asarray(y, dtype=np.float64)
+    return float(np.mean(error**2))
+
+
+def log_loss(p: ArrayLike, y: ArrayLike) -> float:
+    """Mean cross-entropy in nats; `y` may lie between 0 and 1."""
+    predicted, seen = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    safe = np.clip(predicted, 1e-6, 1 - 1e-6)
+    return float(-np.mean(seen * np.log(safe) + (1 - seen) * np.log(1 - safe)))
+
+
+def auc(p: ArrayLike, y: ArrayLike) -> float:
+    """P(a right answer scores above a wrong one), ties count half; nan with one class only.
+
+    Right means quality >= 0.5.
+    """
+    predicted, right = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64) >= 0.5
+    num_right = int(right.sum())
+    num_wrong = len(right) - num_right
+    if not num_right or not num_wrong:
+        return float("nan")
+    _, place, counts = np.unique(predicted, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each tied group
+    rank_sum = ranks[place][right].sum()
+    return float((rank_sum - num_right * (num_right + 1) / 2) / (num_right * num_wrong))
+
+
+def bootstrap(
+    metric: Metric,
+    p: FloatArray,
+    y: FloatArray,
+    *,
+    rng: np.random.Generator,
+    num_resamples: int = 500,
+    confidence: float = 0.95,
+) -> Interval:
+    """Percentile interval over resampled rows; resamples on which it is undefined are left out."""
+    drawn = [
+        metric(p[rows], y[rows])
+        for rows in (rng.integers(0, len(p), len(p)) for _ in range(num_resamples))
+    ]
+    defined = [value for value in drawn if math.isfinite(value)]
+    if not defined:
+        return Interval(metric(p, y), float("nan"), float("nan"))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return Interval(metric(p, y), float(low), float(high))

@@ -1,0 +1,183 @@
+"""What this machine is, which models it has, how fast they run, and what fits."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptive_sd.errors import AdaptiveSDError
+from adaptive_sd.models.catalogue import CatalogueEntry, load_catalogue
+from adaptive_sd.models.gguf import read_header
+from adaptive_sd.models.home import home_dir
+from adaptive_sd.models.store import file_of, verify
+from adaptive_sd.rates import rates_of
+from adaptive_sd.stage import Stage
+from adaptive_sd.types import Rates
+
+CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "f16c", "fma", "asimd")
+_KV_BYTES_A_TOKEN = 32_000  # of the largest model of the catalogue, in 16 bits, rounded up
+_OVERHEAD_BYTES = 400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something optional: whether it is here, and the command that checks it by hand."""
+
+    name: str
+    found: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A cached model; rates in tokens a second, None when it was not measured."""
+
+    name: str
+    bytes: int
+    state: str
+    prefill_per_s: float | None
+    decode_per_s: float | None
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that `doctor` prints."""
+
+    python: str
+    cpu: str
+    cpu_flags: tuple[str, ...]
+    num_cores: int
+    memory_bytes: int
+    memory_free_bytes: int
+    home: str
+    disk_free_bytes: int
+    tools: tuple[Tool, ...]
+    models: tuple[ModelReport, ...]
+    advice: tuple[str, ...]
+
+
+def examine(*, context: int = 4096, again: bool = False) -> Report:
+    """Look at the machine; measures rates of cached models that were not measured (or `again`)."""
+    memory, free = _memory()
+    existing = next(p for p in [home_dir(), *home_dir().parents] if p.exists())
+    models = tuple(
+        _model(entry, context, free, again)
+        for entry in load_catalogue().values()
+        if file_of(entry).exists()
+    )
+    name, flags = _cpu()
+    return Report(
+        python=f"{platform.python_version()} ({sys.executable})",
+        cpu=name,
+        cpu_flags=flags,
+        num_cores=len(os.sched_getaffinity(0)),
+        memory_bytes=memory,
+        memory_free_bytes=free,
+        home=str(home_dir()),
+        disk_free_bytes=shutil.disk_usage(existing).free,
+        tools=_tools(),
+        models=models,
+        advice=_advice(models, context, free),
+    )
+
+
+def needed_bytes(model_bytes: int, context: int) -> int:
+    """Memory that one stage takes: weights, keys and values, buffers."""
+    return model_bytes + context * _KV_BYTES_A_TOKEN + _OVERHEAD_BYTES
+
+
+def _model(entry: CatalogueEntry, context: int, free: int, again: bool) -> ModelReport:
+    fits = needed_bytes(entry.bytes, context) <= free
+    try:
+        verify(entry)
+        read_header(file_of(entry))
+        rates = _rates(entry, again) if fits else None
+        state = "whole"
+    except AdaptiveSDError as error:
+        rates, state = None, str(error)
+    return ModelReport(
+        name=entry.name,
+        bytes=entry.bytes,
+        state=state,
+        prefill_per_s=None if rates is None else 1 / rates.prefill_s,
+        decode_per_s=None if rates is None else 1 / rates.decode_s,
+        fits=fits,
+    )
+
+
+def _rates(entry: CatalogueEntry, again: bool) -> Rates:
+    with Stage(entry.name, offline=True) as stage:
+        return rates_of(stage.engine, home_dir() / "rates.json", again=again)
+
+
+def _advice(models: tuple[ModelReport, ...], context: int, free: int) -> tuple[str, ...]:
+    """For a lack of memory, the next smaller choice."""
+    advice = []
+    ladder = sum(needed_bytes(m.bytes, context) for m in models)
+    if models and ladder > free:
+        names = ",".join(m.name for m in models[:-1])
+        advice.append(
+            f"all cached models together need {ladder / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
+            f"free: use a smaller ladder (--stages {names}) or a smaller --context"
+        )
+    if not models:
+        advice.append("no model is cached: `adaptive-sd models pull smollm2-135m`")
+    return tuple(advice)
+
+
+def _tools() -> tuple[Tool, ...]:
+    return (
+        Tool("cuda", _first_line(["nvidia-smi", "-L"]), "nvidia-smi -L"),
+        Tool(
+            "torch",
+            _module_says("import torch; print(torch.__version__, torch.cuda.is_available())"),
+            'python -c "import torch; print(torch.cuda.is_available())"',
+        ),
+        Tool(
+            "vllm",
+            _module_says("import vllm; print(vllm.__version__)"),
+            'python -c "from vllm import ModelRegistry as m; print(m.get_supported_archs())"',
+        ),
+    )
+
+
+def _module_says(program: str) -> str:
+    return _first_line([sys.executable, "-c", program])
+
+
+def _first_line(command: list[str]) -> str:
+    """What a command prints, or "" when it is not there or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return ""
+    return result.stdout.strip().splitlines()[0] if result.returncode == 0 and result.stdout else ""
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes of memory in all, and available."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return total, total
+    values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return values["MemTotal"], values["MemAvailable"]
+
+
+def _cpu() -> tuple[str, tuple[str, ...]]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine(), ()
+    entries = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines) if k}
+    flags = set((entries.get("flags") or entries.get("Features", "")).split())
+    return entries.get("model name", platform.machine()), tuple(f for f in CPU_FLAGS if f in flags)

@@ -1,0 +1,125 @@
+"""From recordings to the outcome table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from adaptive_sd.data.outcomes import StageRecord
+from adaptive_sd.decision.acceptance import fit_acceptance
+from adaptive_sd.decision.features import STATISTIC_NAMES, draft_statistics
+from adaptive_sd.engines.verification import simulate_verification
+from adaptive_sd.errors import DataError
+from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.offline.recording import Outcome, Pair, RecordedStage, Recording
+from adaptive_sd.types import Acceptance, Draft, Rates
+
+PairKey = tuple[int, int, Form]
+
+
+def export_recordings(paths: Sequence[Path]) -> tuple[pa.Table, tuple[StageRecord, ...]]:
+    """The outcome table of recordings of one ladder.
+
+    Costs are token counts times the rates of the first recording's machine; prompt tokens that
+    were in the KV cache cost nothing. Raises DataError when the ladders differ.
+    """
+    rows: list[dict[str, object]] = []
+    ladder: list[RecordedStage] = []
+    for path in paths:
+        with Recording(path, read_only=True) as recording:
+            found = recording.stages()
+            ladder = ladder or found
+            alike = [a.same_as(b) for a, b in zip(ladder, found, strict=False)]
+            if len(found) != len(ladder) or not all(alike):
+                raise DataError(f"{path}: recorded with another ladder than {paths[0]}.")
+            rows += _rows(recording, ladder)
+    stages = tuple(
+        StageRecord(s.name, s.info.model, s.info.model_hash, s.styles, s.rates) for s in ladder
+    )
+    if not rows:
+        raise DataError(f"{paths[0]}: no prompt has answers of all stages yet.")
+    hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
+    return pa.Table.from_pylist(rows).append_column("hidden", hidden), stages
+
+
+def pair_acceptance(pairs: Sequence[Pair], forms: Mapping[str, Form]) -> dict[PairKey, Acceptance]:
+    """Acceptance for each (drafting stage, target, form) that was recorded."""
+    groups: dict[PairKey, list[tuple[int, int]]] = {}
+    for pair in pairs:
+        key = (pair.drafted, pair.target, forms[pair.prompt_id])
+        groups.setdefault(key, []).append((pair.num_agreed, pair.num_drafted))
+    return {key: fit_acceptance(*np.array(values, np.int64).T) for key, values in groups.items()}
+
+
+def _rows(recording: Recording, ladder: Sequence[RecordedStage]) -> list[dict[str, object]]:
+    names = [stage.name for stage in ladder]
+    tasks = {task.id: task for task in recording.tasks()}
+    forms = {prompt_id: detect_form(task.prompt) for prompt_id, task in tasks.items()}
+    pairs = {(p.prompt_id, p.drafted, p.target): p for p in recording.pairs()}
+    acceptance = pair_acceptance(list(pairs.values()), forms)
+    outcomes: dict[str, list[Outcome]] = {}
+    for outcome in recording.outcomes():
+        outcomes.setdefault(outcome.prompt_id, []).append(outcome)
+    rows = []
+    for prompt_id, stages in outcomes.items():
+        if len(stages) != len(names) or any(o.draft is None for o in stages):
+            continue
+        task, form = tasks[prompt_id], forms[prompt_id]
+        for outcome in stages:
+            draft, k = outcome.draft, outcome.stage_index
+            assert draft is not None  # checked above
+            row = _row(draft, form, ladder[k].rates)
+            row |= {"prompt_id": prompt_id, "stage": names[k], "stage_index": k}
+            row |= {"quality": outcome.quality, "dataset": task.dataset, "prompt": task.prompt}
+            row |= {"category": form.value}
+            for j, earlier in enumerate(names):
+                pair = pairs.get((prompt_id, j, k))
+                row |= _after(earlier, draft, pair, ladder[k].rates, acceptance, form)
+            rows.append(row)
+    return rows
+
+
+def _row(draft: Draft, form: Form, rates: Rates) -> dict[str, object]:
+    statistics = draft_statistics(draft, form)
+    return {
+        "cost": rates.draft_s(draft.tokens_in - draft.num_cached, draft.tokens_out),
+        "latency_s": draft.latency_s,
+        "answer": draft.text,
+        "tokens_in": draft.tokens_in,
+        "num_cached": draft.num_cached,
+        "tokens_out": draft.tokens_out,
+        **{f"signal_{n}": float(v) for n, v in zip(STATISTIC_NAMES, statistics, strict=True)},
+        "hidden": draft.hidden,
+    }
+
+
+def _after(
+    earlier: str,
+    draft: Draft,
+    pair: Pair | None,
+    rates: Rates,
+    acceptance: Mapping[PairKey, Acceptance],
+    form: Form,
+) -> dict[str, object]:
+    """Cost and accepted tokens of this draft had it verified `earlier`'s first; empty if none."""
+    if pair is None:
+        return {
+            f"{name}_after_{earlier}": None for name in ("cost", "accepted", "drafted", "agreed")
+        }
+    verified = simulate_verification(
+        pair.num_drafted,
+        pair.num_agreed,
+        draft.tokens_out + (draft.finish_reason == "stop"),
+        rates,
+        acceptance[pair.drafted, pair.target, form],
+    )
+    cost = rates.draft_s(draft.tokens_in - draft.num_cached, draft.tokens_out, **verified._asdict())
+    return {
+        f"cost_after_{earlier}": cost,
+        f"accepted_after_{earlier}": verified.num_accepted,
+        f"drafted_after_{earlier}": pair.num_drafted,
+        f"agreed_after_{earlier}": pair.num_agreed,
+    }
