@@ -1,208 +1,217 @@
-"""Fitted backward induction: the value of going on, learned from recorded outcomes.
-
-State: the set of stages whose drafts are held. For each state and each later stage two ridge
-regressions give, on a grid of lambda, the quality and the cost to go of running that stage and
-then following the policy (contract: "Lambda and loss"; least-squares Monte Carlo after Longstaff
-and Schwartz 2001). Everything a decision rests on is out of fold.
-"""
+"""Fits the policy backwards from the largest subset of stages, out of fold throughout."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeCV
 
-from adaptive_sd.decision.policies import Choice, Evidence, best_held, check_lam, compare
+from adaptive_sd.decision.folds import make_folds
+from adaptive_sd.decision.induced import (
+    STATE_COLUMNS,
+    InducedPolicy,
+    later_stages,
+    returned_index,
+    state_features,
+    state_values,
+)
+from adaptive_sd.decision.ridge import FoldedRidge
+from adaptive_sd.errors import DataError
 
-State = tuple[int, ...]
-NUM_GRID = 24
-_RIDGE = tuple(np.logspace(-1, 4, 11))
+FloatArray = NDArray[np.float64]
+
+MAX_STAGES = 7
+_NUM_LAMS = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTable:
-    """Recorded outcomes of N prompts on K stages.
+    """Every stage's outcome on every prompt.
 
-    quality, estimate (N, K): measured and (out of fold) estimated; cost (N, K) of a fresh answer;
-    cost_after (N, K, K): of stage k after stage j's draft; agree (N, K, K): same answer;
-    prompt (N, P): features known before any draft; fold (N,).
+    `estimates` are the stages' predictors' qualities, out of fold where they are to be fitted on.
+    `cost_after[n, k, j]` is the cost of stage k when it verifies stage j's draft; nan where that
+    is as `cost[n, k]`. `agreement[n, k, j]`: both gave the same answer.
     """
 
-    names: tuple[str, ...]
-    quality: NDArray[np.float64]
-    estimate: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    cost_after: NDArray[np.float64]
-    agree: NDArray[np.bool_]
-    prompt: NDArray[np.float32]
-    fold: NDArray[np.int64]
+    quality: FloatArray  # (num_prompts, num_stages)
+    cost: FloatArray  # (num_prompts, num_stages)
+    estimates: FloatArray  # (num_prompts, num_stages)
+    features: NDArray[np.float32]  # (num_prompts, num_stages, 256)
+    prompt_features: NDArray[np.float32]  # (num_prompts, num_prompt_features)
+    agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
+    cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages)
 
+    def __post_init__(self) -> None:
+        num_prompts, num_stages = self.quality.shape
+        wanted = {
+            "cost": (num_prompts, num_stages),
+            "estimates": (num_prompts, num_stages),
+            "agreement": (num_prompts, num_stages, num_stages),
+        }
+        for name, shape in wanted.items():
+            if getattr(self, name).shape != shape:
+                raise DataError(f"{name} has shape {getattr(self, name).shape}, not {shape}.")
+        if not 1 <= num_stages <= MAX_STAGES:
+            raise DataError(f"{num_stages} stages; a fit takes 1 to {MAX_STAGES}.")
+        if len(self.features) != num_prompts or len(self.prompt_features) != num_prompts:
+            raise DataError(f"features are not of {num_prompts} prompts.")
+        for name, upper in (("quality", 1.0), ("estimates", 1.0), ("cost", np.finfo(float).max)):
+            values = getattr(self, name)
+            if not ((values >= 0) & (values <= upper)).all():
+                row, stage = np.argwhere(~((values >= 0) & (values <= upper)))[0]
+                raise DataError(f"{name} of prompt {row}, stage {stage} is {values[row, stage]}.")
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InducedPolicy:
-    """Values to go for each (state, next stage): weights (2, d, G) for quality and cost."""
+    @property
+    def num_stages(self) -> int:
+        return self.quality.shape[1]
 
-    names: tuple[str, ...]
-    grid: NDArray[np.float64]
-    weights: dict[tuple[State, int], NDArray[np.float64]]
+    def cost_of(self, stage: int, held: Sequence[int]) -> FloatArray:
+        """Cost of running `stage` with these drafts held: the last one is verified."""
+        plain = self.cost[:, stage]
+        if not held or self.cost_after is None:
+            return plain
+        after = self.cost_after[:, stage, held[-1]]
+        return np.where(np.isnan(after), plain, after)
 
-    def decide(self, evidence: Evidence, lam: float) -> Choice:
-        """Raises ConfigError for a lambda outside the grid."""
-        check_lam(lam, float(self.grid[-1]))
-        state = tuple(h.stage for h in evidence.held)
-        phi = _phi_of(evidence)
-        g, share = _grid_position(self.grid, lam)
-        go = {}
-        for j in range(state[-1] + 1 if state else 0, len(self.names)):
-            weights = self.weights[state, j]
-            quality, cost = (
-                phi @ weights[:, :, g] * (1 - share) + phi @ weights[:, :, g + 1] * share
-            )
-            go[j] = float(max(cost, 0.0) + lam * (1 - min(max(quality, 0.0), 1.0)))
-        if not state:
-            return compare(None, None, go, self.names)
-        best = best_held(evidence.held)
-        return compare(lam * (1 - best.quality), best, go, self.names)
+    def state(self, held: Sequence[int], rows: NDArray[np.int64] | None = None) -> FloatArray:
+        """State features with these drafts held, of all prompts or of some rows."""
+        chosen = slice(None) if rows is None else rows
+        pairs = [(held[j], held[i]) for j in range(len(held)) for i in range(j)]
+        later, earlier = [p[0] for p in pairs], [p[1] for p in pairs]
+        return state_features(
+            self.prompt_features[chosen],
+            self.estimates[chosen][:, list(held)],
+            self.agreement[chosen][:, later, earlier].astype(np.float64),
+            self.features[chosen, held[-1]][:, STATE_COLUMNS]
+            if held
+            else np.empty((0, 0), dtype=np.float32),
+        )
 
 
 class InductionFit(NamedTuple):
-    """A policy, and what it realised out of fold at each grid point, (N, G) each."""
+    """The policy, and what policies fitted on other folds brought about on each prompt."""
 
     policy: InducedPolicy
-    quality: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    stage: NDArray[np.int64]
+    quality: NDArray[np.float32]  # (num_prompts, num_lams)
+    cost: NDArray[np.float32]  # (num_prompts, num_lams)
+    stage: NDArray[np.int8]  # (num_prompts, num_lams), the stage returned
+    run_share: FloatArray  # (num_lams, num_stages), share of prompts on which a stage ran
+    recommended_lam: float
 
 
-def _grid_position(grid: NDArray[np.float64], lam: float) -> tuple[int, float]:
-    """Grid point below `lam` and the share of the next one, linear in lambda."""
-    g = int(np.clip(np.searchsorted(grid, lam, side="right") - 1, 0, grid.size - 2))
-    return g, float((lam - grid[g]) / (grid[g + 1] - grid[g]))
+class _Outcome(NamedTuple):
+    """What following the policy from one state brings about, at each lambda."""
+
+    quality: NDArray[np.float32]  # (num_prompts, num_lams)
+    cost: NDArray[np.float32]
+    stage: NDArray[np.int8]
+    ran: NDArray[np.uint8]  # bit k: stage k ran from here on
 
 
-def lam_grid(cost: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0, then NUM_GRID points from where cost decides alone to where quality does."""
-    mean = cost.mean(axis=0)
-    return np.concatenate([[0.0], np.geomspace(mean.min() / 2, 100 * mean.max(), NUM_GRID)])
+def fit_induction(
+    table: FitTable, *, rng: np.random.Generator, num_folds: int = 5
+) -> InductionFit:
+    """Fitted backward induction for loss = cost + lam * (1 - quality); see InducedPolicy.
 
-
-def _phi_of(evidence: Evidence) -> NDArray[np.float64]:
-    estimates = np.array([[h.quality for h in evidence.held]])
-    pairs = itertools.combinations(evidence.held, 2)
-    agree = [bool(a.answer) and a.answer == b.answer for a, b in pairs]
-    return _phi(evidence.prompt[None], estimates, np.array([agree], bool))[0]
-
-
-def _phi(
-    prompt: NDArray[np.float32], estimate: NDArray[np.float64], agree: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Regressors (n, d): 1, the prompt, log odds and estimates of the held, agreement by pair."""
-    n, num_held = estimate.shape
-    columns = [np.ones((n, 1)), prompt]
-    if num_held:
-        bounded = np.clip(estimate, 1e-4, 1 - 1e-4)
-        columns += [np.log(bounded / (1 - bounded)), estimate, agree.reshape(n, -1)]
-        columns.append(prompt * estimate[:, -1:])
-    if num_held > 1:
-        columns.append(estimate.max(axis=1, keepdims=True))
-    return np.concatenate(columns, axis=1).astype(np.float64)
-
-
-def fit_induction(table: FitTable) -> InductionFit:
-    """Fit from the largest states down; deterministic."""
-    num_stages = len(table.names)
+    In every state the quality in the end and the cost from here of each next stage are regressed
+    on what was *realised* by following the policy after it; the decisions that lead there were
+    made by estimates that had not seen the prompt. Raises DataError for too few prompts.
+    """
+    folds = make_folds(len(table.quality), num_folds, rng=rng)
     grid = lam_grid(table.cost)
-    weights: dict[tuple[State, int], NDArray[np.float64]] = {}
-    realised: dict[State, _Realised] = {}
-    states = [
-        s
-        for size in range(num_stages, -1, -1)
-        for s in itertools.combinations(range(num_stages), size)
-    ]
-    for state in states:
-        realised[state] = _solve_state(table, grid, state, realised, weights)
-    start = realised[()]
-    policy = InducedPolicy(table.names, grid, weights)
-    return InductionFit(policy, start.quality, start.cost, start.stage)
-
-
-class _Realised(NamedTuple):
-    """What following the policy from a state gave each prompt at each lambda, (N, G) each."""
-
-    quality: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    stage: NDArray[np.int64]
-
-
-def _solve_state(
-    table: FitTable,
-    grid: NDArray[np.float64],
-    state: State,
-    realised: dict[State, _Realised],
-    weights: dict[tuple[State, int], NDArray[np.float64]],
-) -> _Realised:
-    """Choose by out-of-fold values between stopping and each later stage; store full weights."""
-    shape = (table.quality.shape[0], grid.size)
-    loss, result = _stop(table, grid, state, shape)
-    phi = _phi(
-        table.prompt,
-        table.estimate[:, list(state)],
-        np.array([table.agree[:, i, j] for i, j in itertools.combinations(state, 2)]).T,
+    num_states = 2**table.num_stages
+    weights: list[FloatArray] = [np.empty((0, 0))] * num_states
+    outcomes: dict[int, _Outcome] = {}
+    for index in reversed(range(num_states)):
+        held = tuple(s for s in range(table.num_stages) if index >> s & 1)
+        weights[index], outcomes[index] = _fit_state(table, held, outcomes, grid, folds)
+    first = outcomes[0]
+    ran = np.stack([(first.ran >> s & 1).mean(axis=0) for s in range(table.num_stages)], axis=1)
+    return InductionFit(
+        policy=InducedPolicy(table.num_stages, grid, tuple(weights)),
+        quality=first.quality,
+        cost=first.cost,
+        stage=first.stage,
+        run_share=ran,
+        recommended_lam=recommend_lam(grid, first.quality, table.quality),
     )
-    for j in range(state[-1] + 1 if state else 0, len(table.names)):
-        after = realised[(*state, j)]
-        own = table.cost_after[:, state[-1], j] if state else table.cost[:, j]
-        cost = after.cost + own[:, None]
-        targets = np.concatenate([after.quality, cost], axis=1)
-        estimate, weights[state, j] = _regress(phi, targets, table.fold)
-        quality_hat = np.clip(estimate[:, : grid.size], 0, 1)
-        go = np.maximum(estimate[:, grid.size :], 0) + grid * (1 - quality_hat)
-        better = go < loss
-        loss = np.where(better, go, loss)
-        result = _Realised(
-            np.where(better, after.quality, result.quality),
-            np.where(better, cost, result.cost),
-            np.where(better, after.stage, result.stage),
-        )
-    return result
 
 
-def _stop(
-    table: FitTable, grid: NDArray[np.float64], state: State, shape: tuple[int, int]
-) -> tuple[NDArray[np.float64], _Realised]:
-    """Estimated loss of stopping, and the realised quality of the draft that would be returned."""
-    if not state:
-        nothing = np.zeros(shape)
-        return np.full(shape, np.inf), _Realised(nothing, nothing, np.zeros(shape, np.int64))
-    held = table.estimate[:, list(state)]
-    at = held.shape[1] - 1 - np.argmax(held[:, ::-1], axis=1)  # of equals the later stage
-    stage = np.array(state)[at]
-    rows = np.arange(shape[0])
-    loss = grid * (1 - held[rows, at])[:, None]
-    quality = np.broadcast_to(table.quality[rows, stage][:, None], shape)
-    return loss, _Realised(quality, np.zeros(shape), np.broadcast_to(stage[:, None], shape))
+def lam_grid(cost: FloatArray) -> FloatArray:
+    """0, then log-spaced: from where nothing can pay to where any gain in quality does."""
+    least = max(float(np.quantile(cost, 0.05, axis=0).min()), 1e-3 * float(cost.mean()), 1e-12)
+    dearest = max(float(cost.mean(axis=0).max()), least)
+    return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
-def _regress(
-    phi: NDArray[np.float64], targets: NDArray[np.float64], fold: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Out-of-fold predictions (N, 2G), and weights (2, d, G) fitted on all rows."""
-    estimate = np.empty_like(targets)
-    for k in np.unique(fold):
-        out = fold == k
-        estimate[out] = phi[out] @ _ridge(phi[~out], targets[~out])
-    both = _ridge(phi, targets)
-    return estimate, np.stack(np.split(both, 2, axis=1))
+def recommend_lam(
+    grid: FloatArray, realised: NDArray[np.floating], single: FloatArray, share: float = 0.98
+) -> float:
+    """The least lambda that keeps `share` of the best single stage's quality, else the best."""
+    mean = realised.mean(axis=0, dtype=np.float64)
+    enough = mean >= share * single.mean(axis=0).max()
+    return float(grid[int(np.argmax(enough if enough.any() else mean))])
 
 
-def _ridge(phi: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (d, outputs) of ridge regression; column 0 of `phi` is the constant."""
-    mean, scale = phi[:, 1:].mean(axis=0), phi[:, 1:].std(axis=0)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    model = RidgeCV(alphas=_RIDGE).fit((phi[:, 1:] - mean) / scale, targets)
-    slopes = np.atleast_2d(model.coef_).T / scale[:, None]
-    return np.concatenate([(model.intercept_ - mean @ slopes)[None], slopes])
+def _fit_state(
+    table: FitTable,
+    held: tuple[int, ...],
+    outcomes: dict[int, _Outcome],
+    grid: FloatArray,
+    folds: NDArray[np.int64],
+) -> tuple[FloatArray, _Outcome]:
+    ridge = FoldedRidge(table.state(held), folds)
+    stop = ridge.fit(table.quality[:, list(held)])
+    later = later_stages(held, table.num_stages)
+    weights, go = [stop.weights], np.empty((len(folds), len(later), 2, len(grid)))
+    next_outcomes = [_run(table, stage, held, outcomes) for stage in later]
+    for place, outcome in enumerate(next_outcomes):
+        for kind, target in enumerate((outcome.quality, outcome.cost)):
+            fit = ridge.fit(target.astype(np.float64))
+            weights.append(fit.weights)
+            go[:, place, kind] = fit.out_of_fold
+    realised = _follow(table, held, stop.out_of_fold, go, next_outcomes, grid)
+    return np.concatenate(weights, axis=1), realised
+
+
+def _run(
+    table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[int, _Outcome]
+) -> _Outcome:
+    """What running `stage` and then following the policy brings about."""
+    after = outcomes[sum(1 << s for s in (*held, stage))]
+    paid = table.cost_of(stage, held).astype(np.float32)[:, None]
+    return after._replace(cost=after.cost + paid, ran=after.ran | np.uint8(1 << stage))
+
+
+def _follow(
+    table: FitTable,
+    held: tuple[int, ...],
+    stop: FloatArray,
+    go: FloatArray,
+    next_outcomes: list[_Outcome],
+    grid: FloatArray,
+) -> _Outcome:
+    """Decide by the estimates given; keep what then happens."""
+    shape = (len(stop), len(grid))
+    quality = np.zeros(shape, dtype=np.float32)
+    stage = np.full(shape, -1, dtype=np.int8)
+    if held:
+        returned = np.asarray(held)[returned_index(stop)]
+        quality[:] = table.quality[np.arange(len(stop)), returned][:, None]
+        stage[:] = returned[:, None]
+    outcome = _Outcome(
+        quality, np.zeros(shape, np.float32), stage, np.zeros(shape, dtype=np.uint8)
+    )
+    if not next_outcomes:
+        return outcome
+    values = state_values(stop, go, grid)
+    best = values.values_go.argmin(axis=1)
+    goes = values.values_go.min(axis=1) < values.value_stop
+    for place, after in enumerate(next_outcomes):
+        chosen = goes & (best == place)
+        for kept, new in zip(outcome, after, strict=True):
+            kept[chosen] = new[chosen]
+    return outcome

@@ -73,7 +73,8 @@ class QualityPredictor(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The likelier class of each row."""
-        labels: NDArray[Any] = self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(int)]
+        second = self.predict_proba(X)[:, 1]
+        labels: NDArray[Any] = self.classes_[(second > 0.5).astype(int)]
         return labels
 
     def __call__(self, features: Any) -> Any:

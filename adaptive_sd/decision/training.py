@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from adaptive_sd.decision.calibration import Calibration
 from adaptive_sd.decision.network import FittedPredictor
 
 FloatArray = NDArray[np.float64]
 
-_FULL_BATCH_ROWS = 4000
-_SAMPLE_PASSES = 4_000_000
+_MIN_PASSES = 8
+_MIN_STEPS = 400
+_BATCH_ROWS = 64
+_MANY_ROWS = 10_000
 
 
 class Labelled(NamedTuple):
@@ -67,7 +70,8 @@ def train(data: Labelled, candidate: Candidate, seed: int) -> FittedPredictor:
         np.concatenate([data.weight, [0.5, 0.5]]),
     )
     fit = _fit_network if candidate.hidden else _fit_logistic
-    weights, biases = fit(rows, candidate, seed)
+    with threadpool_limits(limits=1):  # threads cost more than they give, and change last digits
+        weights, biases = fit(rows, candidate, seed)
     return FittedPredictor(mean, scale, weights, biases, Calibration())
 
 
@@ -109,12 +113,14 @@ def _fit_logistic(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
 
 
 def _fit_network(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
-    full_batch = len(rows.label) <= _FULL_BATCH_ROWS
+    num_rows = len(rows.label)
+    batch = _BATCH_ROWS if num_rows <= _MANY_ROWS else 4 * _BATCH_ROWS
     model = MLPClassifier(
         candidate.hidden,
         alpha=candidate.alpha,
-        solver="lbfgs" if full_batch else "adam",
-        max_iter=300 if full_batch else max(8, _SAMPLE_PASSES // len(rows.label)),
+        learning_rate_init=0.003,
+        batch_size=min(batch, num_rows),
+        max_iter=max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows)),
         random_state=seed,
     )
     with warnings.catch_warnings():

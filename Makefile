@@ -1,0 +1,35 @@
+# make demo    set up and answer six prompts through the ladder
+# make test    the tests (fetches the two smallest models if they are not cached)
+# make check   format, lint, types, import contracts
+# make clean   remove the environment and caches; models and the compiled wheel stay in
+#              ~/.cache/adaptive-sd, results/ stays too
+# PYTHON=...   the Python 3.11 to 3.13 to use, else the first found
+
+SHELL := bash
+BIN := .venv/bin
+.DEFAULT_GOAL := demo
+.PHONY: demo test check clean FORCE
+
+# Always asked: install.sh compares contents and does nothing when all is as it was.
+.venv/.stamp: FORCE
+	@PYTHON="$(PYTHON)" scripts/install.sh .venv
+
+demo: .venv/.stamp
+	@$(BIN)/adaptive-sd demo
+
+test: .venv/.stamp
+	@$(BIN)/adaptive-sd models pull smollm2-135m qwen2.5-coder-0.5b \
+	  || echo "make test: models could not be fetched; the tests that need them are skipped." >&2
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/.stamp
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

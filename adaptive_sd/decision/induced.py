@@ -1,0 +1,177 @@
+"""The fitted policy: skip, stop, go on or recall by estimated losses, for every lambda."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.calibration import logit
+from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.policies import Choice, Evidence, check_lam, choose
+from adaptive_sd.errors import ArtifactError, ConfigError
+
+FloatArray = NDArray[np.float64]
+
+STATE_STATISTICS = (
+    "logprob_mean",
+    "logprob_q10",
+    "entropy_mean",
+    "margin_mean",
+    "log_tokens_out",
+    "log_tokens_in",
+    "finished_by_length",
+    "repeated_4grams",
+    "no_answer",
+)
+"""Features of the last draft that tell what going on is worth, beyond its quality."""
+
+STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
+
+
+class StateValues(NamedTuple):
+    """Estimates in one state for a number of rows and lambdas."""
+
+    stop_quality: FloatArray  # (num_rows, num_held)
+    value_stop: FloatArray  # (num_rows, num_lams); inf with nothing held
+    values_go: FloatArray  # (num_rows, num_later, num_lams)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InducedPolicy:
+    """Linear estimates in each state, a subset of stages held (bit r of its index: stage r).
+
+    The columns of a state's weights are: quality of each held draft; then for each later stage
+    the quality in the end and the cost from here, at each lambda of the grid, of running that
+    stage and following the policy. Between grid points they are interpolated in log lambda.
+    """
+
+    num_stages: int
+    lam_grid: FloatArray  # (num_lams,), ascending; the first is 0
+    weights: tuple[FloatArray, ...]  # 2**num_stages of (num_state_features, num_outputs)
+
+    def decide(self, evidence: Evidence, lam: float) -> Choice:
+        """Raises ConfigError for a lambda outside the grid."""
+        stages = tuple(held.stage for held in evidence.held)
+        quality = np.array([[held.quality for held in evidence.held]])
+        agreement = np.array([_agreements([held.answer for held in evidence.held])])
+        statistics = (
+            evidence.held[-1].features[STATE_COLUMNS][None]
+            if stages
+            else np.empty((1, 0), dtype=np.float32)
+        )
+        state = state_features(evidence.features[None], quality, agreement, statistics)
+        values = self.values(stages, state, lam)
+        later = later_stages(stages, self.num_stages)
+        values_go = tuple(zip(later, values.values_go[0, :, 0].tolist(), strict=True))
+        if not stages:
+            return choose(None, 0.0, float("inf"), values_go)
+        best = int(returned_index(values.stop_quality)[0])
+        chance = float(np.clip(values.stop_quality[0, best], 0, 1))
+        return choose(stages[best], chance, float(values.value_stop[0, 0]), values_go)
+
+    def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
+        """Estimates at one lambda for rows in the same state."""
+        low, high, share = self._place(lam)
+        outputs = state @ self.weights[state_index(stages)]
+        stop, go = outputs[:, : len(stages)], outputs[:, len(stages) :]
+        grid = go.reshape(len(state), -1, 2, len(self.lam_grid))
+        between = grid[..., [low]] * (1 - share) + grid[..., [high]] * share
+        return state_values(stop, between, np.array([lam]))
+
+    def _place(self, lam: float) -> tuple[int, int, float]:
+        """The grid points around `lam`, and how far it is from the lower to the upper one."""
+        check_lam(lam)
+        grid = self.lam_grid
+        if lam > grid[-1]:
+            raise ConfigError(
+                f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
+                "where the best answer is bought at any price."
+            )
+        high = int(np.searchsorted(grid, lam))
+        if grid[high] == lam:
+            return high, high, 0.0
+        if high == 1:
+            return 0, 1, float(lam / grid[1])
+        low = high - 1
+        return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        arrays: dict[str, NDArray[np.generic]] = {"lam_grid": self.lam_grid}
+        return arrays | {f"state{i}": weights for i, weights in enumerate(self.weights)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
+        """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
+        grid = arrays["lam_grid"].astype(np.float64)
+        num_states = sum(name.startswith("state") for name in arrays)
+        num_stages = num_states.bit_length() - 1
+        if num_stages < 1 or 2**num_stages != num_states:
+            raise ArtifactError(f"a policy has {num_states} states, which is no power of two.")
+        if grid.ndim != 1 or not len(grid) or grid[0] != 0 or (np.diff(grid) <= 0).any():
+            raise ArtifactError("the lambda grid of a policy does not ascend from 0.")
+        weights = tuple(arrays[f"state{i}"].astype(np.float64) for i in range(num_states))
+        for index, matrix in enumerate(weights):
+            stages = tuple(s for s in range(num_stages) if index >> s & 1)
+            wanted = len(stages) + 2 * len(grid) * len(later_stages(stages, num_stages))
+            if matrix.ndim != 2 or matrix.shape[1] != wanted:
+                raise ArtifactError(
+                    f"state {index} of a policy has shape {matrix.shape}, not (_, {wanted})."
+                )
+        return cls(num_stages, grid, weights)
+
+
+def state_index(stages: Sequence[int]) -> int:
+    return sum(1 << stage for stage in stages)
+
+
+def later_stages(stages: Sequence[int], num_stages: int) -> range:
+    """The stages that can still run: those above the last."""
+    return range(stages[-1] + 1 if stages else 0, num_stages)
+
+
+def state_features(
+    prompt: NDArray[np.floating],
+    quality: FloatArray,
+    agreement: NDArray[np.floating],
+    statistics: NDArray[np.floating],
+) -> FloatArray:
+    """Evidence in one state, a row each: shapes (num_rows, prompt features), (num_rows, held),
+    (num_rows, pairs of held) in the order (0,1), (0,2), (1,2), ... and (num_rows, statistics).
+    """
+    num_rows, num_held = quality.shape
+    columns = [np.ones((num_rows, 1)), prompt]
+    if num_held:
+        odds = logit(quality, 0.01)
+        columns += [odds, quality, statistics]
+    if num_held > 1:
+        agrees = agreement[:, 1 - num_held :].max(axis=1, keepdims=True)
+        last = odds[:, -1:]
+        columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
+    return np.concatenate(columns, axis=1)
+
+
+def _agreements(answers: Sequence[str]) -> list[float]:
+    return [float(agree(answers[j], answers[i])) for j in range(len(answers)) for i in range(j)]
+
+
+def returned_index(stop_quality: FloatArray) -> NDArray[np.int64]:
+    """Place of the draft to return in each row: the best estimate, ties to the later."""
+    num_held = stop_quality.shape[1]
+    return num_held - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+
+
+def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValues:
+    """Expected losses: of stopping lam * (1 - q), of going on cost + lam * (1 - q).
+
+    `go` has shape (num_rows, num_later, 2, num_lams): quality and cost.
+    """
+    quality, cost = np.clip(go[:, :, 0], 0, 1), np.maximum(go[:, :, 1], 0)
+    values_go = cost + lam * (1 - quality)
+    if not stop.shape[1]:
+        return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
+    best = np.clip(stop.max(axis=1), 0, 1)
+    return StateValues(stop, lam * (1 - best)[:, None], values_go)

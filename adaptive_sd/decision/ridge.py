@@ -1,0 +1,94 @@
+"""Ridge regression of many outputs on the same rows, out of fold, from sums of products."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+_STRENGTHS = np.logspace(-2, 5, 15)
+
+
+class RidgeFit(NamedTuple):
+    """Weights fitted on all rows, and the predictions of those fitted without each row's fold."""
+
+    weights: FloatArray  # (num_features, num_outputs)
+    out_of_fold: FloatArray  # (num_rows, num_outputs)
+
+
+class FoldedRidge:
+    """Rows of features, of which the first is the constant 1; each fold is left out in turn."""
+
+    def __init__(self, rows: FloatArray, folds: NDArray[np.int64]) -> None:
+        self._center = rows[:, 1:].mean(axis=0)
+        deviation = rows[:, 1:].std(axis=0)
+        varies = deviation > 1e-9 * np.maximum(1.0, np.abs(self._center))
+        self._scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
+        self._rows = (rows[:, 1:] - self._center) * self._scale
+        self._members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+        self._sums = [self._rows[m].sum(axis=0) for m in self._members]
+        self._grams = [self._rows[m].T @ self._rows[m] for m in self._members]
+
+    def fit(self, targets: FloatArray) -> RidgeFit:
+        """One penalty for all outputs together, by generalised cross-validation."""
+        parts = [_Sums(len(m), s, g, targets[m].sum(axis=0), self._rows[m].T @ targets[m],
+                       (targets[m] ** 2).sum(axis=0))
+                 for m, s, g in zip(self._members, self._sums, self._grams, strict=True)]
+        total = _Sums(*(sum(values) for values in zip(*parts, strict=True)))
+        out_of_fold = np.empty_like(targets)
+        for member, part in zip(self._members, parts, strict=True):
+            rest = _Sums(*(t - p for t, p in zip(total, part, strict=True)))
+            intercept, slopes = _solve(rest)
+            out_of_fold[member] = self._rows[member] @ slopes + intercept
+        intercept, slopes = _solve(total)
+        slopes = slopes * self._scale[:, None]
+        weights = np.concatenate([(intercept - self._center @ slopes)[None], slopes])
+        return RidgeFit(weights, out_of_fold)
+
+
+class _Sums(NamedTuple):
+    count: float
+    rows: FloatArray  # (features,)
+    gram: FloatArray  # (features, features)
+    targets: FloatArray  # (outputs,)
+    products: FloatArray  # (features, outputs)
+    squares: FloatArray  # (outputs,)
+
+
+def _solve(sums: _Sums) -> tuple[FloatArray, FloatArray]:
+    """Intercepts, not penalised, and slopes."""
+    mean, target_mean = sums.rows / sums.count, sums.targets / sums.count
+    gram = sums.gram - sums.count * np.outer(mean, mean)
+    products = sums.products - sums.count * np.outer(mean, target_mean)
+    squares = np.maximum(sums.squares - sums.count * target_mean**2, 0.0)
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    eigenvalues = np.maximum(eigenvalues, 0.0)
+    rotated = vectors.T @ products
+    varies = squares > 1e-12 * sums.count
+    errors = [
+        _gcv(strength, eigenvalues, rotated[:, varies], squares[varies], sums.count)
+        for strength in _STRENGTHS
+    ]
+    strength = _STRENGTHS[int(np.argmin(errors))]
+    slopes = vectors @ (rotated / (eigenvalues + strength)[:, None])
+    return target_mean - mean @ slopes, slopes
+
+
+def _gcv(
+    strength: float,
+    eigenvalues: FloatArray,
+    rotated: FloatArray,
+    squares: FloatArray,
+    count: float,
+) -> float:
+    """Relative squared error, summed over outputs, by generalised cross-validation."""
+    shrunk = eigenvalues + strength
+    explained = (rotated**2 * ((shrunk + strength) / shrunk**2)[:, None]).sum(axis=0)
+    freedom = 1 + (eigenvalues / shrunk).sum()
+    if freedom >= count:
+        return np.inf
+    relative = np.maximum(squares - explained, 0.0) / squares
+    return float(relative.sum() / (1 - freedom / count) ** 2)

@@ -1,0 +1,1 @@
+"""The module paths of the getting-started guide; everything comes from adaptive_sd."""

@@ -1,0 +1,1 @@
+"""Algorithms under the guide's paths."""

@@ -1,0 +1,1 @@
+"""Models and predictors under the guide's paths."""
