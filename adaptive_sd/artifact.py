@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import StageRecord
-from adaptive_sd.decision.calibration import Calibration
-from adaptive_sd.decision.features import FEATURE_NAMES
-from adaptive_sd.decision.induction import InducedPolicy
-from adaptive_sd.decision.predictor import FittedPredictor, Network
+from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
+from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.known_p import PooledPrior
+from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
-from adaptive_sd.types import Acceptance, Rates
+from adaptive_sd.types import Acceptance
 
 SCHEMA_VERSION = 1
 Arrays = dict[str, NDArray[np.generic]]
@@ -29,14 +29,16 @@ Arrays = dict[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """For ladders that nothing was fitted for: quality from logprob evidence, pooled over stages,
+    """For ladders that nothing was fitted for.
 
-    and the chance of a larger stage: sigmoid(base + slope * logit(quality)).
+    `predictor` is pooled over stages and sees no hidden state; `chances` go by model size;
+    `tokens_in` (not cached) and `tokens_out` are a recorded answer's means.
     """
 
     predictor: FittedPredictor
-    base: float
-    slope: float
+    chances: PooledPrior
+    tokens_in: int
+    tokens_out: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,7 @@ class Artifact:
 
     stages: tuple[StageRecord, ...]
     predictors: tuple[FittedPredictor, ...]
+    projections: tuple[HiddenProjection | None, ...]
     policy: InducedPolicy
     prior: Prior
     acceptance: Mapping[tuple[int, int, Form], Acceptance]
@@ -57,17 +60,20 @@ class Artifact:
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
     """Write the folder whole or not at all; an artifact that is there is replaced."""
-    if folder.exists() and not (folder / "manifest.json").exists() and any(folder.iterdir()):
-        raise ArtifactError(f"{folder}: holds other files; give a new folder.")
+    if folder.is_file() or (
+        folder.exists() and not (folder / "manifest.json").exists() and any(folder.iterdir())
+    ):
+        raise ArtifactError(f"{folder}: holds something else; give a new folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    temporary.chmod(0o755)
-    manifest = json.dumps(_manifest(artifact), indent=1, sort_keys=True)
-    (temporary / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
-    np.savez_compressed(temporary / "weights.npz", **_arrays(artifact))  # type: ignore[arg-type]
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        manifest = json.dumps(_manifest(artifact), indent=1, sort_keys=True)
+        (new / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
+        np.savez_compressed(new / "weights.npz", **_arrays(artifact))  # type: ignore[arg-type]
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        new.rename(folder)
 
 
 def load_artifact(folder: Path) -> Artifact:
@@ -90,20 +96,26 @@ def load_artifact(folder: Path) -> Artifact:
         return _from_parts(manifest, arrays)
     except FileNotFoundError as error:
         raise ArtifactError(f"{folder}: no artifact there ({error.filename}).") from error
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError),
+        *(EOFError, zipfile.BadZipFile),
+    ) as error:
         raise ArtifactError(
             f"{folder}: damaged artifact ({type(error).__name__}: {error}); fit it again."
         ) from error
 
 
 def _manifest(artifact: Artifact) -> dict[str, object]:
+    prior = artifact.prior
     return {
         "schema_version": SCHEMA_VERSION,
         "feature_names": list(FEATURE_NAMES),
-        "stages": [asdict(s) | {"styles": dict(s.styles)} for s in artifact.stages],
-        "states": [[list(state), j] for state, j in artifact.policy.weights],
-        "num_layers": [len(p.network.layers) for p in _predictors(artifact)],
-        "prior": {"base": artifact.prior.base, "slope": artifact.prior.slope},
+        "stages": [stage.to_json() for stage in artifact.stages],
+        "prior": {
+            "chances": asdict(prior.chances),
+            "tokens_in": prior.tokens_in,
+            "tokens_out": prior.tokens_out,
+        },
         "acceptance": [
             [j, k, form.value, *beta] for (j, k, form), beta in artifact.acceptance.items()
         ],
@@ -116,70 +128,58 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
     }
 
 
-def _predictors(artifact: Artifact) -> list[FittedPredictor]:
-    return [*artifact.predictors, artifact.prior.predictor]
-
-
 def _arrays(artifact: Artifact) -> Arrays:
-    arrays: Arrays = {"grid": artifact.policy.grid}
-    for i, weights in enumerate(artifact.policy.weights.values()):
-        arrays[f"value_{i}"] = weights
-    for i, predictor in enumerate(_predictors(artifact)):
-        network, calibration = predictor.network, predictor.calibration
-        arrays[f"mean_{i}"], arrays[f"scale_{i}"] = network.mean, network.scale
-        arrays[f"logits_{i}"], arrays[f"chances_{i}"] = calibration.logits, calibration.chances
-        for n, (weights32, offset) in enumerate(network.layers):
-            arrays[f"layer_{i}_{n}"], arrays[f"offset_{i}_{n}"] = weights32, offset
-    return arrays
-
-
-def _from_parts(manifest: dict[str, Any], arrays: dict[str, Any]) -> Artifact:
-    stages = tuple(_stage(raw) for raw in manifest["stages"])
-    names = tuple(s.name for s in stages)
-    predictors = [
-        _predictor(arrays, i, num_layers) for i, num_layers in enumerate(manifest["num_layers"])
-    ]
-    if len(predictors) != len(stages) + 1:
-        raise ValueError(f"{len(predictors)} predictors for {len(stages)} stages")
-    values = {
-        (tuple(state), j): arrays[f"value_{i}"] for i, (state, j) in enumerate(manifest["states"])
+    parts = {f"predictor{k}": p.to_arrays() for k, p in enumerate(artifact.predictors)}
+    parts |= {
+        f"projection{k}": p.to_arrays()
+        for k, p in enumerate(artifact.projections)
+        if p is not None
     }
-    for key, weights in values.items():
-        if weights.ndim != 3 or weights.shape[0] != 2 or weights.shape[2] != arrays["grid"].size:
-            raise ValueError(f"values of {key} have shape {weights.shape}")
+    parts |= {"prior": artifact.prior.predictor.to_arrays(), "policy": artifact.policy.to_arrays()}
+    return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
+
+
+def _part(arrays: Arrays, part: str) -> Arrays:
+    prefix = f"{part}."
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
+    stages = tuple(StageRecord.from_json(raw) for raw in manifest["stages"])
+    policy = InducedPolicy.from_arrays(_part(arrays, "policy"))
+    if policy.num_stages != len(stages):
+        raise ValueError(f"a policy of {policy.num_stages} stages for {len(stages)}")
     prior = manifest["prior"]
     return Artifact(
         stages=stages,
-        predictors=tuple(predictors[:-1]),
-        policy=InducedPolicy(names, arrays["grid"], values),
-        prior=Prior(predictors[-1], float(prior["base"]), float(prior["slope"])),
+        predictors=tuple(_predictor(arrays, f"predictor{k}") for k in range(len(stages))),
+        projections=tuple(_projection(arrays, k) for k in range(len(stages))),
+        policy=policy,
+        prior=Prior(
+            _predictor(arrays, "prior"),
+            PooledPrior(**{name: float(value) for name, value in prior["chances"].items()}),
+            int(prior["tokens_in"]),
+            int(prior["tokens_out"]),
+        ),
         acceptance={
-            (j, k, Form(form)): Acceptance(a, b) for j, k, form, a, b in manifest["acceptance"]
+            (int(j), int(k), Form(form)): Acceptance(float(a), float(b))
+            for j, k, form, a, b in manifest["acceptance"]
         },
         recommended_lam=float(manifest["recommended_lambda"]),
-        lam_origin=manifest["lambda_origin"],
+        lam_origin=str(manifest["lambda_origin"]),
         prompt_hashes=tuple(manifest["prompt_hashes"]),
         data_hash=manifest["data_hash"],
         metrics=manifest["metrics"],
     )
 
 
-def _stage(raw: dict[str, Any]) -> StageRecord:
-    rates = raw["rates"]
-    if rates is not None:
-        rates = Rates(rates["prefill_s"], rates["decode_s"], tuple(map(tuple, rates["verify_s"])))
-    return StageRecord(raw["name"], raw["model"], raw["model_hash"], raw["styles"], rates)
+def _predictor(arrays: Arrays, part: str) -> FittedPredictor:
+    predictor = FittedPredictor.from_arrays(_part(arrays, part))
+    if len(predictor.mean) != FEATURE_DIM:
+        raise ValueError(f"{part} takes {len(predictor.mean)} features, not {FEATURE_DIM}")
+    return predictor
 
 
-def _predictor(arrays: dict[str, Any], i: int, num_layers: int) -> FittedPredictor:
-    layers = tuple((arrays[f"layer_{i}_{n}"], arrays[f"offset_{i}_{n}"]) for n in range(num_layers))
-    widths = [len(FEATURE_NAMES), *(weights.shape[1] for weights, _ in layers)]
-    for (weights, offset), width_in in zip(layers, widths, strict=False):
-        if weights.shape[0] != width_in or offset.shape != weights.shape[1:]:
-            raise ValueError(f"predictor {i} has a layer of shape {weights.shape}")
-    if widths[-1] != 1 or arrays[f"mean_{i}"].shape != (widths[0],):
-        raise ValueError(f"predictor {i} has widths {widths}")
-    return FittedPredictor(
-        Network(arrays[f"mean_{i}"], arrays[f"scale_{i}"], layers),
-        Calibration(arrays[f"logits_{i}"], arrays[f"chances_{i}"]),
-    )
+def _projection(arrays: Arrays, stage: int) -> HiddenProjection | None:
+    found = _part(arrays, f"projection{stage}")
+    return HiddenProjection.from_arrays(found) if found else None

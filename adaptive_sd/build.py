@@ -34,10 +34,7 @@ class Cascade(Loop):
 def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
     """Find all models and load the artifact; models are loaded when first used."""
     stages = open_stages(config, offline=offline)
-    judge = _judge(config, stages)
-    if config.lam is not None:
-        judge.recommended_lam = config.lam
-    return Cascade(stages, judge)
+    return Cascade(stages, _judge(config, stages), lam=config.lam)
 
 
 def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
@@ -63,7 +60,7 @@ def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
 def _judge(config: Config, stages: list[Stage]) -> Judge:
     shipped = load_artifact(DEFAULT_ARTIFACT)
     artifact = shipped if config.artifact == "default" else load_artifact(Path(config.artifact))
-    if fits_ladder(artifact, config, stages):
+    if fits_ladder(artifact, stages):
         return FittedJudge(artifact)
     if config.artifact != "default":
         fitted = ", ".join(s.name for s in artifact.stages)
@@ -77,10 +74,10 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
         assert known is not None  # every stage was opened with a place for its rates
         return known
 
-    return PriorJudge(shipped, [stage.name for stage in stages], rates)
+    return PriorJudge(shipped.prior, [stage.num_parameters / 1e9 for stage in stages], rates)
 
 
-def fits_ladder(artifact: Artifact, config: Config, stages: list[Stage]) -> bool:
+def fits_ladder(artifact: Artifact, stages: list[Stage]) -> bool:
     """Whether the artifact was fitted on these very model files, asked in these styles."""
     wanted = [(s.model_hash, dict(s.styles)) for s in artifact.stages]
     return wanted == [(s.model_hash, s.style_names()) for s in stages]

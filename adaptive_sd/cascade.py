@@ -10,7 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
+from adaptive_sd.decision.features import PromptView
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, reason_of
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.prompt import Prompt, prompt_text
@@ -43,24 +44,30 @@ class LadderStage(Protocol):
 class Judge(Protocol):
     """Estimates quality from evidence and decides; fitted, immutable."""
 
-    calibrated: bool
-    recommended_lam: float
-    cost_unit: CostUnit
-
-    def prompt_evidence(self, prompt: str, form: Form) -> Evidence: ...
-
-    def judge(self, form: Form, stage: int, draft: Draft) -> HeldDraft: ...
-
-    def decide(self, evidence: Evidence, lam: float) -> Choice: ...
-
-    def acceptance(self, drafted: int, target: int, form: Form) -> Acceptance: ...
-
-    def cost(self, stage: int, draft: Draft) -> float: ...
-
-    def lam_origin(self, lam: float) -> str: ...
+    @property
+    def calibrated(self) -> bool: ...
 
     @property
     def how_to_calibrate(self) -> str: ...
+
+    @property
+    def recommended_lam(self) -> float: ...
+
+    @property
+    def lam_origin(self) -> str: ...
+
+    @property
+    def cost_unit(self) -> CostUnit: ...
+
+    def begin(self, prompt: PromptView) -> Evidence: ...
+
+    def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft: ...
+
+    def decide(self, evidence: Evidence, lam: float) -> Choice: ...
+
+    def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance: ...
+
+    def cost(self, stage: int, draft: Draft) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +85,26 @@ class Request:
 class Cascade:
     """A ladder of stages, cheapest first, and the judge that stops on it."""
 
-    def __init__(self, stages: Sequence[LadderStage], judge: Judge) -> None:
+    def __init__(
+        self, stages: Sequence[LadderStage], judge: Judge, *, lam: float | None = None
+    ) -> None:
+        """`lam` is the weight of quality unless a request says otherwise; None: the judge's."""
         if not stages:
             raise ConfigError("a ladder needs at least one stage.")
         self.stages = tuple(stages)
         self.judge = judge
+        self._lam = lam
+
+    @property
+    def lam(self) -> float:
+        return self.judge.recommended_lam if self._lam is None else self._lam
+
+    def lam_origin(self, lam: float) -> str:
+        """Where the lambda of an answer comes from, in words."""
+        recommended = self.judge.recommended_lam
+        if lam == recommended:
+            return f"recommended: {self.judge.lam_origin}"
+        return f"given; recommended is {recommended:.3g}: {self.judge.lam_origin}"
 
     def answer(
         self,
@@ -101,29 +123,31 @@ class Cascade:
         """
         request = request or Request()
         start_s = time.perf_counter()
-        lam = self.judge.recommended_lam if request.lam is None else request.lam
+        lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
-        form = detect_form(text)
-        run = _Run(self, prompt, form, request, on_text, keep_going)
-        evidence = self.judge.prompt_evidence(text, form)
+        view = PromptView.of(text, detect_form(text))
+        run = _Run(self, prompt, view, request, on_text, keep_going)
+        evidence = self.judge.begin(view)
         choice = self.judge.decide(evidence, lam)
         last = -1
         while choice.decision is Decision.ESCALATE:
             run.skip(range(last + 1, choice.stage), choice)
             last = choice.stage
-            draft = run.draft(last)
-            held = self.judge.judge(form, last, draft)
+            held = self.judge.judge(view, last, run.draft(last))
             evidence = replace(evidence, held=(*evidence.held, held))
-            choice = run.after(held, draft, self.judge.decide(evidence, lam))
+            choice = run.after(last, self.judge.decide(evidence, lam))
         return self._finish(run, evidence, choice, lam, start_s)
 
     def _finish(
         self, run: _Run, evidence: Evidence, choice: Choice, lam: float, start_s: float
     ) -> Answer:
         index = choice.stage
-        if index != evidence.held[-1].stage:
-            run.steps.append(Step(self.stages[index].name, Action.RECALL, reason=choice.reason))
-        quality = next(h.quality for h in evidence.held if h.stage == index)
+        stages = [held.stage for held in evidence.held]
+        quality = choice.qualities[stages.index(index)]
+        if index != stages[-1]:
+            reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
+            recalled = Step(self.stages[index].name, Action.RECALL, quality, reason=reason)
+            run.steps.append(recalled)
         run.release(run.drafts[index].text)
         return Answer(
             trace_id=uuid.uuid4().hex,
@@ -173,14 +197,15 @@ class _Run:
         self,
         cascade: Cascade,
         prompt: Prompt,
-        form: Form,
+        view: PromptView,
         request: Request,
         on_text: Callable[[str], None] | None,
         keep_going: Callable[[], bool] | None,
     ) -> None:
         self._cascade = cascade
+        self._names = [stage.name for stage in cascade.stages]
         self._prompt = prompt
-        self._form = form
+        self._view = view
         self._request = request
         self._on_text = on_text
         self._keep_going = keep_going
@@ -189,25 +214,25 @@ class _Run:
         self.steps: list[Step] = []
 
     def skip(self, stages: Sequence[int], choice: Choice) -> None:
+        reason = reason_of(choice, self._names)
         for index in stages:
-            name = self._cascade.stages[index].name
             self.steps.append(
-                Step(name, Action.SKIP, decision=Decision.ESCALATE, reason=choice.reason)
+                Step(self._names[index], Action.SKIP, decision=Decision.ESCALATE, reason=reason)
             )
 
     def draft(self, index: int) -> Draft:
         """Run one stage; the last draft so far is offered for verification."""
         stage, request = self._cascade.stages[index], self._request
         drafted = max(self.drafts, default=None)
-        limit = request.max_tokens or stage.token_limit(self._prompt, self._form)
+        limit = request.max_tokens or stage.token_limit(self._prompt, self._view.form)
         draft = stage.run(
             self._prompt,
             Sampling(limit, request.temperature, request.top_p, request.seed, request.stop),
-            form=self._form,
+            form=self._view.form,
             draft=None if drafted is None else self.drafts[drafted].text,
             acceptance=None
             if drafted is None
-            else self._cascade.judge.acceptance(drafted, index, self._form),
+            else self._cascade.judge.acceptance(drafted, index, self._view),
             observer=self._observer(index),
         )
         if draft.finish_reason == "cancelled":
@@ -226,25 +251,25 @@ class _Run:
 
         return observe
 
-    def after(self, held: HeldDraft, draft: Draft, choice: Choice) -> Choice:
+    def after(self, index: int, choice: Choice) -> Choice:
         """Note the step; text that was passed on while it grew cannot be taken back."""
         if self._streamed:
-            choice = choice._replace(decision=Decision.STOP, stage=held.stage)
-        verified = len(self.drafts) > 1
+            choice = choice._replace(decision=Decision.STOP, stage=index)
+        draft = self.drafts[index]
         self.steps.append(
             Step(
-                stage=self._cascade.stages[held.stage].name,
-                action=Action.VERIFY if verified else Action.DRAFT,
-                quality=held.quality,
+                stage=self._names[index],
+                action=Action.VERIFY if draft.num_drafted else Action.DRAFT,
+                quality=choice.qualities[-1],
                 decision=choice.decision,
-                reason=choice.reason,
+                reason=reason_of(choice, self._names),
                 tokens_in=draft.tokens_in,
                 tokens_out=draft.tokens_out,
                 num_drafted=draft.num_drafted,
                 num_accepted=draft.num_accepted,
                 num_spans=draft.num_spans,
                 latency_s=draft.latency_s,
-                cost=self._cascade.judge.cost(held.stage, draft),
+                cost=self._cascade.judge.cost(index, draft),
             )
         )
         return choice

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
@@ -154,7 +154,7 @@ def _read_lambda(raw: object, where: str) -> float | None:
     raise ConfigError(f'{where} is {raw!r}; write "recommended" or a number >= 0.')
 
 
-def _check_keys(table: dict[str, object], known: tuple[str, ...], where: str) -> None:
+def _check_keys(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
     for key in table.keys() - set(known):
         near = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
@@ -164,4 +164,4 @@ def _check_keys(table: dict[str, object], known: tuple[str, ...], where: str) ->
 def _typed(value: object, wanted: type[T], where: str) -> T:
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise ConfigError(f"{where} is {value!r}; it must be of type {wanted.__name__}.")
-    return cast(T, value)
+    return value

@@ -15,7 +15,6 @@ from adaptive_sd.models.catalogue import CatalogueEntry, load_catalogue
 from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.models.store import file_of, verify
-from adaptive_sd.rates import rates_of
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 
@@ -112,8 +111,8 @@ def _model(entry: CatalogueEntry, context: int, free: int, again: bool) -> Model
 
 
 def _rates(entry: CatalogueEntry, again: bool) -> Rates:
-    with Stage(entry.name, offline=True) as stage:
-        return rates_of(stage.engine, home_dir() / "rates.json", again=again)
+    with Stage(entry.name, offline=True, rates_path=home_dir() / "rates.json") as stage:
+        return stage.measure_rates(again=again)
 
 
 def _advice(models: tuple[ModelReport, ...], context: int, free: int) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adaptive_sd.artifact import Artifact
-from adaptive_sd.decision.features import extract_features, prompt_features
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, KnownPPolicy
-from adaptive_sd.forms import Form, canonical_answer
+from adaptive_sd.artifact import Artifact, Prior
+from adaptive_sd.decision.features import DraftView, PromptView, extract_features, prompt_features
+from adaptive_sd.decision.known_p import KnownPPolicy
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
+from adaptive_sd.forms import canonical_answer
 from adaptive_sd.trace import CostUnit
 from adaptive_sd.types import Acceptance, Draft, Rates
 
@@ -22,35 +23,34 @@ class FittedJudge:
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
         self.recommended_lam = artifact.recommended_lam
+        self.lam_origin = artifact.lam_origin
 
-    def prompt_evidence(self, prompt: str, form: Form) -> Evidence:
-        return Evidence(prompt_features(form, len(prompt)))
+    def begin(self, prompt: PromptView) -> Evidence:
+        return Evidence(prompt_features(prompt))
 
-    def judge(self, form: Form, stage: int, draft: Draft) -> HeldDraft:
-        quality = self._artifact.predictors[stage].predict(extract_features(draft, form))
-        return HeldDraft(stage, quality, canonical_answer(draft.text, form))
+    def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
+        answer = canonical_answer(draft.text, prompt.form)
+        view = DraftView.of(draft, answer)
+        features = extract_features(view, prompt, self._artifact.projections[stage])
+        quality = self._artifact.predictors[stage].predict(features)
+        return HeldDraft(stage, quality, features, answer)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self._artifact.policy.decide(evidence, lam)
 
-    def acceptance(self, drafted: int, target: int, form: Form) -> Acceptance:
-        return self._artifact.acceptance.get((drafted, target, form), Acceptance())
+    def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
+        return self._artifact.acceptance.get((drafted, target, prompt.form), Acceptance())
 
     def cost(self, stage: int, draft: Draft) -> float:
         rates = self._artifact.stages[stage].rates
         assert rates is not None  # an artifact of a recorded ladder has them
         return cost_of(draft, rates)
 
-    def lam_origin(self, lam: float) -> str:
-        if lam == self.recommended_lam:
-            return f"recommended by the artifact: {self._artifact.lam_origin}"
-        return f"given; the artifact recommends {self.recommended_lam:.3g}"
-
 
 class PriorJudge:
     """Decides by evidence pooled over the stages of another ladder; not calibrated.
 
-    The cost of a later stage is that of as many tokens as the draft at hand, at its own rates.
+    A stage is expected to cost what the recorded answers' token counts would at its own rates.
     """
 
     calibrated = False
@@ -59,41 +59,45 @@ class PriorJudge:
         "record this ladder on prompts of yours (`adaptive-sd record`), then `adaptive-sd export` "
         "and `adaptive-sd fit`"
     )
+    lam_origin = "the largest at which the smallest stage still comes first"
 
     def __init__(
-        self, artifact: Artifact, names: Sequence[str], rates: Callable[[int], Rates]
+        self, prior: Prior, sizes: Sequence[float], rates: Callable[[int], Rates]
     ) -> None:
-        self._prior = artifact.prior
-        self._names = tuple(names)
+        """`sizes` in billions of parameters; `rates` measures a stage when it must."""
+        self._prior = prior
+        self._sizes = tuple(sizes)
         self._rates = rates
-        self.recommended_lam = artifact.recommended_lam
+        self._policy: KnownPPolicy | None = None
 
-    def prompt_evidence(self, prompt: str, form: Form) -> Evidence:
-        return Evidence(prompt_features(form, len(prompt)))
+    @property
+    def policy(self) -> KnownPPolicy:
+        if self._policy is None:  # measuring rates takes seconds: not before the first prompt
+            tokens = (self._prior.tokens_in, self._prior.tokens_out)
+            costs = tuple(self._rates(k).draft_s(*tokens) for k in range(len(self._sizes)))
+            self._policy = KnownPPolicy(self._prior.chances, self._sizes, costs)
+        return self._policy
 
-    def judge(self, form: Form, stage: int, draft: Draft) -> HeldDraft:
-        quality = self._prior.predictor.predict(extract_features(draft, form))
-        tokens = (draft.tokens_in, draft.tokens_out)
-        return HeldDraft(stage, quality, canonical_answer(draft.text, form), tokens)
+    @property
+    def recommended_lam(self) -> float:
+        return self.policy.recommended_lam
+
+    def begin(self, prompt: PromptView) -> Evidence:
+        return Evidence(prompt_features(prompt))
+
+    def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
+        answer = canonical_answer(draft.text, prompt.form)
+        features = extract_features(DraftView.of(draft, answer), prompt)
+        return HeldDraft(stage, self._prior.predictor.predict(features), features, answer)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
-        held = evidence.held
-        first = held[-1].stage if held else len(self._names)
-        tokens = held[-1].num_tokens if held else (0, 0)
-        costs = [
-            self._rates(j).draft_s(*tokens) if j > first else 0.0 for j in range(len(self._names))
-        ]
-        policy = KnownPPolicy(self._names, tuple(costs), self._prior.base, self._prior.slope)
-        return policy.decide(evidence, lam)
+        return self.policy.decide(evidence, lam)
 
-    def acceptance(self, drafted: int, target: int, form: Form) -> Acceptance:
+    def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return Acceptance()
 
     def cost(self, stage: int, draft: Draft) -> float:
         return cost_of(draft, self._rates(stage))
-
-    def lam_origin(self, lam: float) -> str:
-        return "of the default ladder" if lam == self.recommended_lam else "given"
 
 
 def cost_of(draft: Draft, rates: Rates) -> float:

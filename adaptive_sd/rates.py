@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from adaptive_sd.engines.base import Engine, EngineInfo
 from adaptive_sd.types import Rates
 
 
-def rates_of(engine: Engine, path: Path, *, again: bool = False) -> Rates:
-    """Rates of `engine` from the file at `path`, measured and kept there when absent."""
-    key = _key(engine.info)
+def rates_of(
+    key: str, path: Path, measure: Callable[[], Rates], *, again: bool = False
+) -> Rates:
+    """Rates kept under `key` in the file at `path`; measured and kept there when absent."""
     known = _read(path)
     if again or key not in known:
-        known[key] = engine.measure_rates()
+        known[key] = measure()
         _write(path, known)
     return known[key]
 
 
-def _key(info: EngineInfo) -> str:
-    cpus = len(os.sched_getaffinity(0))
-    return f"{info.model_hash[:16]} {info.engine} {info.engine_version} {_cpu_name()} x{cpus}"
+def rates_key(model_hash: str, engine: str, *, threads: int | None, gpu_layers: int) -> str:
+    """All that the rates of a model depend on."""
+    num_threads = threads or len(os.sched_getaffinity(0))
+    gpu = f" gpu {gpu_layers}" if gpu_layers else ""
+    return f"{model_hash[:16]} {engine} {_cpu_name()} x{num_threads}{gpu}"
 
 
 def _cpu_name() -> str:
@@ -40,10 +43,7 @@ def _read(path: Path) -> dict[str, Rates]:
     """What is stored; a damaged file counts as empty, since measuring again repairs it."""
     try:
         raw = json.loads(path.read_text())
-        return {
-            key: Rates(v["prefill_s"], v["decode_s"], tuple(map(tuple, v["verify_s"])))
-            for key, v in raw.items()
-        }
+        return {key: Rates.from_json(value) for key, value in raw.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -14,7 +15,7 @@ from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.models.store import ResolvedModel, resolve
 from adaptive_sd.prompt import Prompt, to_messages
-from adaptive_sd.rates import rates_of
+from adaptive_sd.rates import rates_key, rates_of
 from adaptive_sd.styles import DEFAULT_STYLES, find_style
 from adaptive_sd.types import Acceptance, Draft, Observer, Rates, Sampling
 
@@ -70,11 +71,16 @@ class Stage:
         for form, style in self._styles.items():
             find_style(form, style)
         self.model_hash = ""
+        self.num_parameters = 0
         if load is None:
             model = resolve(model_name, offline=offline)
-            self.model_hash = model.sha256
+            self.model_hash, self.num_parameters = model.sha256, model.num_parameters
             load = _embedded(model, context, threads, gpu_layers)
         self._load = load
+        engine = f"llama_cpp {version('llama-cpp-python')}"
+        self._rates_key = rates_key(
+            self.model_hash or self.name, engine, threads=threads, gpu_layers=gpu_layers
+        )
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._rates: Rates | None = None
@@ -89,10 +95,20 @@ class Stage:
 
     @property
     def rates(self) -> Rates | None:
-        """Measured rates of the engine; measured now if they were not yet."""
+        """Measured rates of this model here; measured now if they never were."""
         if self._rates is None and self._rates_path is not None:
-            self._rates = rates_of(self.engine, self._rates_path)
+            self._rates = self.measure_rates()
         return self._rates
+
+    def measure_rates(self, *, again: bool = False) -> Rates:
+        """As `rates`; with `again` measured in any case. Raises ConfigError without a place."""
+        if self._rates_path is None:
+            raise ConfigError(f"stage {self.name!r} has no rates_path to keep rates in.")
+        measure = self._measure
+        return rates_of(self._rates_key, self._rates_path, measure, again=again)
+
+    def _measure(self) -> Rates:
+        return self.engine.measure_rates()
 
     def generate(
         self,

@@ -11,11 +11,10 @@ from adaptive_sd.types import Message
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Worked examples as earlier turns, an instruction after the prompt, a begun answer."""
+    """Worked examples as earlier turns, an instruction after the prompt."""
 
     instruction: str = ""
     examples: tuple[tuple[str, str], ...] = ()
-    begun: str = ""
     max_tokens: int = 512
 
     def messages(self, prompt: str) -> list[Message]:
@@ -24,8 +23,6 @@ class Style:
             messages.append(Message("user", self._ask(question)))
             messages.append(Message("assistant", answer))
         messages.append(Message("user", self._ask(prompt)))
-        if self.begun:
-            messages.append(Message("assistant", self.begun))
         return messages
 
     def _ask(self, prompt: str) -> str:
@@ -109,7 +106,6 @@ _SHORT_EXAMPLES = (
 STYLES: dict[Form, dict[str, Style]] = {
     Form.CHOICE: {
         "letter": Style(_LETTER, max_tokens=8),
-        "begun": Style(_LETTER, begun="The correct option is", max_tokens=8),
         "few_shot": Style(_LETTER, tuple((q, a) for q, a, _ in _CHOICE_EXAMPLES), max_tokens=8),
         "few_reason": Style(_REASON, tuple((q, r) for q, _, r in _CHOICE_EXAMPLES), max_tokens=160),
         "reason": Style(_REASON, max_tokens=256),
@@ -117,12 +113,8 @@ STYLES: dict[Form, dict[str, Style]] = {
     Form.NUMBER: {
         "steps": Style(_STEPS, max_tokens=400),
         "few_steps": Style(_STEPS, _STEPS_EXAMPLES, max_tokens=320),
-        "few_steps_bare": Style("", _STEPS_EXAMPLES, max_tokens=320),
     },
-    Form.CODE: {
-        "block": Style(_CODE, max_tokens=448),
-        "plain": Style("", max_tokens=512),
-    },
+    Form.CODE: {"block": Style(_CODE, max_tokens=448)},
     Form.READING: {
         "phrase": Style(_PHRASE, max_tokens=48),
         "few_shot": Style(_PHRASE, _READING_EXAMPLES, max_tokens=48),

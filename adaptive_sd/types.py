@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,11 @@ class Rates:
     prefill_s: float
     decode_s: float
     verify_s: tuple[tuple[int, float], ...] = ()
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` gave; raises KeyError and TypeError for other things."""
+        return cls(raw["prefill_s"], raw["decode_s"], tuple((n, s) for n, s in raw["verify_s"]))
 
     def pass_s(self, num_rows: float) -> float:
         """Seconds of a pass over `num_rows` with logits; between the measured sizes, lines."""

@@ -21,7 +21,7 @@ def headline(answer: Answer) -> str:
 def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, one line each, and where lambda comes from."""
     lines = [f"  {_step_line(step)}" for step in answer.trace]
-    lines.append(f"  lambda {answer.lam:g}: {cascade.judge.lam_origin(answer.lam)}")
+    lines.append(f"  lambda {answer.lam:g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
         lines.append(f"  not calibrated for this ladder: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])

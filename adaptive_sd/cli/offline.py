@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -96,4 +95,4 @@ def fit(
     """Fit predictors and policy, and say how good they are out of fold."""
     artifact, report = fit_artifact(read_outcomes(table), seed=seed)
     save_artifact(artifact, out)
-    print(json.dumps(asdict(report), indent=2) if as_json else report.as_text())
+    print(json.dumps(report.to_json(), indent=2) if as_json else report.as_text())

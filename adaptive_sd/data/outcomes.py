@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,16 @@ class StageRecord:
     model_hash: str = ""
     styles: Mapping[str, str] = field(default_factory=dict)
     rates: Rates | None = None
+    num_parameters: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self) | {"styles": dict(self.styles)}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Raises KeyError and TypeError for what `to_json` did not write."""
+        rates = raw["rates"]
+        return cls(**raw | {"rates": None if rates is None else Rates.from_json(rates)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,18 +60,7 @@ class OutcomeTable:
 
 def write_outcomes(table: pa.Table, stages: tuple[StageRecord, ...], path: Path) -> None:
     """Write a Parquet file whole or not at all."""
-    described = [
-        {
-            "name": s.name,
-            "model": s.model,
-            "model_hash": s.model_hash,
-            "styles": dict(s.styles),
-            "rates": None
-            if s.rates is None
-            else [s.rates.prefill_s, s.rates.decode_s, s.rates.verify_s],
-        }
-        for s in stages
-    ]
+    described = [stage.to_json() for stage in stages]
     metadata = {_METADATA_KEY: json.dumps({"version": 1, "stages": described}).encode()}
     temporary = path.with_name(path.name + ".tmp")
     pa.parquet.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
@@ -96,7 +96,7 @@ def read_outcomes(path: Path) -> OutcomeTable:
         if name not in _REQUIRED
     }
     return OutcomeTable(
-        stages=_stages(table, [str(n) for n in names[0]]),
+        stages=_stages(path, table, [str(n) for n in names[0]]),
         prompt_ids=tuple(ids.reshape(shape)[kept, 0]),
         quality=quality[kept],
         cost=cost[kept],
@@ -171,19 +171,11 @@ def _check_range(
         raise DataError(f"{path}: {name} of {prompt!r} at stage {k} is {values[n, k]}.")
 
 
-def _stages(table: pa.Table, names: list[str]) -> tuple[StageRecord, ...]:
+def _stages(path: Path, table: pa.Table, names: list[str]) -> tuple[StageRecord, ...]:
     raw = (table.schema.metadata or {}).get(_METADATA_KEY)
     if raw is None:
         return tuple(StageRecord(name) for name in names)
-    return tuple(
-        StageRecord(
-            name=s["name"],
-            model=s["model"],
-            model_hash=s["model_hash"],
-            styles=s["styles"],
-            rates=None
-            if s["rates"] is None
-            else Rates(s["rates"][0], s["rates"][1], tuple(map(tuple, s["rates"][2]))),
-        )
-        for s in json.loads(raw)["stages"]
-    )
+    try:
+        return tuple(StageRecord.from_json(stage) for stage in json.loads(raw)["stages"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: its description of the stages is damaged ({error}).") from error

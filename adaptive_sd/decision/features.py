@@ -37,7 +37,6 @@ _SHAPE_NAMES = (
     "log_answer_characters",
     "no_hidden",
 )
-_EARLIER_NAMES = ("num_earlier", "agrees_any", "agrees_last", "accepted_share")
 _PROMPT_NAMES = ("prompt_log_characters", "prompt_log_lines", "prompt_digit_share")
 STATISTIC_NAMES = (
     *_FORM_NAMES,
@@ -46,7 +45,6 @@ STATISTIC_NAMES = (
     *_ENTROPY_NAMES,
     *_MARGIN_NAMES,
     *_SHAPE_NAMES,
-    *_EARLIER_NAMES,
 )
 FEATURE_DIM = 256
 FEATURE_NAMES = (
@@ -80,23 +78,19 @@ class DraftView:
     engine or the table has no such evidence.
     """
 
-    stage: int
-    answer: str
-    tokens_out: int
-    tokens_in: int
+    answer: str = ""
+    tokens_out: int = 0
+    tokens_in: int = 0
     finished_by_length: bool = False
     token_ids: Sequence[int] = ()
     token_logprobs: Sequence[float] = ()
     token_entropies: Sequence[float] = ()
     token_margins: Sequence[float] = ()
-    num_drafted: int = 0
-    num_accepted: int = 0
     hidden: NDArray[np.float16] | None = None
 
     @classmethod
-    def of(cls, stage: int, draft: Draft, answer: str) -> Self:
+    def of(cls, draft: Draft, answer: str) -> Self:
         return cls(
-            stage=stage,
             answer=answer,
             tokens_out=draft.tokens_out,
             tokens_in=draft.tokens_in,
@@ -105,8 +99,6 @@ class DraftView:
             token_logprobs=draft.token_logprobs,
             token_entropies=draft.token_entropies,
             token_margins=draft.token_margins,
-            num_drafted=draft.num_drafted,
-            num_accepted=draft.num_accepted,
             hidden=draft.hidden,
         )
 
@@ -120,7 +112,8 @@ class HiddenProjection:
 
     def apply(self, hidden: NDArray[np.float16]) -> FloatArray:
         """Shape (width,) to (num_components,), or row by row."""
-        projected: FloatArray = (hidden.astype(np.float32) - self.mean) @ self.components
+        centred: FloatArray = hidden.astype(np.float32) - self.mean
+        projected: FloatArray = np.matmul(centred, self.components)
         return projected
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -159,7 +152,6 @@ def prompt_features(prompt: PromptView) -> FloatArray:
 def extract_features(
     view: DraftView,
     prompt: PromptView,
-    earlier: Sequence[DraftView] = (),
     projection: HiddenProjection | None = None,
 ) -> FloatArray:
     """Evidence of one draft, shape (256,), named by FEATURE_NAMES.
@@ -180,7 +172,6 @@ def extract_features(
         float(not view.answer),
         float(np.log1p(len(view.answer))),
         float(view.hidden is None),
-        *_earlier_statistics(view, earlier),
     )
     if view.hidden is not None and projection is not None:
         projected = projection.apply(view.hidden)
@@ -245,14 +236,6 @@ def _repetition(token_ids: Sequence[int]) -> float:
         return 0.0
     grams = set(zip(token_ids, token_ids[1:], token_ids[2:], token_ids[3:], strict=False))
     return 1 - len(grams) / num_grams
-
-
-def _earlier_statistics(view: DraftView, earlier: Sequence[DraftView]) -> tuple[float, ...]:
-    accepted_share = view.num_accepted / view.num_drafted if view.num_drafted else 0.0
-    if not earlier:
-        return (0.0, 0.0, 0.0, accepted_share)
-    agrees = [agree(view.answer, other.answer) for other in earlier]
-    return (float(len(earlier)), float(any(agrees)), float(agrees[-1]), accepted_share)
 
 
 def agree(answer: str, other: str) -> bool:

@@ -68,10 +68,10 @@ class InducedPolicy:
         later = later_stages(stages, self.num_stages)
         values_go = tuple(zip(later, values.values_go[0, :, 0].tolist(), strict=True))
         if not stages:
-            return choose(None, 0.0, float("inf"), values_go)
-        best = int(returned_index(values.stop_quality)[0])
-        chance = float(np.clip(values.stop_quality[0, best], 0, 1))
-        return choose(stages[best], chance, float(values.value_stop[0, 0]), values_go)
+            return choose((), None, float("inf"), values_go)
+        qualities = tuple(np.clip(values.stop_quality[0], 0, 1).tolist())
+        returned = stages[int(returned_index(values.stop_quality)[0])]
+        return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
@@ -161,7 +161,8 @@ def _agreements(answers: Sequence[str]) -> list[float]:
 def returned_index(stop_quality: FloatArray) -> NDArray[np.int64]:
     """Place of the draft to return in each row: the best estimate, ties to the later."""
     num_held = stop_quality.shape[1]
-    return num_held - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+    returned: NDArray[np.int64] = num_held - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+    return returned
 
 
 def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValues:

@@ -26,6 +26,9 @@ FloatArray = NDArray[np.float64]
 MAX_STAGES = 7
 _NUM_LAMS = 24
 
+RECOMMENDED_SHARE = 0.98
+"""Share of the best single stage's quality that the recommended lambda keeps."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTable:
@@ -66,7 +69,7 @@ class FitTable:
 
     @property
     def num_stages(self) -> int:
-        return self.quality.shape[1]
+        return int(self.quality.shape[1])
 
     def cost_of(self, stage: int, held: Sequence[int]) -> FloatArray:
         """Cost of running `stage` with these drafts held: the last one is verified."""
@@ -148,11 +151,14 @@ def lam_grid(cost: FloatArray) -> FloatArray:
 
 
 def recommend_lam(
-    grid: FloatArray, realised: NDArray[np.floating], single: FloatArray, share: float = 0.98
+    grid: FloatArray, realised: NDArray[np.floating], single: FloatArray
 ) -> float:
-    """The least lambda that keeps `share` of the best single stage's quality, else the best."""
+    """The least lambda that keeps RECOMMENDED_SHARE of the best single stage's quality.
+
+    The lambda of the best quality where none does.
+    """
     mean = realised.mean(axis=0, dtype=np.float64)
-    enough = mean >= share * single.mean(axis=0).max()
+    enough = mean >= RECOMMENDED_SHARE * single.mean(axis=0).max()
     return float(grid[int(np.argmax(enough if enough.any() else mean))])
 
 
@@ -212,6 +218,8 @@ def _follow(
     goes = values.values_go.min(axis=1) < values.value_stop
     for place, after in enumerate(next_outcomes):
         chosen = goes & (best == place)
-        for kept, new in zip(outcome, after, strict=True):
-            kept[chosen] = new[chosen]
+        outcome.quality[chosen] = after.quality[chosen]
+        outcome.cost[chosen] = after.cost[chosen]
+        outcome.stage[chosen] = after.stage[chosen]
+        outcome.ran[chosen] = after.ran[chosen]
     return outcome

@@ -118,6 +118,6 @@ def _merged(
 ) -> Labelled:
     """Equal rows as one with their summed weight: so a weight is the same as repeated rows."""
     rows, place = np.unique(np.column_stack([features, label]), axis=0, return_inverse=True)
-    total = np.bincount(place.ravel(), weights=weight)
+    total = np.bincount(place.ravel(), weights=weight).astype(np.float64)
     rows, total = rows[total > 0], total[total > 0]
     return Labelled(rows[:, :-1].astype(np.float64), rows[:, -1].astype(np.int64), total)

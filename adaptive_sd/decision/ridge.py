@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -34,14 +35,21 @@ class FoldedRidge:
 
     def fit(self, targets: FloatArray) -> RidgeFit:
         """One penalty for all outputs together, by generalised cross-validation."""
-        parts = [_Sums(len(m), s, g, targets[m].sum(axis=0), self._rows[m].T @ targets[m],
-                       (targets[m] ** 2).sum(axis=0))
-                 for m, s, g in zip(self._members, self._sums, self._grams, strict=True)]
-        total = _Sums(*(sum(values) for values in zip(*parts, strict=True)))
+        parts = [
+            _Sums(
+                np.array(float(len(member))),
+                rows,
+                gram,
+                targets[member].sum(axis=0),
+                self._rows[member].T @ targets[member],
+                (targets[member] ** 2).sum(axis=0),
+            )
+            for member, rows, gram in zip(self._members, self._sums, self._grams, strict=True)
+        ]
+        total = functools.reduce(_Sums.plus, parts)
         out_of_fold = np.empty_like(targets)
         for member, part in zip(self._members, parts, strict=True):
-            rest = _Sums(*(t - p for t, p in zip(total, part, strict=True)))
-            intercept, slopes = _solve(rest)
+            intercept, slopes = _solve(total.minus(part))
             out_of_fold[member] = self._rows[member] @ slopes + intercept
         intercept, slopes = _solve(total)
         slopes = slopes * self._scale[:, None]
@@ -50,26 +58,34 @@ class FoldedRidge:
 
 
 class _Sums(NamedTuple):
-    count: float
+    """Sums over rows, which add up over folds."""
+
+    num_rows: FloatArray  # ()
     rows: FloatArray  # (features,)
     gram: FloatArray  # (features, features)
     targets: FloatArray  # (outputs,)
     products: FloatArray  # (features, outputs)
     squares: FloatArray  # (outputs,)
 
+    def plus(self, other: _Sums) -> _Sums:
+        return _Sums(*map(np.add, self, other))
+
+    def minus(self, other: _Sums) -> _Sums:
+        return _Sums(*map(np.subtract, self, other))
+
 
 def _solve(sums: _Sums) -> tuple[FloatArray, FloatArray]:
     """Intercepts, not penalised, and slopes."""
-    mean, target_mean = sums.rows / sums.count, sums.targets / sums.count
-    gram = sums.gram - sums.count * np.outer(mean, mean)
-    products = sums.products - sums.count * np.outer(mean, target_mean)
-    squares = np.maximum(sums.squares - sums.count * target_mean**2, 0.0)
+    mean, target_mean = sums.rows / sums.num_rows, sums.targets / sums.num_rows
+    gram = sums.gram - sums.num_rows * np.outer(mean, mean)
+    products = sums.products - sums.num_rows * np.outer(mean, target_mean)
+    squares = np.maximum(sums.squares - sums.num_rows * target_mean**2, 0.0)
     eigenvalues, vectors = np.linalg.eigh(gram)
     eigenvalues = np.maximum(eigenvalues, 0.0)
     rotated = vectors.T @ products
-    varies = squares > 1e-12 * sums.count
+    varies = squares > 1e-12 * sums.num_rows
     errors = [
-        _gcv(strength, eigenvalues, rotated[:, varies], squares[varies], sums.count)
+        _gcv(strength, eigenvalues, rotated[:, varies], squares[varies], float(sums.num_rows))
         for strength in _STRENGTHS
     ]
     strength = _STRENGTHS[int(np.argmin(errors))]

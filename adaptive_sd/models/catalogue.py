@@ -33,6 +33,7 @@ class CatalogueEntry:
     name: str
     sha256: str
     bytes: int
+    num_parameters: int
     quant: str
     licence: str
     chat_template: bool

@@ -22,6 +22,7 @@ class ResolvedModel:
     path: Path
     name: str
     sha256: str
+    num_parameters: int
 
 
 def file_of(entry: CatalogueEntry) -> Path:
@@ -55,8 +56,7 @@ def resolve(
 
 
 def _own_file(path: Path, name: str) -> ResolvedModel:
-    read_header(path)
-    return ResolvedModel(path, name, _known_hash(path))
+    return ResolvedModel(path, name, _known_hash(path), read_header(path).num_parameters)
 
 
 def verify(entry: CatalogueEntry, *, again: bool = False) -> ResolvedModel:
@@ -74,7 +74,7 @@ def verify(entry: CatalogueEntry, *, again: bool = False) -> ResolvedModel:
     found = _known_hash(path, again=again)
     if found != entry.sha256:
         raise DamagedModelError(f"{path}: sha256 is {found[:12]}…, not the expected; {mend}.")
-    return ResolvedModel(path, entry.name, found)
+    return ResolvedModel(path, entry.name, found, entry.num_parameters)
 
 
 def remove(name: str) -> bool:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adaptive_sd.artifact import Artifact
-from adaptive_sd.decision.features import extract_features
+from adaptive_sd.decision.features import DraftView, PromptView, extract_features
 from adaptive_sd.decision.stopping import optimal_stopping_rule
-from adaptive_sd.forms import Form
+from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.types import Draft
 
 _NUM_TOKENS = 128
-_HIDDEN_WIDTH = 896
 _STOPPING_SIZES = (10, 1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -56,18 +55,20 @@ def _timing(run: Callable[[], object], num_calls: int) -> Timing:
 def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
     """Time one decision after a draft of 128 tokens of the first stage."""
     judge = FittedJudge(artifact)
-    draft, form, lam = _draft(), Form.NUMBER, artifact.recommended_lam
-    features = extract_features(draft, form)
-    predictor = artifact.predictors[0]
-    start = judge.prompt_evidence("x" * 200, form)
-    judged = replace(start, held=(judge.judge(form, 0, draft),))
+    draft, lam = _draft(artifact), artifact.recommended_lam
+    prompt = PromptView(Form.NUMBER, num_characters=200, num_lines=1, num_digits=6)
+    view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
+    projection, predictor = artifact.projections[0], artifact.predictors[0]
+    features = extract_features(view, prompt, projection)
+    start = judge.begin(prompt)
+    judged = replace(start, held=(judge.judge(prompt, 0, draft),))
 
     def decide() -> None:
-        held = judge.judge(form, 0, draft)
+        held = judge.judge(prompt, 0, draft)
         judge.decide(replace(start, held=(held,)), lam)
 
     parts = {
-        "features": _timing(lambda: extract_features(draft, form), num_calls),
+        "features": _timing(lambda: extract_features(view, prompt, projection), num_calls),
         "predictor": _timing(lambda: predictor.predict(features), num_calls),
         "rule": _timing(lambda: judge.decide(judged, lam), num_calls),
         "decision": _timing(decide, num_calls),
@@ -75,7 +76,9 @@ def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
     return DecisionBench(num_calls, parts)
 
 
-def _draft() -> Draft:
+def _draft(artifact: Artifact) -> Draft:
+    projection = artifact.projections[0]
+    width = 0 if projection is None else len(projection.mean)
     rng = np.random.default_rng(0)
     words = " ".join(f"step {i}: {i} + {i} = {2 * i}." for i in range(12))
     return Draft(
@@ -88,7 +91,7 @@ def _draft() -> Draft:
         tokens_in=150,
         prefill_s=0.1,
         decode_s=1.0,
-        hidden=rng.normal(size=_HIDDEN_WIDTH).astype(np.float16),
+        hidden=rng.normal(size=width).astype(np.float16) if width else None,
     )
 
 

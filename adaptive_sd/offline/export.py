@@ -10,14 +10,26 @@ import pyarrow as pa
 
 from adaptive_sd.data.outcomes import StageRecord
 from adaptive_sd.decision.acceptance import fit_acceptance
-from adaptive_sd.decision.features import STATISTIC_NAMES, draft_statistics
+from adaptive_sd.decision.features import (
+    STATISTIC_NAMES,
+    DraftView,
+    PromptView,
+    extract_features,
+)
 from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import DataError
-from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.recording import Outcome, Pair, RecordedStage, Recording
 from adaptive_sd.types import Acceptance, Draft, Rates
 
 PairKey = tuple[int, int, Form]
+
+TOKEN_STATISTICS = frozenset(
+    name
+    for name in STATISTIC_NAMES
+    if "entrop" in name or "margin" in name or name in ("finished_by_length", "repeated_4grams")
+)
+"""Features made from per-token evidence that the table leaves out."""
 
 
 def export_recordings(paths: Sequence[Path]) -> tuple[pa.Table, tuple[StageRecord, ...]]:
@@ -37,12 +49,17 @@ def export_recordings(paths: Sequence[Path]) -> tuple[pa.Table, tuple[StageRecor
                 raise DataError(f"{path}: recorded with another ladder than {paths[0]}.")
             rows += _rows(recording, ladder)
     stages = tuple(
-        StageRecord(s.name, s.info.model, s.info.model_hash, s.styles, s.rates) for s in ladder
+        StageRecord(
+            *(s.name, s.info.model, s.info.model_hash, s.styles, s.rates, s.info.num_parameters)
+        )
+        for s in ladder
     )
     if not rows:
         raise DataError(f"{paths[0]}: no prompt has answers of all stages yet.")
     hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
-    return pa.Table.from_pylist(rows).append_column("hidden", hidden), stages
+    logprobs = pa.array([row.pop("logprobs") for row in rows], type=pa.list_(pa.float32()))
+    table = pa.Table.from_pylist(rows)
+    return table.append_column("logprobs", logprobs).append_column("hidden", hidden), stages
 
 
 def pair_acceptance(pairs: Sequence[Pair], forms: Mapping[str, Form]) -> dict[PairKey, Acceptance]:
@@ -57,7 +74,8 @@ def pair_acceptance(pairs: Sequence[Pair], forms: Mapping[str, Form]) -> dict[Pa
 def _rows(recording: Recording, ladder: Sequence[RecordedStage]) -> list[dict[str, object]]:
     names = [stage.name for stage in ladder]
     tasks = {task.id: task for task in recording.tasks()}
-    forms = {prompt_id: detect_form(task.prompt) for prompt_id, task in tasks.items()}
+    views = {i: PromptView.of(t.prompt, detect_form(t.prompt)) for i, t in tasks.items()}
+    forms = {prompt_id: view.form for prompt_id, view in views.items()}
     pairs = {(p.prompt_id, p.drafted, p.target): p for p in recording.pairs()}
     acceptance = pair_acceptance(list(pairs.values()), forms)
     outcomes: dict[str, list[Outcome]] = {}
@@ -67,31 +85,34 @@ def _rows(recording: Recording, ladder: Sequence[RecordedStage]) -> list[dict[st
     for prompt_id, stages in outcomes.items():
         if len(stages) != len(names) or any(o.draft is None for o in stages):
             continue
-        task, form = tasks[prompt_id], forms[prompt_id]
+        task, view = tasks[prompt_id], views[prompt_id]
         for outcome in stages:
             draft, k = outcome.draft, outcome.stage_index
             assert draft is not None  # checked above
-            row = _row(draft, form, ladder[k].rates)
-            row |= {"prompt_id": prompt_id, "stage": names[k], "stage_index": k}
+            row: dict[str, object] = {"prompt_id": prompt_id, "stage": names[k], "stage_index": k}
             row |= {"quality": outcome.quality, "dataset": task.dataset, "prompt": task.prompt}
-            row |= {"category": form.value}
+            row |= {"category": task.category} | _row(draft, view, ladder[k].rates)
             for j, earlier in enumerate(names):
                 pair = pairs.get((prompt_id, j, k))
-                row |= _after(earlier, draft, pair, ladder[k].rates, acceptance, form)
+                row |= _after(earlier, draft, pair, ladder[k].rates, acceptance, view.form)
             rows.append(row)
     return rows
 
 
-def _row(draft: Draft, form: Form, rates: Rates) -> dict[str, object]:
-    statistics = draft_statistics(draft, form)
+def _row(draft: Draft, prompt: PromptView, rates: Rates) -> dict[str, object]:
+    view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
+    statistics = zip(STATISTIC_NAMES, extract_features(view, prompt), strict=False)
     return {
         "cost": rates.draft_s(draft.tokens_in - draft.num_cached, draft.tokens_out),
         "latency_s": draft.latency_s,
+        "prefill_s": draft.prefill_s,
+        "decode_s": draft.decode_s,
         "answer": draft.text,
         "tokens_in": draft.tokens_in,
         "num_cached": draft.num_cached,
         "tokens_out": draft.tokens_out,
-        **{f"signal_{n}": float(v) for n, v in zip(STATISTIC_NAMES, statistics, strict=True)},
+        **{f"signal_{name}": float(v) for name, v in statistics if name in TOKEN_STATISTICS},
+        "logprobs": draft.token_logprobs,
         "hidden": draft.hidden,
     }
 

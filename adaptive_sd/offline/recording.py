@@ -124,7 +124,7 @@ class Recording:
         rows = self._db.execute("SELECT name, info, styles, rates FROM stage ORDER BY stage_index")
         return [
             RecordedStage(
-                name, EngineInfo(**json.loads(info)), json.loads(styles), _rates(json.loads(rates))
+                name, EngineInfo(**json.loads(info)), json.loads(styles), Rates.from_json(json.loads(rates))
             )
             for name, info, styles, rates in rows
         ]
@@ -225,10 +225,6 @@ class Recording:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _rates(raw: dict[str, Any]) -> Rates:
-    return Rates(raw["prefill_s"], raw["decode_s"], tuple(map(tuple, raw["verify_s"])))
 
 
 def _lock(path: Path):  # type: ignore[no-untyped-def]
