@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -131,9 +130,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
 def _arrays(artifact: Artifact) -> Arrays:
     parts = {f"predictor{k}": p.to_arrays() for k, p in enumerate(artifact.predictors)}
     parts |= {
-        f"projection{k}": p.to_arrays()
-        for k, p in enumerate(artifact.projections)
-        if p is not None
+        f"projection{k}": p.to_arrays() for k, p in enumerate(artifact.projections) if p is not None
     }
     parts |= {"prior": artifact.prior.predictor.to_arrays(), "policy": artifact.policy.to_arrays()}
     return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}

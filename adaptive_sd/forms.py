@@ -29,7 +29,8 @@ _CODE = re.compile(
 _QUANTITY = re.compile(
     r"\bhow (many|much|far|long|old|tall|fast|heavy)\b|\bwhat (is|was|are) the (total|sum|price|"
     r"cost|average|difference|area|distance|number|perimeter|probability|percentage|value)\b"
-    r"|\b(calculate|compute|solve|find the)\b|\bpercent\b|\bhow \w+ (more|many|much|fewer|less)\b|\bhow\b[^.?]{0,40}\?\s*$|[\d)]\s*[-+*/^=x]\s*[\d(]",
+    r"|\b(calculate|compute|solve|find the)\b|\bpercent\b|\bhow \w+ (more|many|much|fewer|less)\b"
+    r"|\bhow\b[^.?]{0,40}\?\s*$|[\d)]\s*[-+*/^=x]\s*[\d(]",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(

@@ -61,9 +61,7 @@ class PriorJudge:
     )
     lam_origin = "the largest at which the smallest stage still comes first"
 
-    def __init__(
-        self, prior: Prior, sizes: Sequence[float], rates: Callable[[int], Rates]
-    ) -> None:
+    def __init__(self, prior: Prior, sizes: Sequence[float], rates: Callable[[int], Rates]) -> None:
         """`sizes` in billions of parameters; `rates` measures a stage when it must."""
         self._prior = prior
         self._sizes = tuple(sizes)

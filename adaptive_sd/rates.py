@@ -12,9 +12,7 @@ from pathlib import Path
 from adaptive_sd.types import Rates
 
 
-def rates_of(
-    key: str, path: Path, measure: Callable[[], Rates], *, again: bool = False
-) -> Rates:
+def rates_of(key: str, path: Path, measure: Callable[[], Rates], *, again: bool = False) -> Rates:
     """Rates kept under `key` in the file at `path`; measured and kept there when absent."""
     known = _read(path)
     if again or key not in known:

@@ -17,7 +17,7 @@ from adaptive_sd.models.store import ResolvedModel, resolve
 from adaptive_sd.prompt import Prompt, to_messages
 from adaptive_sd.rates import rates_key, rates_of
 from adaptive_sd.styles import DEFAULT_STYLES, find_style
-from adaptive_sd.types import Acceptance, Draft, Observer, Rates, Sampling
+from adaptive_sd.types import Acceptance, Draft, Message, Observer, Rates, Sampling
 
 _SIZE = re.compile(r"\d+(\.\d+)?[bm]", re.IGNORECASE)
 
@@ -109,6 +109,10 @@ class Stage:
 
     def _measure(self) -> Rates:
         return self.engine.measure_rates()
+
+    def warm_up(self) -> None:
+        """Load the model, so that no answer has to wait for that."""
+        self.engine.generate([Message("user", "Hello")], Sampling(max_tokens=1))
 
     def generate(
         self,

@@ -2,8 +2,9 @@
 
 python experiments/choose_styles.py ../shared/data/tasks --out results/styles.json
 
-ladder.toml takes the best. Quality and seconds (token counts times rates) on the same prompts for each style. The prompts used
-are written beside the results, so that recordings can leave them out (`record --skip`).
+ladder.toml takes the best. Quality and seconds (token counts times rates) on the same prompts for
+each style. The prompts used are written beside the results, so that recordings can leave them out
+(`record --skip`).
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from adaptive_sd.artifact import Artifact
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from tests.engines.tiny_gguf import write_tiny_model
+from tests.ladder import make_artifact
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,9 @@ def tiny(tiny_path: Path):  # type: ignore[no-untyped-def]
     engine = LlamaCppEngine(tiny_path, name="tiny", model_hash="0" * 64, context=512)
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Fitted on the scripted ladder of tests/ladder.py."""
+    return make_artifact(tmp_path_factory.mktemp("ladder"))

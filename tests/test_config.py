@@ -66,7 +66,7 @@ def test_bad_files_name_the_key_and_what_to_do(tmp_path: Path, text: str, messag
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"no.toml: cannot be read"):
         read_config(tmp_path / "no.toml")
 
 

@@ -10,7 +10,7 @@ import click
 import typer
 
 from adaptive_sd import __version__
-from adaptive_sd.cli import answering, benching, checking, offline
+from adaptive_sd.cli import answering, benching, checking, demo, offline
 from adaptive_sd.cli import models as model_commands
 from adaptive_sd.errors import AdaptiveSDError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("answer")(answering.answer)
-app.command("demo")(answering.demo)
+app.command("demo")(demo.demo)
 app.add_typer(model_commands.app, name="models")
 app.command("doctor")(checking.doctor)
 app.command("record")(offline.record)

@@ -6,11 +6,18 @@ import json
 from dataclasses import asdict
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from adaptive_sd.artifact import load_artifact
-from adaptive_sd.build import DEFAULT_ARTIFACT
+from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
+from adaptive_sd.cascade import Request
+from adaptive_sd.cli.explain import interval, table
+from adaptive_sd.cli.progress import counting_bar
+from adaptive_sd.config import default_config
+from adaptive_sd.data.tasks import load_tasks
 from adaptive_sd.offline import bench
+from adaptive_sd.offline.compare import compare
 
 app = typer.Typer(help="Measure what a decision and a stopping rule cost.", no_args_is_help=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -28,6 +35,42 @@ def decision(
         return
     for name, timing in result.parts.items():
         print(f"{name:<10} median {timing.median_s * 1e3:.4f} ms   p99 {timing.p99_s * 1e3:.4f} ms")
+
+
+@app.command("ladder")
+def ladder(
+    tasks: Annotated[str, typer.Argument(help="A bundled set or a JSONL file.")] = "demo-mix",
+    limit: Annotated[int | None, typer.Option(min=1, help="The first prompts only.")] = None,
+    lam: Annotated[float | None, typer.Option("--lambda", help="Weight of quality.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a task set live with the ladder and with its largest stage; grade and compare."""
+    with open_cascade(default_config()) as cascade, counting_bar("answering") as show:
+        for stage in cascade.stages:
+            stage.warm_up()
+        result = compare(
+            cascade,
+            load_tasks(tasks, limit),
+            rng=np.random.default_rng(seed),
+            request=Request(lam=lam),
+            on_progress=show,
+        )
+    if as_json:
+        print(json.dumps(asdict(result), indent=2))
+        return
+    rows = [
+        (name, *(f"{v:.3f}" for v in (side.quality, side.latency_s, side.cost)))
+        for name, side in (("ladder", result.ladder), ("largest", result.largest))
+    ]
+    print(table([("", "quality", "seconds", "cost"), *rows]))
+    print(f"quality difference {interval(result.quality_difference)}")
+    print(f"seconds ratio      {interval(result.latency_ratio)}")
+    print(f"cost ratio         {interval(result.cost_ratio)}")
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.share_by_stage.items())
+    print(
+        f"{result.num_prompts} prompts, escalated {result.escalation_rate:.0%}; answered: {shares}"
+    )
 
 
 @app.command("stopping")

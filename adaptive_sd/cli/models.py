@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from adaptive_sd.cli.explain import table
+from adaptive_sd.cli.progress import download_bar
 from adaptive_sd.errors import DamagedModelError
-from adaptive_sd.models.catalogue import find, load_catalogue
-from adaptive_sd.models.download import ShowProgress, pull
+from adaptive_sd.models.catalogue import CatalogueEntry, find, load_catalogue
+from adaptive_sd.models.download import pull
 from adaptive_sd.models.store import file_of, remove
 from adaptive_sd.models.store import verify as verify_file
 
@@ -43,8 +40,10 @@ def list_models(
         print(json.dumps(rows, indent=2))
         return
     cells = [
-        (str(r["name"]), f"{entry.bytes / 1e6:.0f} MB", entry.quant, entry.licence)
-        + ("cached" if r["cached"] else "-",)
+        (
+            *(str(r["name"]), f"{entry.bytes / 1e6:.0f} MB", entry.quant, entry.licence),
+            "cached" if r["cached"] else "-",
+        )
         for r, entry in zip(rows, load_catalogue().values(), strict=True)
     ]
     print(table([("model", "size", "quantisation", "licence", "here"), *cells]))
@@ -53,14 +52,7 @@ def list_models(
 @app.command("pull")
 def pull_models(names: NamesArgument, offline: OfflineOption = False) -> None:
     """Fetch models that are not here, or are damaged."""
-    entries = [find(name) for name in names]
-    for entry in entries:
-        try:
-            verify_file(entry)
-        except DamagedModelError:
-            with progress_bar(entry.name) as show:
-                pull(entry, file_of(entry), show_progress=show, offline=offline)
-            verify_file(entry)
+    for entry in fetch([find(name) for name in names], offline=offline):
         print(f"{entry.name}: {file_of(entry)}", file=sys.stderr)
 
 
@@ -81,16 +73,13 @@ def rm(names: NamesArgument) -> None:
         print(f"{entry.name}: {'removed' if existed else 'was not cached'}", file=sys.stderr)
 
 
-@contextmanager
-def progress_bar(name: str) -> Iterator[ShowProgress]:
-    """A bar on a terminal's stderr; nothing elsewhere."""
-    with Progress(
-        TextColumn(f"fetching {name}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        line = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(line, completed=done, total=total)
+def fetch(entries: list[CatalogueEntry], *, offline: bool) -> list[CatalogueEntry]:
+    """Fetch the files that are absent or damaged, with a bar for each."""
+    for entry in entries:
+        try:
+            verify_file(entry)
+        except DamagedModelError:
+            with download_bar(f"fetching {entry.name}") as show:
+                pull(entry, file_of(entry), show_progress=show, offline=offline)
+            verify_file(entry)
+    return entries

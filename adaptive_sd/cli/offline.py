@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adaptive_sd.artifact import save_artifact
 from adaptive_sd.build import open_stages
+from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config, ladder_of
 from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
 from adaptive_sd.data.tasks import Task, load_tasks
@@ -42,12 +41,7 @@ def record(
     ladder = default_config()
     if stages is not None:
         ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
-    with Recording(out) as recording, _progress() as bar:
-        line = bar.add_task("recording", total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(line, completed=done, total=total)
-
+    with Recording(out) as recording, counting_bar("recording") as show:
         opened = open_stages(ladder, offline=offline)
         try:
             record_tasks(chosen, opened, recording, on_progress=show)
@@ -63,17 +57,6 @@ def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list
         return tasks
     picked = sorted(random.Random(seed).sample(range(len(tasks)), limit))
     return [tasks[i] for i in picked]
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
 
 
 def export(

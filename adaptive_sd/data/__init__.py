@@ -1,0 +1,1 @@
+"""Task sets, grading and outcome tables."""

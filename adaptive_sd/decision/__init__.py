@@ -1,0 +1,1 @@
+"""Features, predictor, stopping rule and policies; numpy and scikit-learn only."""

@@ -94,14 +94,18 @@ def fit_platt(scores: FloatArray, quality: FloatArray) -> Calibration:
 
 
 def fit_isotonic(scores: FloatArray, quality: FloatArray) -> Calibration:
-    """Non-decreasing steps as knots; a block's mean never claims more than its rows can show."""
+    """Non-decreasing steps as knots; an end block's mean claims no more than its rows can show."""
     fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, quality)
     knots = np.asarray(fitted.X_thresholds_, dtype=np.float64)
     levels = np.asarray(fitted.y_thresholds_, dtype=np.float64)
-    step = fitted.predict(scores)
-    lowest, highest = int((step == levels[0]).sum()), int((step == levels[-1]).sum())
-    floor, ceiling = 0.5 / (lowest + 1), 1 - 0.5 / (highest + 1)
-    return Calibration(scores=knots, probabilities=np.clip(levels, floor, max(ceiling, floor)))
+    lowest = int((scores <= knots[levels == levels[0]][-1]).sum())
+    highest = int((scores >= knots[levels == levels[-1]][0]).sum())
+    # neighbours of the end blocks bound them too: one row at an end must not flatten the others
+    second = levels[levels > levels[0]].min(initial=1.0)
+    last_but_one = levels[levels < levels[-1]].max(initial=0.0)
+    floor = min(0.5 / (lowest + 1), second)
+    ceiling = max(1 - 0.5 / (highest + 1), last_but_one)
+    return Calibration(scores=knots, probabilities=np.clip(levels, floor, ceiling))
 
 
 class Interval(NamedTuple):

@@ -114,9 +114,7 @@ class _Outcome(NamedTuple):
     ran: NDArray[np.uint8]  # bit k: stage k ran from here on
 
 
-def fit_induction(
-    table: FitTable, *, rng: np.random.Generator, num_folds: int = 5
-) -> InductionFit:
+def fit_induction(table: FitTable, *, rng: np.random.Generator, num_folds: int = 5) -> InductionFit:
     """Fitted backward induction for loss = cost + lam * (1 - quality); see InducedPolicy.
 
     In every state the quality in the end and the cost from here of each next stage are regressed
@@ -150,9 +148,7 @@ def lam_grid(cost: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
-def recommend_lam(
-    grid: FloatArray, realised: NDArray[np.floating], single: FloatArray
-) -> float:
+def recommend_lam(grid: FloatArray, realised: NDArray[np.floating], single: FloatArray) -> float:
     """The least lambda that keeps RECOMMENDED_SHARE of the best single stage's quality.
 
     The lambda of the best quality where none does.
@@ -208,9 +204,7 @@ def _follow(
         returned = np.asarray(held)[returned_index(stop)]
         quality[:] = table.quality[np.arange(len(stop)), returned][:, None]
         stage[:] = returned[:, None]
-    outcome = _Outcome(
-        quality, np.zeros(shape, np.float32), stage, np.zeros(shape, dtype=np.uint8)
-    )
+    outcome = _Outcome(quality, np.zeros(shape, np.float32), stage, np.zeros(shape, dtype=np.uint8))
     if not next_outcomes:
         return outcome
     values = state_values(stop, go, grid)

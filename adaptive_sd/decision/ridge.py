@@ -83,7 +83,7 @@ def _solve(sums: _Sums) -> tuple[FloatArray, FloatArray]:
     eigenvalues, vectors = np.linalg.eigh(gram)
     eigenvalues = np.maximum(eigenvalues, 0.0)
     rotated = vectors.T @ products
-    varies = squares > 1e-12 * sums.num_rows
+    varies = squares > 1e-12 * sums.squares
     errors = [
         _gcv(strength, eigenvalues, rotated[:, varies], squares[varies], float(sums.num_rows))
         for strength in _STRENGTHS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -81,7 +82,7 @@ def untrained(num_features: int, hidden: tuple[int, ...], seed: int) -> FittedPr
     widths = [num_features, *hidden, 1]
     weights = tuple(
         rng.normal(scale=np.sqrt(2 / fan_in), size=(fan_in, fan_out))
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True)
+        for fan_in, fan_out in itertools.pairwise(widths)
     )
     biases = tuple(np.zeros(width) for width in widths[1:])
     return FittedPredictor(

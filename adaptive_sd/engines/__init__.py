@@ -1,0 +1,1 @@
+"""Whatever runs a model: one protocol, an engine a folder."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.types import Acceptance, Draft, Message, Observer, Progress, Rates, Sampling
 
 
 class FakeEngine:
-    """Answers with `script(last message)`; each word is a token of the given log-probability."""
+    """Answers with `script(last message)`; each word is a token.
+
+    `logprob` is that of every token, or is asked for with the last message.
+    """
 
     def __init__(
         self,
         name: str,
         script: Callable[[str], str],
         *,
-        logprob: float = -0.1,
+        logprob: float | Callable[[str], float] = -0.1,
         rates: Rates | None = None,
     ) -> None:
         self._name = name
@@ -42,13 +47,15 @@ class FakeEngine:
     ) -> Draft:
         """See Engine.generate; a draft is accepted up to its first word that differs."""
         self.calls.append((tuple(messages), sampling, draft))
-        words = self._script(messages[-1].content).split(" ")[: sampling.max_tokens]
+        asked = messages[-1].content
+        logprob = self._logprob(asked) if callable(self._logprob) else self._logprob
+        words = self._script(asked).split(" ")[: sampling.max_tokens]
         shown: list[str] = []
         cancelled = False
         for word in words:
             piece = word if not shown else f" {word}"
             shown.append(piece)
-            seen = Progress(piece, len(shown), [self._logprob] * len(shown))
+            seen = Progress(piece, len(shown), [logprob] * len(shown))
             if observer is not None and not observer(seen):
                 cancelled = True
                 break
@@ -59,10 +66,11 @@ class FakeEngine:
         return Draft(
             text="".join(shown),
             token_ids=tuple(range(count)),
-            token_logprobs=(self._logprob,) * count,
+            token_logprobs=(logprob,) * count,
             token_entropies=(0.5,) * count,
             token_margins=(1.0,) * count,
             finish_reason="cancelled" if cancelled else "stop",
+            hidden=np.zeros(4, dtype=np.float16),
             tokens_in=sum(len(m.content.split()) for m in messages),
             prefill_s=0.001,
             decode_s=0.01 * count,

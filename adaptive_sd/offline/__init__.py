@@ -1,0 +1,1 @@
+"""Record, export, fit and measure; nothing that a live answer needs."""

@@ -101,9 +101,7 @@ def _prompt_view(text: object) -> PromptView:
     return PromptView.of(prompt, detect_form(prompt))
 
 
-def _draft_view(
-    columns: Any, n: int, k: int, form: Form
-) -> DraftView:
+def _draft_view(columns: Any, n: int, k: int, form: Form) -> DraftView:
     def value(name: str, missing: Any) -> Any:
         found = columns.get(name)
         given = None if found is None else found[n, k]

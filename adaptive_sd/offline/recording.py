@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,10 @@ class Recording:
         rows = self._db.execute("SELECT name, info, styles, rates FROM stage ORDER BY stage_index")
         return [
             RecordedStage(
-                name, EngineInfo(**json.loads(info)), json.loads(styles), Rates.from_json(json.loads(rates))
+                name,
+                EngineInfo(**json.loads(info)),
+                json.loads(styles),
+                Rates.from_json(json.loads(rates)),
             )
             for name, info, styles, rates in rows
         ]
