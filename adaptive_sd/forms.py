@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 import string
 import unicodedata
 from fractions import Fraction
+from typing import NamedTuple
 
 
 class Form(enum.StrEnum):
@@ -20,9 +22,11 @@ class Form(enum.StrEnum):
     OPEN = "open"
 
 
-_OPTION = re.compile(r"^\s*\(?([A-J])[.):]\s+\S", re.MULTILINE)
+# [^\S\n] and not \s after ^: else a prompt of many empty lines takes quadratic time.
+_OPTION = re.compile(r"^[^\S\n]*\(?([A-J])[.):]\s+\S", re.MULTILINE)
 _CODE = re.compile(
-    r"^\s*(def|class|import|from) .*|\bwrite (a|an|the)?\s*(python|function|program|method|code)\b"
+    r"^[^\S\n]*(def \w+ ?\(|class \w+ ?[(:]|from \S+ import |import [\w.]+( as \w+)?[^\S\n]*$)"
+    r"|\bwrite (a|an|the)?\s*(python|function|program|method|code)\b"
     r"|\byour code should pass|\bpython function\b",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -94,63 +98,117 @@ def canonical_answer(text: str, form: Form) -> str:
             return normalise_words(text)
 
 
-_STATED_LETTER = re.compile(
-    r"(?:answer|option|choice)(?:\s+is)?\s*[:\-]?\s*[(\[*_`\s]*([A-J])(?![A-Za-z'])", re.IGNORECASE
-)
-_LEADING_LETTER = re.compile(r"^[\s(\[*_`]*([A-Ja-j])(?:[\s)\].:,*_`]|$)")
-_LONE_LETTER = re.compile(r"(?:^|[\s(\[*])([A-J])(?:[)\].:*]|\s*$)", re.MULTILINE)
+_NOT_A_WORD = r"(?![A-Za-z'\u2019])"
 
 
-def find_letter(text: str) -> str:
-    """The option that an answer names, as a capital letter; the last one stated wins."""
-    stated = [m.upper() for m in _STATED_LETTER.findall(text)]
-    if stated:
-        return str(stated[-1])
-    if leading := _LEADING_LETTER.match(text):
+class _Letters(NamedTuple):
+    """Ways to name an option, surest first; of one way the last one in a text wins."""
+
+    boxed: re.Pattern[str]
+    answer: re.Pattern[str]
+    option: re.Pattern[str]
+    leading: re.Pattern[str]
+    lone: re.Pattern[str]
+    begun: re.Pattern[str]
+
+
+@functools.cache
+def _letters(last: str) -> _Letters:
+    low = last.lower()
+    either = (
+        rf"([A-{last}](?!\s+(?:am|do|don't|can|can't|cannot|think|believe|would|have|was|will)\b)"
+        rf"{_NOT_A_WORD}|[a-{low}](?=[^\S\n]*(?:[).\]:,;*_`]|$)))"
+    )
+    opening = r"[\s(\[{*_`\"$]*"
+    word = "(?i:options?|choice|letter)"
+    return _Letters(
+        boxed=re.compile(rf"\\boxed\s*\{{\s*(?:\\\w+\s*\{{)?\s*\(?([A-{last}])\)?\s*\}}"),
+        answer=re.compile(
+            rf"(?i:answer)(?:\s+(?i:is))?\s*[*_]*\s*[:\-]?{opening}(?:{word}\s*)?{opening}{either}",
+            re.MULTILINE,
+        ),
+        option=re.compile(rf"{word}(?:\s+(?i:is))?\s*[:\-]?{opening}{either}", re.MULTILINE),
+        leading=re.compile(rf"{opening}([A-{last}a-{low}])[^\S\n]*(?:[)\].:,*_`}}\"]|\n|$)"),
+        lone=re.compile(
+            rf"(?:^|[\s(\[{{*\"$])([A-{last}])(?:[)\]}}.:*\"$]|[^\S\n]*$)", re.MULTILINE
+        ),
+        begun=re.compile(rf"{opening}([A-{last}])\s+(?!(?i:i|am|do|can|think|believe)\b)"),
+    )
+
+
+def find_letter(text: str, last: str = "J") -> str:
+    """The option, A to `last`, that an answer names, as a capital letter; "" when none."""
+    ways = _letters(last)
+    for pattern in (ways.boxed, ways.answer, ways.option):
+        if stated := pattern.findall(text):
+            return str(stated[-1]).upper()
+    if leading := ways.leading.match(text):
         return leading.group(1).upper()
-    lone = _LONE_LETTER.findall(text)
-    return str(lone[-1]) if lone else ""
+    if lone := ways.lone.findall(text):
+        return str(lone[-1])
+    begun = ways.begun.match(text)  # "B carbon dioxide", but also "A dog", so last of all
+    return begun.group(1) if begun and begun.group(1) != "I" else ""
 
 
-_NUMBER = r"-?\$?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\.\d+"
-_FRACTION = re.compile(r"(-?\d+)\s*/\s*(\d+)")
-_LATEX_FRACTION = re.compile(r"(-?)\\d?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
+# A minus after a number or a bracket is a difference or a range, not a sign.
+_MINUS = r"(?<![\w)])(?<![\w)]\s)-"
+_DIGITS = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+_NUMBER = rf"(?:{_MINUS}[^\S\n]?)?(?:\$[^\S\n]?)?(?:{_MINUS})?{_DIGITS}"
+_FRACTION = re.compile(rf"((?:{_MINUS})?\d+)\s*/\s*(\d+)")
+_LATEX_FRACTION = re.compile(r"(-?)\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
+_SPAN = re.compile(rf"{_LATEX_FRACTION.pattern}|{_FRACTION.pattern}|{_NUMBER}")
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _STATED_NUMBER = re.compile(
-    r"(?:answer|total|result)\s*(?:is|=|:)+[^\d\-.\\\n]*([^\n]*)", re.IGNORECASE
+    r"\b(?:answer|total|result)\s*(?:is|=|:)+(?=([^\n]{0,200}))", re.IGNORECASE
 )
+_BEFORE_NUMBER = re.compile(r"[^\d\-.\\]*")
+_SIGNS = r"[-+*/^().,$%\d\s\u00d7\u00f7]*"
+_SUM = re.compile(rf"{_SIGNS}[-+*/^\u00d7\u00f7]{_SIGNS}=[^=]*\d")
+_MAX_DIGITS = 300
 
 
 def find_number(text: str) -> Fraction | None:
     """The number that an answer states: boxed, after ####, after "the answer is", or the last."""
+    text = text.replace("\u2212", "-")
     boxed = _BOXED.findall(text)
     if boxed and (number := _first_number(boxed[-1])) is not None:
         return number
     if "####" in text and (number := _first_number(text.rsplit("####", 1)[1])) is not None:
         return number
     for stated in reversed(_STATED_NUMBER.findall(text)):
-        if (number := _first_number(stated)) is not None:
+        if (number := _result(stated)) is not None:
             return number
-    numbers = [n for n in map(_first_number, _spans(text)) if n is not None]
+    numbers = [n for n in map(_to_number, _spans(text)) if n is not None]
     return numbers[-1] if numbers else None
 
 
+def _result(stated: str) -> Fraction | None:
+    """The first number of a statement, or of "5 * 3 = 15" what stands after the sign."""
+    begun = _BEFORE_NUMBER.match(stated)
+    sentence = re.split(r"\.(?:\s|$)", stated[begun.end() if begun else 0 :], maxsplit=1)[0]
+    if _SUM.match(sentence):
+        sentence = sentence.rsplit("=", 1)[1]
+    return _first_number(sentence)
+
+
 def _spans(text: str) -> list[str]:
-    pattern = rf"{_LATEX_FRACTION.pattern}|{_FRACTION.pattern}|{_NUMBER}"
-    return [match.group(0) for match in re.finditer(pattern, text)]
+    return [match.group(0) for match in _SPAN.finditer(text)]
 
 
 def _first_number(text: str) -> Fraction | None:
-    spans = _spans(text)
-    if not spans:
+    first = _SPAN.search(text)
+    return _to_number(first.group(0)) if first else None
+
+
+def _to_number(span: str) -> Fraction | None:
+    if len(span) > _MAX_DIGITS:
         return None
-    span = spans[0]
     if latex := _LATEX_FRACTION.fullmatch(span):
         sign, top, bottom = latex.groups()
         return _ratio(int(top) * (-1 if sign else 1), int(bottom))
     if plain := _FRACTION.fullmatch(span):
         return _ratio(int(plain.group(1)), int(plain.group(2)))
-    return Fraction(re.sub(r"[$,\s]", "", span))
+    return Fraction(re.sub(r"[$,\s]", "", span).replace("--", "-"))
 
 
 def _ratio(top: int, bottom: int) -> Fraction | None:

@@ -12,24 +12,34 @@ Prompt = str | Sequence[Message] | Sequence[Mapping[str, str]]
 
 
 def to_messages(prompt: Prompt) -> list[Message]:
-    """Raises ConfigError for an empty prompt, an unknown role or a missing content."""
+    """Raises ConfigError for an empty prompt, an unknown role, and content that is no text."""
     if isinstance(prompt, str):
         if not prompt.strip():
             raise ConfigError("the prompt is empty; write a question.")
-        return [Message("user", prompt)]
-    messages = [m if isinstance(m, Message) else _to_message(m) for m in prompt]
-    if not messages or not any(m.content.strip() for m in messages if m.role == "user"):
+        return [_to_message({"role": "user", "content": prompt})]
+    if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
+        raise ConfigError(f"a prompt is text or a list of messages, not {type(prompt).__name__}.")
+    messages = [_to_message(m) for m in prompt]
+    if not any(m.content.strip() for m in messages if m.role == "user"):
         raise ConfigError("the conversation has no text of the user; add a user message.")
     return messages
 
 
-def _to_message(raw: Mapping[str, str]) -> Message:
+def _to_message(raw: object) -> Message:
+    if isinstance(raw, Message):
+        raw = {"role": raw.role, "content": raw.content}
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"a message has a role and a content; {raw!r:.40} is none.")
     role, content = raw.get("role"), raw.get("content")
     if role not in ("system", "user", "assistant"):
         raise ConfigError(f"role is {role!r}; it must be system, user or assistant.")
     if not isinstance(content, str):
-        raise ConfigError(f"content of a {role} message is {content!r}; it must be text.")
-    return Message(role, content)  # type: ignore[arg-type]
+        raise ConfigError(f"content of a {role} message is {content!r:.40}; it must be text.")
+    try:
+        content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"content of a {role} message is not valid Unicode ({error}).") from error
+    return Message(role, content)
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import platform
 from collections.abc import Callable
@@ -13,12 +15,16 @@ from adaptive_sd.types import Rates
 
 
 def rates_of(key: str, path: Path, measure: Callable[[], Rates], *, again: bool = False) -> Rates:
-    """Rates kept under `key` in the file at `path`; measured and kept there when absent."""
-    known = _read(path)
-    if again or key not in known:
-        known[key] = measure()
-        _write(path, known)
-    return known[key]
+    """Rates kept under `key` in the file at `path`; measured and kept there when absent.
+
+    Where the file cannot be written they are measured each time.
+    """
+    known = None if again else _read(path).get(key)
+    if known is None:
+        known = measure()
+        with contextlib.suppress(OSError):
+            _write(path, _read(path) | {key: known})  # read again: another model may have come
+    return known
 
 
 def rates_key(model_hash: str, engine: str, *, threads: int | None, gpu_layers: int) -> str:
@@ -41,13 +47,24 @@ def _read(path: Path) -> dict[str, Rates]:
     """What is stored; a damaged file counts as empty, since measuring again repairs it."""
     try:
         raw = json.loads(path.read_text())
-        return {key: Rates.from_json(value) for key, value in raw.items()}
+        known = {key: Rates.from_json(value) for key, value in raw.items()}
+        return {key: rates for key, rates in known.items() if _is_usable(rates)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
+def _is_usable(rates: Rates) -> bool:
+    seconds = [rates.prefill_s, rates.decode_s, *(s for _, s in rates.verify_s)]
+    rows = [n for n, _ in rates.verify_s]
+    return (
+        all(0 < s < math.inf for s in seconds)
+        and all(isinstance(n, int) and n > 0 for n in rows)
+        and rows == sorted(rows)
+    )
+
+
 def _write(path: Path, known: dict[str, Rates]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps({k: asdict(r) for k, r in known.items()}, indent=1))
     temporary.replace(path)

@@ -108,12 +108,8 @@ STYLES: dict[Form, dict[str, Style]] = {
         "letter": Style(_LETTER, max_tokens=8),
         "few_shot": Style(_LETTER, tuple((q, a) for q, a, _ in _CHOICE_EXAMPLES), max_tokens=8),
         "few_reason": Style(_REASON, tuple((q, r) for q, _, r in _CHOICE_EXAMPLES), max_tokens=160),
-        "reason": Style(_REASON, max_tokens=256),
     },
-    Form.NUMBER: {
-        "steps": Style(_STEPS, max_tokens=400),
-        "few_steps": Style(_STEPS, _STEPS_EXAMPLES, max_tokens=320),
-    },
+    Form.NUMBER: {"few_steps": Style(_STEPS, _STEPS_EXAMPLES, max_tokens=320)},
     Form.CODE: {"block": Style(_CODE, max_tokens=448)},
     Form.READING: {
         "phrase": Style(_PHRASE, max_tokens=48),

@@ -4,7 +4,7 @@ python experiments/choose_styles.py ../shared/data/tasks --out results/styles.js
 
 ladder.toml takes the best. Quality and seconds (token counts times rates) on the same prompts for
 each style. The prompts used are written beside the results, so that recordings can leave them out
-(`record --skip`).
+(`record --skip`). Started again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from adaptive_sd.types import Sampling
 
 SETS = {
     Form.CHOICE: ("mmlu.test", "arc_easy.test"),
-    Form.NUMBER: ("gsm8k.train", "svamp.test"),
     Form.READING: ("squad.dev",),
     Form.SHORT: ("nq_open.dev", "boolq.val"),
 }
@@ -39,13 +38,17 @@ def main() -> None:
     arguments = _arguments()
     tasks = {form: _tasks(arguments.folder, form, arguments.num_prompts) for form in SETS}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    resumes = arguments.out.exists()
     used = [json.dumps(asdict(task)) for chosen in tasks.values() for task in chosen]
     arguments.out.with_suffix(".prompts.jsonl").write_text("\n".join(used) + "\n")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = json.loads(arguments.out.read_text()) if resumes else []
+    done = {(row["stage"], row["form"], row["style"]) for row in rows}
     for name in [stage.name for stage in default_config().stages]:
         with Stage(name, rates_path=home_dir() / "rates.json") as stage:
             for form, chosen in tasks.items():
                 for style_name, style in STYLES[form].items():
+                    if (name, form.value, style_name) in done:
+                        continue
                     rows.append(_measure(stage, form, style_name, style, chosen))
                     print(_line(rows[-1]), file=sys.stderr, flush=True)
                     arguments.out.write_text(json.dumps(rows, indent=1))

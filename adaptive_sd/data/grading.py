@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from adaptive_sd.data.tasks import Task
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import find_code, find_letter, find_number, normalise_words
 
-GRADER_VERSION = "1"
+GRADER_VERSION = "2"
 
 
 class Grade(NamedTuple):
@@ -36,8 +37,11 @@ def _verdict(right: bool, found: object, wanted: object) -> Grade:
 
 
 def _choice(task: Task, text: str) -> Grade:
-    found = find_letter(text)
-    return _verdict(found == task.answer.strip().upper(), found, task.answer)
+    wanted = task.answer.strip().upper()
+    if not re.fullmatch("[A-Z]", wanted):
+        raise DataError(f"task {task.id!r}: answer {task.answer!r:.40} is not a letter.")
+    found = find_letter(text, max("J", wanted))
+    return _verdict(found == wanted, found, wanted)
 
 
 def _number(task: Task, text: str) -> Grade:
@@ -70,6 +74,8 @@ def _aliases(task: Task) -> list[str]:
 def _contains(task: Task, text: str) -> Grade:
     found = f" {normalise_words(text)} "
     wanted = [normal for a in _aliases(task) if (normal := normalise_words(a))]
+    if not wanted:
+        return Grade(None, f"no alias of {task.answer!r:.40} has a word to look for")
     return _verdict(any(f" {alias} " in found for alias in wanted), found.strip(), wanted)
 
 
@@ -91,10 +97,13 @@ def _code(task: Task, text: str) -> Grade:
     """The answer's tests pass; a body alone is put after the prompt's signature."""
     code, entry = find_code(text), task.extra.get("entry_point")
     entry_point = entry if isinstance(entry, str) and entry else None
-    if entry_point and f"def {entry_point}" not in code:
-        code = task.prompt + code
-    elif entry_point and f"def {entry_point}" in task.prompt:
-        code = task.prompt.split(f"def {entry_point}")[0] + code  # its imports and helpers
+    if entry_point:
+        signature = re.compile(rf"^(async )?def {re.escape(entry_point)}\b", re.MULTILINE)
+        at = signature.search(task.prompt)
+        if not signature.search(code):
+            code = task.prompt + code
+        elif at:
+            code = task.prompt[: at.start()] + code  # its imports and helpers
     result = run_code(code, str(task.extra.get("test", "")), entry_point)
     return Grade(None if result.passed is None else float(result.passed), result.reason)
 

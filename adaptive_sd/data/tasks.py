@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from adaptive_sd.errors import DataError
+from adaptive_sd.forms import find_number
 
 _FOLDER = Path(__file__).with_name("bundled")
 _PARTS_OF_MIX = ("mmlu-subset", "gsm8k-subset", "humaneval-subset", "squad-subset")
-_MIX_EACH = 30
+GRADER_NAMES = ("choice", "number", "exact", "contains", "f1", "code", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,23 @@ def bundled_names() -> list[str]:
 
 
 def load_tasks(name: str, limit: int | None = None) -> list[Task]:
-    """A bundled set or a JSONL file; demo-mix is the first 30 of each of the four subsets.
+    """A bundled set or a JSONL file, the first `limit` prompts of it.
 
-    Raises DataError naming the near sets, or the file, line and field.
+    demo-mix is every prompt of the four subsets, evenly mixed from the start, so that its first
+    prompts are a mix too. Raises DataError naming the near sets, or the file, line and field.
     """
-    if name == "demo-mix":
-        tasks = [t for part in _PARTS_OF_MIX for t in load_tasks(part, _MIX_EACH)]
-    else:
-        tasks = list(_read(_find(name)))
+    tasks = _mix() if name == "demo-mix" else list(_read(_find(name)))
     return tasks[:limit]
+
+
+def _mix() -> list[Task]:
+    parts = [list(_read(_find(name))) for name in _PARTS_OF_MIX]
+    placed = [
+        ((place + 0.5) / len(part), number, task)  # the share of its part that stands before it
+        for number, part in enumerate(parts)
+        for place, task in enumerate(part)
+    ]
+    return [task for _, _, task in sorted(placed, key=lambda entry: entry[:2])]
 
 
 def _find(name: str) -> Path:
@@ -51,19 +62,20 @@ def _find(name: str) -> Path:
     if name in bundled_names():
         return bundled
     path = Path(name)
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(name, bundled_names(), 1)
+    with contextlib.suppress(OSError):  # a name too long for a file
+        if path.is_file():
+            return path
+    near = difflib.get_close_matches(name[:200], bundled_names(), 1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
-        f"no task set {name!r}: {hint}bundled sets: {', '.join(bundled_names())}; "
+        f"no task set {name[:200]!r}: {hint}bundled sets: {', '.join(bundled_names())}; "
         "or give a JSONL file."
     )
 
 
 def _read(path: Path) -> Iterator[Task]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}).") from error
     seen: set[str] = set()
@@ -79,7 +91,7 @@ def _read(path: Path) -> Iterator[Task]:
 def _parse(line: str, where: str) -> Task:
     try:
         raw = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}).") from error
     if not isinstance(raw, dict):
         raise DataError(f"{where}: {raw!r:.40} is not an object.")
@@ -88,9 +100,35 @@ def _parse(line: str, where: str) -> Task:
         value = raw.get(known.name, {} if known.name == "extra" else None)
         wanted = dict if known.name == "extra" else str
         if not isinstance(value, wanted):
-            raise DataError(f"{where}: field {known.name!r} is {value!r:.40}; it must be text.")
+            must = "an object" if wanted is dict else "text"
+            raise DataError(f"{where}: field {known.name!r} is {value!r:.40}; it must be {must}.")
         values[known.name] = value
-    return Task(**values)  # type: ignore[arg-type]
+    task = Task(**values)  # type: ignore[arg-type]
+    for name, text in (("id", task.id), ("prompt", task.prompt), ("answer", task.answer)):
+        _check_text(text, f"{where}: field {name!r}", may_be_empty=name == "answer")
+    if task.grader not in GRADER_NAMES:
+        raise DataError(
+            f"{where}: field 'grader' is {task.grader!r:.40}; known: {', '.join(GRADER_NAMES)}."
+        )
+    _check_answer(task, f"{where}: field 'answer'")
+    return task
+
+
+def _check_answer(task: Task, where: str) -> None:
+    """An answer that can never be met is found here and not after hours of recording."""
+    if task.grader == "choice" and not re.fullmatch(r"\s*[A-Za-z]\s*", task.answer):
+        raise DataError(f"{where} is {task.answer!r:.40}; it must be a letter.")
+    if task.grader == "number" and find_number(task.answer) is None:
+        raise DataError(f"{where} is {task.answer!r:.40}; it must be a number.")
+
+
+def _check_text(text: str, where: str, *, may_be_empty: bool) -> None:
+    if not may_be_empty and not text.strip():
+        raise DataError(f"{where} is empty.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where} is not valid Unicode ({error}).") from error
 
 
 def prompt_hash(prompt: str) -> str:

@@ -78,19 +78,40 @@ def fit_calibration(scores: FloatArray, quality: FloatArray) -> Calibration:
 
 
 def fit_platt(scores: FloatArray, quality: FloatArray) -> Calibration:
-    """Newton's method; weak priors (slope 1, intercept 0) keep it finite where classes separate."""
-    design = np.stack([scores, np.ones_like(scores)])
-    prior_mean, precision = np.array([1.0, 0.0]), np.diag([1.0, 0.1])
-    beta = prior_mean
-    for _ in range(50):
-        p = sigmoid(beta @ design)
-        gradient = design @ (p - quality) + precision @ (beta - prior_mean)
-        hessian = (design * (p * (1 - p))) @ design.T + precision
+    """Weak priors (slope 1, intercept 0) keep it finite where classes separate."""
+    design = np.stack([scores, np.ones_like(scores)], axis=1)
+    slope, intercept = fit_logistic(
+        design, quality, mean=np.array([1.0, 0.0]), precision=np.array([1.0, 0.1])
+    )
+    return Calibration(float(slope), float(intercept))
+
+
+def fit_logistic(
+    design: FloatArray, quality: FloatArray, *, mean: FloatArray, precision: FloatArray
+) -> FloatArray:
+    """Weights of a logistic regression with a normal prior on each: Newton's method.
+
+    `design` has shape (num_rows, num_weights), `mean` and `precision` (num_weights,).
+    """
+
+    def loss(beta: FloatArray) -> float:
+        odds = design @ beta
+        misfit = (np.logaddexp(0, odds) - quality * odds).sum()
+        return float(misfit + 0.5 * precision @ (beta - mean) ** 2)
+
+    beta = mean
+    for _ in range(100):
+        p = sigmoid(design @ beta)
+        gradient = design.T @ (p - quality) + precision * (beta - mean)
+        hessian = (design.T * (p * (1 - p))) @ design + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)
-        beta = beta - step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
+        # where chances are all near 0 or 1 a whole step leads to the opposite extreme and back
+        while loss(beta - step) > loss(beta) and np.abs(step).max() > 1e-9:
+            step = step / 2
+        beta = beta - step
         if np.abs(step).max() < 1e-9:
             break
-    return Calibration(float(beta[0]), float(beta[1]))
+    return beta
 
 
 def fit_isotonic(scores: FloatArray, quality: FloatArray) -> Calibration:

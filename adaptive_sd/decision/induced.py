@@ -111,15 +111,17 @@ class InducedPolicy:
         num_stages = num_states.bit_length() - 1
         if num_stages < 1 or 2**num_stages != num_states:
             raise ArtifactError(f"a policy has {num_states} states, which is no power of two.")
-        if grid.ndim != 1 or not len(grid) or grid[0] != 0 or (np.diff(grid) <= 0).any():
+        if grid.ndim != 1 or not len(grid) or grid[0] != 0 or not (np.diff(grid) > 0).all():
             raise ArtifactError("the lambda grid of a policy does not ascend from 0.")
         weights = tuple(arrays[f"state{i}"].astype(np.float64) for i in range(num_states))
+        num_prompt_features = len(weights[0]) - 1
         for index, matrix in enumerate(weights):
             stages = tuple(s for s in range(num_stages) if index >> s & 1)
-            wanted = len(stages) + 2 * len(grid) * len(later_stages(stages, num_stages))
-            if matrix.ndim != 2 or matrix.shape[1] != wanted:
+            num_outputs = len(stages) + 2 * len(grid) * len(later_stages(stages, num_stages))
+            wanted = (_num_features(num_prompt_features, len(stages)), num_outputs)
+            if matrix.shape != wanted:
                 raise ArtifactError(
-                    f"state {index} of a policy has shape {matrix.shape}, not (_, {wanted})."
+                    f"state {index} of a policy has shape {matrix.shape}, not {wanted}."
                 )
         return cls(num_stages, grid, weights)
 
@@ -152,6 +154,16 @@ def state_features(
         last = odds[:, -1:]
         columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
     return np.concatenate(columns, axis=1)
+
+
+def _num_features(num_prompt_features: int, num_held: int) -> int:
+    no_rows = (
+        np.empty((0, num_prompt_features)),
+        np.empty((0, num_held)),
+        np.empty((0, num_held * (num_held - 1) // 2)),
+        np.empty((0, len(STATE_STATISTICS))),
+    )
+    return int(state_features(*no_rows).shape[1])
 
 
 def _agreements(answers: Sequence[str]) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import logit, sigmoid
+from adaptive_sd.decision.calibration import fit_logistic, logit, sigmoid
 from adaptive_sd.decision.policies import (
     Choice,
     Evidence,
@@ -128,12 +128,7 @@ def fit_pooled_prior(
 
 
 def _logistic(design: FloatArray, quality: FloatArray) -> FloatArray:
-    """Newton's method with a weak ridge, which keeps separable data finite."""
-    beta = np.zeros(design.shape[1])
-    for _ in range(50):
-        p = sigmoid(design @ beta)
-        gradient = design.T @ (p - quality) + 1e-2 * beta
-        hessian = (design.T * (p * (1 - p))) @ design + 1e-2 * np.eye(len(beta))
-        step = np.linalg.solve(hessian, gradient)
-        beta = beta - step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
-    return beta
+    """With a weak ridge, which keeps separable data finite."""
+    num_weights = design.shape[1]
+    precision = np.full(num_weights, 1e-2)
+    return fit_logistic(design, quality, mean=np.zeros(num_weights), precision=precision)

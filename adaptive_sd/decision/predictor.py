@@ -59,7 +59,8 @@ class QualityPredictor(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.classes_, label = np.unique(labels, return_inverse=True)
         if len(self.classes_) != 2:
-            raise ValueError(f"y has one class only, {self.classes_[0]!r}; a fit needs two.")
+            only = self.classes_.tolist()[0]
+            raise ValueError(f"y has one class only, {only!r}; a fit needs two.")
         weight = _check_sample_weight(sample_weight, features, ensure_non_negative=True)
         candidate = Candidate("network", self.alpha, tuple(self.hidden))
         self.network_ = train(_merged(features, label, weight), candidate, self._seed())

@@ -11,7 +11,7 @@ from adaptive_sd.errors import ModelError
 def home_dir() -> Path:
     """$ADAPTIVE_SD_HOME, or ~/.cache/adaptive-sd; not created."""
     named = os.environ.get("ADAPTIVE_SD_HOME")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "adaptive-sd"
+    return Path(os.path.expanduser(named or "~/.cache/adaptive-sd"))
 
 
 def models_dir() -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from adaptive_sd.models.catalogue import CatalogueEntry, find, load_catalogue, u
 from adaptive_sd.models.download import ShowProgress, pull, pull_hub_file
 from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import models_dir
+from adaptive_sd.models.sources import FetchHubFile, hub_file
+
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+):((?:[\w.-]+/)*[\w.-]+\.gguf)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,11 @@ def file_of(entry: CatalogueEntry) -> Path:
 
 
 def resolve(
-    name: str, *, offline: bool = False, show_progress: ShowProgress | None = None
+    name: str,
+    *,
+    offline: bool = False,
+    show_progress: ShowProgress | None = None,
+    fetch_hub_file: FetchHubFile = hub_file,
 ) -> ResolvedModel:
     """The file for a catalogue name (fetched if absent), a GGUF path or a hub id.
 
@@ -41,22 +50,28 @@ def resolve(
         if not file_of(entry).exists():
             pull(entry, file_of(entry), show_progress=show_progress, offline=offline)
         return verify(entry)
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf" and ":" not in name:
-        if not path.is_file():
-            raise unknown_model(name)
+    path = Path(os.path.expanduser(name))
+    if path.suffix == ".gguf" and _is_file(path):
         return _own_file(path, path.stem)
-    if name.count("/") == 1 and name.rpartition(":")[2].endswith(".gguf"):
-        repo, _, file = name.partition(":")
-        cached = models_dir() / f"{repo.replace('/', '--')}--{file}"
+    if (hub := _HUB_ID.fullmatch(name)) and ".." not in re.split("[/:]", name):
+        repo, file = hub.groups()
+        cached = models_dir() / f"{repo}--{file}".replace("/", "--")
         if not cached.exists():
-            pull_hub_file(repo, file, cached, offline=offline)
+            pull_hub_file(repo, file, cached, offline=offline, fetch_hub_file=fetch_hub_file)
         return _own_file(cached, name)
     raise unknown_model(name)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long a name, or a folder that may not be entered
+        return False
+
+
 def _own_file(path: Path, name: str) -> ResolvedModel:
-    return ResolvedModel(path, name, _known_hash(path), read_header(path).num_parameters)
+    header = read_header(path)
+    return ResolvedModel(path, name, _known_hash(path), header.num_parameters)
 
 
 def verify(entry: CatalogueEntry, *, again: bool = False) -> ResolvedModel:
@@ -97,10 +112,14 @@ def _known_hash(path: Path, *, again: bool = False) -> str:
                 return known
         except (OSError, ValueError, TypeError):
             pass  # no note or a damaged one: hash the file
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if os.access(path.parent, os.W_OK) and path.parent == models_dir():
-        note.write_text(json.dumps([*key, found]))
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedModelError(f"{path}: cannot be read ({error.strerror}).") from error
+    if path.parent == models_dir():
+        with contextlib.suppress(OSError):  # a folder that is only read needs no note
+            note.write_text(json.dumps([*key, found]))
     return found
 
 

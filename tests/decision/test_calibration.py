@@ -67,15 +67,17 @@ def test_fitted_calibrations_are_monotone_chances(seed: int, fit: object, num_ro
 
 
 @settings(max_examples=30, deadline=None)
-@given(seeds, st.integers(2, 200), st.booleans())
+@given(seeds, st.integers(2, 200), st.booleans(), st.sampled_from([-30.0, 0.01, 1.0, 30.0, 1e3]))
 def test_platt_is_where_the_penalised_likelihood_is_flat(
-    seed: int, num_rows: int, soft: bool
+    seed: int, num_rows: int, soft: bool, unit: float
 ) -> None:
+    """Also from scores so large that the first guess is sure of everything, or wrong."""
     scores, right = scored(seed, num_rows)
+    scores = unit * scores
     quality = 0.2 + 0.5 * right if soft else right
     fit = fit_platt(scores, quality)
     error = fit.apply(scores) - quality
-    assert scores @ error + (fit.slope - 1) == pytest.approx(0, abs=1e-5)
+    assert (scores @ error + (fit.slope - 1)) / abs(unit) == pytest.approx(0, abs=1e-5)
     assert error.sum() + 0.1 * fit.intercept == pytest.approx(0, abs=1e-5)
 
 
@@ -145,9 +147,7 @@ def test_arrays_round_trip(fit: object) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0.0, 0.4, 0.5, 1.0])), max_size=30)
-)
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0.0, 0.4, 0.5, 1.0])), max_size=30))
 def test_auc_counts_pairs(rows: list[tuple[int, float]]) -> None:
     p, y = [row[0] / 6 for row in rows], [row[1] for row in rows]
     right = [a for a, b in zip(p, y, strict=True) if b >= 0.5]

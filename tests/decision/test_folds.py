@@ -23,9 +23,7 @@ def test_rows_are_shared_out_evenly_and_the_same_for_a_seed(n: int, k: int, seed
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=50), st.integers(0, 2**31)
-)
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=50), st.integers(0, 2**31))
 def test_a_group_never_straddles_a_fold(letters: list[str], seed: int) -> None:
     groups = [*letters, "x", "y", "z"]
     folds = make_folds(len(groups), 3, rng=np.random.default_rng(seed), groups=groups)

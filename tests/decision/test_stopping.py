@@ -34,7 +34,7 @@ def loss_of(k: int, p: list[float], cost: list[float], lam: float) -> float:
     return sum(cost[: k + 1]) + lam * (1 - p[k])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(exact_problems, st.booleans())
 def test_equals_brute_force_with_the_first_of_ties(
     problem: tuple[list[float], list[float], float], as_arrays: bool
@@ -47,7 +47,7 @@ def test_equals_brute_force_with_the_first_of_ties(
     assert rule.J.tolist() == losses
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(problems)
 def test_no_stage_loses_less(problem: tuple[list[float], list[float], float]) -> None:
     p, cost, lam = problem
@@ -57,7 +57,7 @@ def test_no_stage_loses_less(problem: tuple[list[float], list[float], float]) ->
     assert rule.J[rule.k_star] == rule.J.min()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(exact_problems)
 def test_equals_the_backward_recursion(problem: tuple[list[float], list[float], float]) -> None:
     p, cost, lam = problem

@@ -22,12 +22,18 @@ class ChatFormat:
     """Turns messages into prompt tokens for one model."""
 
     def __init__(self, model: Model) -> None:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        """Raises EngineError when the model's template is no template."""
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = date.today().strftime
         self._model = model
         self.is_chat = model.chat_template is not None
-        self._template = environment.from_string(model.chat_template or _PLAIN_TEMPLATE)
+        try:
+            self._template = environment.from_string(model.chat_template or _PLAIN_TEMPLATE)
+        except (TemplateError, RecursionError) as error:
+            raise EngineError(f"the model's chat template is damaged: {error}") from error
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """Prompt tokens, ending where the assistant's next word stands.
@@ -36,13 +42,15 @@ class ChatFormat:
         control tokens: "<|im_end|>" in a prompt cannot close a turn. A last message of the
         assistant is continued. Raises EngineError when the template refuses the messages.
         """
+        if not messages:
+            raise EngineError("there is no message to answer.")
         prefill = messages[-1].content if messages[-1].role == "assistant" else ""
         turns = messages[:-1] if prefill else messages
         marks = [f"\u2983{i}\u2984" for i in range(len(turns))]
         rendered = self._render([Message(t.role, m) for t, m in zip(turns, marks, strict=True)])
         contents = dict(zip(marks, (t.content for t in turns), strict=True))
         tokens: list[int] = []
-        for part in re.split(f"({'|'.join(map(re.escape, marks))})", rendered):
+        for part in re.split(f"({'|'.join(marks)})", rendered) if marks else [rendered]:
             special = part not in contents
             text = part if special else contents[part]
             if text:
@@ -63,8 +71,11 @@ class ChatFormat:
                 bos_token=self._model.bos_text,
                 eos_token=self._model.eos_text,
             )
-        except TemplateError as error:
-            raise EngineError(f"the model's chat template refused the messages: {error}") from error
+        except Exception as error:  # the template is a stranger's program: anything may come
+            reason = str(error) if isinstance(error, TemplateError) else repr(error)
+            raise EngineError(
+                f"the model's chat template refused the messages: {' '.join(reason.split())[:300]}"
+            ) from error
 
 
 def _refuse(message: str) -> None:

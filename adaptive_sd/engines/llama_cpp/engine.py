@@ -48,21 +48,21 @@ class LlamaCppEngine:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
         num_threads = threads or len(os.sched_getaffinity(0))
 
-        def load() -> tuple[Model, Context]:
+        def load() -> tuple[Model, ChatFormat, Context]:
             model = Model(path, num_gpu_layers=gpu_layers)
             try:
+                chat = ChatFormat(model)
                 size = min(context, model.train_context)
-                return model, Context(model, size=size, num_threads=num_threads)
+                return model, chat, Context(model, size=size, num_threads=num_threads)
             except EngineError:
                 model.close()
                 raise
 
         try:
-            self._model, self._context = self._worker.submit(load).result()
+            self._model, self._chat, self._context = self._worker.submit(load).result()
         except BaseException:
             self._worker.shutdown()
             raise
-        self._chat = ChatFormat(self._model)
         self._info = EngineInfo(
             engine="llama_cpp",
             engine_version=llama_cpp.__version__,

@@ -1,0 +1,1 @@
+"""The two-stage proof of concept of the guide: measure, decide, report."""

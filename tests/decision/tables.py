@@ -1,0 +1,116 @@
+"""Outcome tables of known structure, and the fitted policy as the cascade would drive it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptive_sd.decision.features import FEATURE_DIM
+from adaptive_sd.decision.induced import STATE_COLUMNS
+from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.policies import Evidence, HeldDraft, StoppingPolicy
+from adaptive_sd.types import Decision
+
+
+def table_of(
+    quality: np.ndarray,
+    cost: np.ndarray,
+    estimates: np.ndarray | None = None,
+    *,
+    prompt: np.ndarray | None = None,
+    features: np.ndarray | None = None,
+    answers: np.ndarray | None = None,
+    cost_after: np.ndarray | None = None,
+) -> FitTable:
+    """`cost` may be one a stage. Without estimates, prompt or features these tell nothing."""
+    num_prompts, num_stages = quality.shape
+    if answers is None:
+        agreement = np.zeros((num_prompts, num_stages, num_stages), dtype=bool)
+    else:
+        agreement = (answers[:, :, None] == answers[:, None, :]) & (answers != "")[:, :, None]
+    return FitTable(
+        quality=quality,
+        cost=np.broadcast_to(cost, quality.shape).copy(),
+        estimates=np.full(quality.shape, 0.5) if estimates is None else estimates,
+        features=np.zeros((num_prompts, num_stages, FEATURE_DIM), np.float32)
+        if features is None
+        else features,
+        prompt_features=np.zeros((num_prompts, 1), np.float32) if prompt is None else prompt,
+        agreement=agreement,
+        cost_after=cost_after,
+    )
+
+
+class Wild(NamedTuple):
+    """A table without any structure that a fit could have been made for."""
+
+    table: FitTable
+    answers: np.ndarray  # (num_prompts, num_stages) of answers, "" for none
+
+
+def wild_table(num_prompts: int, num_stages: int, *, seed: int, verified: bool = True) -> Wild:
+    """Noise in every column; some costs of verifying are not known."""
+    rng = np.random.default_rng(seed)
+    shape = (num_prompts, num_stages)
+    features = np.zeros((*shape, FEATURE_DIM), np.float32)
+    features[..., STATE_COLUMNS] = rng.normal(size=(*shape, len(STATE_COLUMNS)))
+    skill = rng.normal(size=(num_prompts, 1)) + np.arange(num_stages)
+    answers = rng.choice(["a", "b", ""], size=shape)
+    cost = rng.lognormal(sigma=0.3, size=shape) * 3.0 ** np.arange(num_stages)
+    cost_after = cost[:, :, None] * rng.uniform(0.4, 1.1, size=(*shape, num_stages))
+    cost_after[rng.random(cost_after.shape) < 0.3] = np.nan
+    table = table_of(
+        (rng.random(shape) < 1 / (1 + np.exp(-skill))).astype(float),
+        cost,
+        np.clip(0.5 + 0.15 * skill + 0.2 * rng.normal(size=shape), 0, 1),
+        prompt=np.hstack([skill, rng.normal(size=(num_prompts, 2))]).astype(np.float32),
+        features=features,
+        answers=answers,
+        cost_after=cost_after if verified else None,
+    )
+    return Wild(table, answers)
+
+
+class Path(NamedTuple):
+    """What one prompt's run came to."""
+
+    returned: int
+    stages: tuple[int, ...]
+    quality: float
+    cost: float
+
+
+def evidence_of(
+    table: FitTable, row: int, stages: tuple[int, ...], answers: np.ndarray | None = None
+) -> Evidence:
+    """What the cascade would know of this prompt with these drafts held."""
+    held = tuple(
+        HeldDraft(
+            s,
+            float(table.estimates[row, s]),
+            table.features[row, s],
+            "" if answers is None else str(answers[row, s]),
+        )
+        for s in stages
+    )
+    return Evidence(table.prompt_features[row], held)
+
+
+def drive(
+    policy: StoppingPolicy, table: FitTable, row: int, lam: float, answers: np.ndarray | None = None
+) -> Path:
+    """Ask the policy before each stage, as the cascade does, and look up what then happens."""
+    stages: tuple[int, ...] = ()
+    cost = 0.0
+    while True:
+        choice = policy.decide(evidence_of(table, row, stages, answers), lam)
+        if choice.decision is Decision.STOP:
+            quality = float(table.quality[row, choice.stage])
+            return Path(choice.stage, stages, quality, cost)
+        paid = table.cost[row, choice.stage]
+        if stages and table.cost_after is not None:
+            verified = table.cost_after[row, choice.stage, stages[-1]]
+            paid = paid if np.isnan(verified) else verified
+        cost += float(paid)
+        stages = (*stages, choice.stage)

@@ -1,0 +1,183 @@
+"""The fitted policy: estimates between the lambdas of its grid, and its storage."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptive_sd.decision.features import FEATURE_DIM
+from adaptive_sd.decision.induced import (
+    STATE_COLUMNS,
+    InducedPolicy,
+    later_stages,
+    returned_index,
+    state_features,
+    state_index,
+    state_values,
+)
+from adaptive_sd.decision.induction import fit_induction
+from adaptive_sd.decision.policies import Evidence, HeldDraft
+from adaptive_sd.errors import AdaptiveSDError, ArtifactError, ConfigError
+from adaptive_sd.types import Decision
+from tests.decision.tables import wild_table
+
+TABLE = wild_table(80, 3, seed=0).table
+POLICY = fit_induction(TABLE, rng=np.random.default_rng(0)).policy
+GRID = POLICY.lam_grid
+SUBSETS = [s for n in range(4) for s in itertools.combinations(range(3), n)]
+
+
+def go_on_at(stages: tuple[int, ...], column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quality and cost of each next stage at one lambda of the grid, read off the weights."""
+    weights = POLICY.weights[state_index(stages)]
+    outputs = (TABLE.state(stages) @ weights)[:, len(stages) :]
+    kinds = outputs.reshape(len(outputs), -1, 2, len(GRID))[..., column]
+    return np.clip(kinds[:, :, 0], 0, 1), np.maximum(kinds[:, :, 1], 0)
+
+
+@pytest.mark.parametrize("stages", SUBSETS[:-1])
+def test_at_each_lambda_of_the_grid_the_estimates_are_those_fitted(
+    stages: tuple[int, ...],
+) -> None:
+    for column, lam in enumerate(GRID):
+        quality, cost = go_on_at(stages, column)
+        found = POLICY.values(stages, TABLE.state(stages), float(lam))
+        np.testing.assert_allclose(
+            found.values_go[:, :, 0], cost + lam * (1 - quality), rtol=1e-9, atol=1e-9
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(GRID) - 2), st.floats(0, 1))
+def test_between_them_quality_and_cost_are_on_a_line_over_log_lambda(
+    column: int, share: float
+) -> None:
+    """Between 0 and the first positive one, whose logarithms are no line, over lambda."""
+    low, high = GRID[column], GRID[column + 1]
+    lam = float(share * high if column == 0 else low * (high / low) ** share)
+    lam = min(lam, float(high))
+    weights = POLICY.weights[0].reshape(-1, 3, 2, len(GRID))
+    mixed = (1 - share) * weights[..., column] + share * weights[..., column + 1]
+    estimates = np.einsum("nf,fsk->nsk", TABLE.state(()), mixed)
+    wanted = np.maximum(estimates[..., 1], 0) + lam * (1 - np.clip(estimates[..., 0], 0, 1))
+    found = POLICY.values((), TABLE.state(()), lam).values_go[:, :, 0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("lam", [float(GRID[-1]) * 1.001, 1e12, -0.1, np.nan, np.inf])
+def test_a_lambda_outside_the_grid_is_refused(lam: float) -> None:
+    nothing_held = Evidence(TABLE.prompt_features[0])
+    with pytest.raises(ConfigError, match="lambda is"):
+        POLICY.decide(nothing_held, lam)
+    assert POLICY.decide(nothing_held, float(GRID[-1])).decision is Decision.ESCALATE
+
+
+@pytest.mark.parametrize("stages", SUBSETS)
+def test_decide_reports_the_estimates_that_it_compared(stages: tuple[int, ...]) -> None:
+    lam = float(GRID[9])
+    held = tuple(
+        HeldDraft(s, float(TABLE.estimates[5, s]), TABLE.features[5, s], f"answer {s}")
+        for s in stages
+    )
+    choice = POLICY.decide(Evidence(TABLE.prompt_features[5], held), lam)
+    assert len(choice.qualities) == len(stages)
+    assert all(0 <= quality <= 1 for quality in choice.qualities)
+    assert [stage for stage, _ in choice.values_go] == list(later_stages(stages, 3))
+    if stages:
+        assert choice.value_stop == pytest.approx(lam * (1 - max(choice.qualities)))
+    losses = [loss for _, loss in choice.values_go]
+    stops = choice.value_stop <= min(losses, default=np.inf)
+    assert choice.decision is (Decision.STOP if stops else Decision.ESCALATE)
+
+
+def test_quality_held_is_judged_by_all_evidence_not_by_its_own_estimate_alone() -> None:
+    """Agreement with a later draft raises what an earlier one is worth."""
+    features = np.zeros(FEATURE_DIM, np.float32)
+
+    def first_quality(second: str) -> float:
+        held = (HeldDraft(0, 0.5, features, "x"), HeldDraft(1, 0.5, features, second))
+        return POLICY.decide(Evidence(TABLE.prompt_features[0], held), 1.0).qualities[0]
+
+    assert first_quality("x") != first_quality("y")
+    assert first_quality("y") == first_quality("")
+
+
+def test_each_subset_has_an_index_of_its_own_and_the_later_stages_are_those_above() -> None:
+    assert sorted(map(state_index, SUBSETS)) == list(range(8))
+    assert list(later_stages((), 3)) == [0, 1, 2]
+    assert list(later_stages((0,), 3)) == [1, 2]
+    assert list(later_stages((0, 2), 3)) == []
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
+def test_the_best_estimate_is_returned_ties_to_the_later(qualities: list[int]) -> None:
+    found = int(returned_index(np.array([qualities], dtype=float))[0])
+    assert found == max(i for i, q in enumerate(qualities) if q == max(qualities))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0, 1e6), st.integers(0, 3), st.integers(0, 3))
+def test_losses_never_promise_more_than_a_right_answer_for_nothing(
+    seed: int, lam: float, num_held: int, num_later: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    stop = rng.normal(scale=2, size=(5, num_held))
+    go = rng.normal(scale=2, size=(5, num_later, 2, 1))
+    values = state_values(stop, go, np.array([lam]))
+    assert (values.values_go >= 0).all() and (values.value_stop >= 0).all()
+    if num_held:
+        assert (values.value_stop <= lam).all()
+    else:
+        assert (values.value_stop == np.inf).all()
+
+
+def test_agreement_of_the_last_draft_with_any_earlier_one_is_a_feature() -> None:
+    agreement = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    state = state_features(
+        np.zeros((4, 2)), np.full((4, 3), 0.7), agreement, np.zeros((4, len(STATE_COLUMNS)))
+    )
+    np.testing.assert_array_equal(state[:, 0], 1)
+    # of the pairs (0,1), (0,2), (1,2) the last two are with the last draft
+    np.testing.assert_array_equal(state[:, -2], [0, 0, 1, 1])
+    np.testing.assert_allclose(state[:, -1], state[:, -2] * np.log(0.7 / 0.3))
+
+
+def test_arrays_round_trip() -> None:
+    again = InducedPolicy.from_arrays(POLICY.to_arrays())
+    assert again.num_stages == 3
+    np.testing.assert_array_equal(again.lam_grid, GRID)
+    for one, other in zip(again.weights, POLICY.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lam_grid": GRID[:-1]}, "state 0 of a policy has shape"),
+        ({"lam_grid": GRID[::-1]}, "does not ascend from 0"),
+        ({"lam_grid": GRID + 1}, "does not ascend from 0"),
+        ({"lam_grid": np.concatenate([GRID[:-1], [np.nan]])}, "does not ascend from 0"),
+        ({"lam_grid": GRID[:0]}, "does not ascend from 0"),
+        ({"lam_grid": GRID[None]}, "does not ascend from 0"),
+        ({"state2": POLICY.weights[2][:, :-1]}, "state 2 of a policy has shape"),
+        ({"state5": POLICY.weights[5][:-1]}, "state 5 of a policy has shape"),
+        ({"state7": POLICY.weights[7][0]}, "state 7 of a policy has shape"),
+        ({"state0": POLICY.weights[0][:-1]}, "of a policy has shape"),
+        ({"state8": POLICY.weights[7]}, "9 states, which is no power of two"),
+    ],
+)
+def test_damaged_arrays_are_refused(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        InducedPolicy.from_arrays(POLICY.to_arrays() | change)
+
+
+@pytest.mark.parametrize("name", POLICY.to_arrays())
+def test_missing_arrays_are_missed(name: str) -> None:
+    arrays = POLICY.to_arrays()
+    del arrays[name]
+    with pytest.raises((KeyError, AdaptiveSDError)):
+        InducedPolicy.from_arrays(arrays)

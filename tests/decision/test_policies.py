@@ -1,0 +1,132 @@
+"""The least expected loss decides; chains and fixed stages do as their names say."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptive_sd.decision.policies import (
+    Choice,
+    Evidence,
+    FixedPolicy,
+    HeldDraft,
+    StoppingPolicy,
+    ThresholdPolicy,
+    best_held,
+    choose,
+    reason_of,
+)
+from adaptive_sd.errors import ConfigError
+from adaptive_sd.types import Decision
+
+NAMES = ("tiny", "small", "large")
+small_numbers = st.integers(0, 4).map(float)  # few values, so that ties happen
+
+
+def evidence(*qualities: float, stages: tuple[int, ...] | None = None) -> Evidence:
+    stages = tuple(range(len(qualities))) if stages is None else stages
+    features = np.zeros(256, np.float32)
+    held = tuple(HeldDraft(s, q, features) for s, q in zip(stages, qualities, strict=True))
+    return Evidence(np.zeros(3, np.float32), held)
+
+
+def run(policy: StoppingPolicy, qualities: tuple[float, ...], lam: float = 1.0) -> list[int]:
+    """The stages that ran, then the one returned."""
+    stages: tuple[int, ...] = ()
+    while True:
+        seen = evidence(*(qualities[s] for s in stages), stages=stages)
+        choice = policy.decide(seen, lam)
+        assert choice.qualities == tuple(qualities[s] for s in stages)
+        if choice.decision is Decision.STOP:
+            return [*stages, choice.stage]
+        assert not stages or choice.stage > stages[-1]
+        stages = (*stages, choice.stage)
+
+
+@settings(max_examples=100, deadline=None)
+@given(small_numbers, st.lists(small_numbers, max_size=4))
+def test_the_least_loss_is_chosen_ties_stop_or_take_the_smaller_stage(
+    value_stop: float, losses: list[float]
+) -> None:
+    values_go = tuple(enumerate(losses, start=1))
+    choice = choose((0.5,), 0, value_stop, values_go)
+    least = min([value_stop, *losses])
+    if value_stop == least:
+        assert (choice.decision, choice.stage) == (Decision.STOP, 0)
+    else:
+        assert choice.decision is Decision.ESCALATE
+        assert choice.stage == next(stage for stage, loss in values_go if loss == least)
+    assert choice.value_stop == value_stop and choice.values_go == values_go
+
+
+@given(st.lists(small_numbers, min_size=1, max_size=4))
+def test_with_nothing_held_something_has_to_run(losses: list[float]) -> None:
+    choice = choose((), None, np.inf, tuple(enumerate(losses)))
+    assert (choice.decision, choice.stage) == (Decision.ESCALATE, losses.index(min(losses)))
+
+
+def test_the_reason_names_the_losses_that_were_compared() -> None:
+    begin = choose((), None, np.inf, ((0, 1.5), (2, 2.25)))
+    assert reason_of(begin, NAMES) == "expected loss of beginning with tiny 1.5, large 2.25"
+    between = choose((0.5,), 0, 0.75, ((1, 1.5), (2, 0.25)))
+    wanted = "expected loss of stopping 0.75, of going on to small 1.5, large 0.25"
+    assert reason_of(between, NAMES) == wanted
+    assert reason_of(choose((0.5,), 2, 0.75, ()), NAMES) == "no larger stage is left"
+    noted = Choice(Decision.STOP, 0, (0.5,), 0.5, ((1, 2.0),), "because")
+    assert reason_of(noted, NAMES) == "because"
+
+
+@given(st.lists(st.integers(0, 3).map(lambda i: i / 3), min_size=1, max_size=5))
+def test_the_best_held_is_the_latest_of_the_highest_quality(qualities: list[float]) -> None:
+    best = best_held(evidence(*qualities))
+    assert best.quality == max(qualities)
+    assert best.stage == max(i for i, q in enumerate(qualities) if q == max(qualities))
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_fixed_policy_runs_and_returns_its_stage_alone(stage: int) -> None:
+    assert run(FixedPolicy(stage), (0.9, 0.1, 0.5)) == [stage, stage]
+    assert reason_of(FixedPolicy(stage).decide(evidence(), 1.0), NAMES) == "always this stage"
+
+
+@pytest.mark.parametrize("stages", [(0,), (0, 2), (1, 2), (0, 1, 2)])
+def test_a_chain_stops_at_the_first_draft_that_reaches_its_threshold(
+    stages: tuple[int, ...],
+) -> None:
+    levels = (0.2, 0.5, 0.8)
+    for qualities in itertools.product(levels, repeat=3):
+        for thresholds in itertools.product(levels, repeat=len(stages) - 1):
+            passed = [qualities[s] >= t for s, t in zip(stages, thresholds, strict=False)]
+            stop = passed.index(True) if True in passed else len(stages) - 1
+            policy = ThresholdPolicy(stages, thresholds)
+            assert run(policy, qualities) == [*stages[: stop + 1], stages[stop]]
+
+
+def test_a_chain_says_what_it_compared() -> None:
+    policy = ThresholdPolicy((0, 2), (0.5,))
+    first = policy.decide(evidence(), 1.0)
+    assert reason_of(first, NAMES) == "first of the chain"
+    second = policy.decide(evidence(0.25), 2.0)
+    assert reason_of(second, NAMES) == "quality 0.25 against threshold 0.50"
+    assert second.value_stop == 1.5
+    last = policy.decide(evidence(0.25, 0.5, stages=(0, 2)), 2.0)
+    assert reason_of(last, NAMES) == "no larger stage is left"
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.5, 0.5)])
+def test_a_chain_needs_a_threshold_for_each_stage_but_the_last(
+    thresholds: tuple[float, ...],
+) -> None:
+    with pytest.raises(ConfigError, match="2 stages take 1 thresholds"):
+        ThresholdPolicy((0, 1), thresholds)
+
+
+@pytest.mark.parametrize("lam", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("policy", [FixedPolicy(0), ThresholdPolicy((0, 1), (0.5,))])
+def test_a_lambda_that_is_no_weight_is_refused(policy: StoppingPolicy, lam: float) -> None:
+    with pytest.raises(ConfigError, match="lambda is"):
+        policy.decide(evidence(), lam)

@@ -1,0 +1,117 @@
+"""Fitting: deterministic, from any outcome table, and honest about unseen prompts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptive_sd.artifact import Artifact
+from adaptive_sd.cascade import Cascade, Request
+from adaptive_sd.data.outcomes import OutcomeTable, StageRecord
+from adaptive_sd.data.tasks import prompt_hash
+from adaptive_sd.decision.calibration import auc
+from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.errors import DataError
+from adaptive_sd.judge import FittedJudge
+from adaptive_sd.offline.evidence import read_evidence, to_fit_table
+from adaptive_sd.offline.fit import MIN_PROMPTS, fit_artifact
+from tests.ladder import is_right, make_stages, make_table, make_tasks
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> OutcomeTable:
+    return make_table(tmp_path_factory.mktemp("unseen"), make_tasks(60, seed=8))
+
+
+def bare_table(num_prompts: int, seed: int = 0) -> OutcomeTable:
+    """Somebody else's table: required columns only."""
+    rng = np.random.default_rng(seed)
+    quality = (rng.random((num_prompts, 2)) < [0.4, 0.8]).astype(float)
+    return OutcomeTable(
+        stages=(StageRecord("a"), StageRecord("b")),
+        prompt_ids=tuple(f"p{i}" for i in range(num_prompts)),
+        quality=quality,
+        cost=np.tile([1.0, 4.0], (num_prompts, 1)),
+        columns={},
+        num_left_out=0,
+    )
+
+
+def test_predictors_rank_answers_to_prompts_they_were_not_fitted_on(
+    artifact: Artifact, unseen: OutcomeTable
+) -> None:
+    evidence = read_evidence(unseen, artifact.projections)
+    for k, predictor in enumerate(artifact.predictors):
+        assert auc(predictor.predict_many(evidence.features[:, k]), unseen.quality[:, k]) > 0.8
+
+
+def test_the_policy_followed_on_a_table_is_the_live_cascade(
+    artifact: Artifact, unseen: OutcomeTable, tmp_path: Path
+) -> None:
+    evidence = read_evidence(unseen, artifact.projections)
+    estimates = np.stack(
+        [p.predict_many(evidence.features[:, k]) for k, p in enumerate(artifact.predictors)], axis=1
+    )
+    table = to_fit_table(unseen, evidence, estimates)
+    cascade = Cascade(make_stages(tmp_path), FittedJudge(artifact))
+    rows = {prompt_id: n for n, prompt_id in enumerate(unseen.prompt_ids)}
+    for lam in (0.0, 0.8, artifact.recommended_lam, 40.0):
+        rolled = roll_out(artifact.policy, table, lam)
+        for task in make_tasks(60, seed=8):
+            answer = cascade.answer(task.prompt, Request(lam=lam))
+            n = rows[task.id]
+            assert answer.stage_index == rolled.stage[n]
+            assert rolled.quality[n] == float(is_right(answer.stage, task.prompt))
+            assert sum(step.tokens_in > 0 for step in answer.trace) == rolled.num_run[n]
+
+
+def test_the_recommended_lambda_saves_and_keeps_quality_on_unseen_prompts(
+    artifact: Artifact, unseen: OutcomeTable
+) -> None:
+    evidence = read_evidence(unseen, artifact.projections)
+    estimates = np.stack(
+        [p.predict_many(evidence.features[:, k]) for k, p in enumerate(artifact.predictors)], axis=1
+    )
+    table = to_fit_table(unseen, evidence, estimates)
+    rolled = roll_out(artifact.policy, table, artifact.recommended_lam)
+    assert rolled.cost.mean() < 0.9 * unseen.cost[:, -1].mean()
+    assert rolled.quality.mean() > 0.9 * unseen.quality[:, -1].mean()
+
+
+def test_a_table_of_required_columns_is_enough_and_gives_the_same_for_a_seed() -> None:
+    table = bare_table(80)
+    (first, report), (second, _) = fit_artifact(table, seed=3), fit_artifact(table, seed=3)
+    assert report.num_prompts == 80
+    assert first.metrics == second.metrics and first.recommended_lam == second.recommended_lam
+    for ours, theirs in zip(first.policy.weights, second.policy.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_without_evidence_the_better_buy_is_found() -> None:
+    """Stage b gains 0.4 for 4 when it is run at once: it pays from lambda (4 - 1) / 0.4 on."""
+    artifact, _ = fit_artifact(bare_table(400))
+    policy = artifact.policy
+    nothing = read_evidence(bare_table(1), artifact.projections)
+    table = to_fit_table(bare_table(1), nothing, np.array([[0.4, 0.8]]))
+    assert roll_out(policy, table, 2.0).stage[0] == 0
+    assert roll_out(policy, table, 30.0).stage[0] == 1
+
+
+def test_the_artifact_keeps_the_hashes_of_its_prompts(artifact: Artifact) -> None:
+    assert {prompt_hash(t.prompt) for t in make_tasks(200)} == set(artifact.prompt_hashes)
+
+
+def test_too_few_prompts_are_refused() -> None:
+    table = bare_table(MIN_PROMPTS - 1)
+    with pytest.raises(DataError, match=f"needs at least {MIN_PROMPTS}"):
+        fit_artifact(table)
+
+
+def test_one_stage_alone_can_be_fitted() -> None:
+    table = bare_table(60)
+    one = replace(table, stages=table.stages[:1], quality=table.quality[:, :1])
+    artifact, report = fit_artifact(replace(one, cost=table.cost[:, :1]))
+    assert artifact.policy.num_stages == 1 and report.stages[0].share_answered == 1.0

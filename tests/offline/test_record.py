@@ -1,0 +1,137 @@
+"""Recording: resumed as if never interrupted, one writer, errors kept apart from wrong answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptive_sd.data.grading import Grade
+from adaptive_sd.engines.fake import FakeEngine
+from adaptive_sd.errors import ContextOverflowError, DataError
+from adaptive_sd.offline.record import record
+from adaptive_sd.offline.recording import Outcome, Recording
+from adaptive_sd.stage import Stage
+from tests.ladder import RATES, make_recording, make_stages, make_tasks
+
+
+class Interrupted(Exception):
+    pass
+
+
+def outcomes_of(path: Path) -> list[Outcome]:
+    with Recording(path, read_only=True) as recording:
+        return list(recording.outcomes())
+
+
+def comparable(outcome: Outcome) -> object:
+    assert outcome.draft is not None
+    hidden = outcome.draft.hidden
+    draft = dataclasses.replace(outcome.draft, hidden=None, prefill_s=0.0, decode_s=0.0)
+    return (
+        outcome._replace(draft=None),
+        dataclasses.asdict(draft),
+        None if hidden is None else (hidden.tobytes()),
+    )
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 11])
+def test_an_interrupted_recording_goes_on_without_loss_or_repeat(
+    tmp_path: Path, after: int
+) -> None:
+    tasks = make_tasks(5)
+    make_recording(tmp_path / "whole.sqlite", tasks, make_stages(tmp_path))
+
+    def interrupt(done: int, total: int) -> None:
+        if done == after:
+            raise Interrupted
+
+    with Recording(tmp_path / "cut.sqlite") as recording, pytest.raises(Interrupted):
+        record(tasks, make_stages(tmp_path), recording, on_progress=interrupt)
+    assert len(outcomes_of(tmp_path / "cut.sqlite")) == after
+    make_recording(tmp_path / "cut.sqlite", tasks, make_stages(tmp_path))
+    whole, cut = (outcomes_of(tmp_path / f"{name}.sqlite") for name in ("whole", "cut"))
+    assert list(map(comparable, cut)) == list(map(comparable, whole))
+
+
+def test_a_draft_comes_back_as_it_was_stored(tmp_path: Path) -> None:
+    make_recording(tmp_path / "r.sqlite", make_tasks(1), make_stages(tmp_path))
+    with Recording(tmp_path / "r.sqlite") as recording:
+        first = next(iter(recording.outcomes())).draft
+        assert first is not None
+        stored = dataclasses.replace(first, token_logprobs=(-0.5, -1.25), num_cached=3)
+        task = dataclasses.replace(make_tasks(1, seed=9)[0], id="new")
+        recording.put_tasks([task])
+        recording.put_outcome(task, 0, "plain", stored, Grade(0.5, "half"))
+        found = list(recording.outcomes())[-1]
+    assert found.draft is not None and found.quality == 0.5 and found.reason == "half"
+    assert found.draft.token_logprobs == (-0.5, -1.25) and found.draft.num_cached == 3
+    assert found.draft.hidden is not None and found.draft.hidden.dtype == np.float16
+
+
+def test_a_stage_that_fails_leaves_an_error_and_the_run_goes_on(tmp_path: Path) -> None:
+    def fail(prompt: str) -> str:
+        if "#1:" in prompt:
+            raise ContextOverflowError("the prompt is too long")
+        return "The answer is 1"
+
+    engine = FakeEngine("small", fail, rates=RATES["small"])
+    stages = [Stage("small", load=lambda: engine, rates_path=tmp_path / "rates.json")]
+    make_recording(tmp_path / "r.sqlite", make_tasks(3), stages)
+    found = outcomes_of(tmp_path / "r.sqlite")
+    assert [o.draft is None for o in found] == [False, True, False]
+    assert found[1].quality is None and "too long" in found[1].reason
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with Recording(path) as first:
+        with pytest.raises(DataError, match="another process"):
+            Recording(path)
+        record(make_tasks(1), make_stages(tmp_path), first, on_progress=lambda d, t: None)
+    with Recording(path) as again:
+        assert len(again.done()) == 3
+
+
+def test_another_ladder_or_another_prompt_of_the_same_id_is_refused(tmp_path: Path) -> None:
+    path, tasks, stages = tmp_path / "r.sqlite", make_tasks(1), make_stages(tmp_path)
+    make_recording(path, tasks, stages)
+    with pytest.raises(DataError, match="another model, engine or style"):
+        make_recording(path, tasks, stages[1:])
+    with pytest.raises(DataError, match="another prompt"):
+        make_recording(path, [dataclasses.replace(tasks[0], prompt="else")], stages)
+    assert len(outcomes_of(path)) == 3
+
+
+def test_what_is_no_recording_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    text, newer = tmp_path / "notes.txt", tmp_path / "newer.sqlite"
+    text.write_text("not a database, but long enough to look at " * 40)
+    sqlite3.connect(newer).execute("PRAGMA user_version=99").connection.close()
+    before = text.read_bytes()
+    with pytest.raises(DataError, match="not a recording"):
+        Recording(text)
+    assert text.read_bytes() == before
+    with pytest.raises(DataError, match="version 99"):
+        Recording(newer)
+    with pytest.raises(DataError, match="no such recording"):
+        Recording(tmp_path / "none.sqlite", read_only=True)
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_every_earlier_draft_is_compared_with_every_later_stage(tmp_path: Path) -> None:
+    make_recording(tmp_path / "r.sqlite", make_tasks(4), make_stages(tmp_path))
+    with Recording(tmp_path / "r.sqlite", read_only=True) as recording:
+        pairs = recording.pairs()
+    assert {(p.drafted, p.target) for p in pairs} == {(0, 1), (0, 2), (1, 2)}
+    assert len(pairs) == 12
+    assert all(0 <= p.num_agreed <= p.num_drafted for p in pairs)
+
+
+def test_regrading_changes_grades_only(tmp_path: Path) -> None:
+    make_recording(tmp_path / "r.sqlite", make_tasks(2), make_stages(tmp_path))
+    with Recording(tmp_path / "r.sqlite") as recording:
+        recording.regrade(lambda task, text: Grade(0.25, "again"))
+    assert {o.quality for o in outcomes_of(tmp_path / "r.sqlite")} == {0.25}
