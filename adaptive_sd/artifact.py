@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.data.outcomes import StageRecord
 from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
-from adaptive_sd.types import Acceptance
+from adaptive_sd.types import Acceptance, StageRecord
 
 SCHEMA_VERSION = 1
 Arrays = dict[str, NDArray[np.generic]]

@@ -21,6 +21,7 @@ from adaptive_sd.types import Rates
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "f16c", "fma", "asimd")
 _KV_BYTES_A_TOKEN = 32_000  # of the largest model of the catalogue, in 16 bits, rounded up
 _OVERHEAD_BYTES = 400_000_000
+_LEAST_CONTEXT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,13 @@ class Report:
     advice: tuple[str, ...]
 
 
-def examine(*, context: int = 4096, again: bool = False) -> Report:
-    """Look at the machine; measures rates of cached models that were not measured (or `again`)."""
-    memory, free = _memory()
+def examine(*, context: int = 4096, again: bool = False, free_bytes: int | None = None) -> Report:
+    """Look at the machine, or plan for `free_bytes` of memory.
+
+    Measures rates of cached models that were not measured (or `again`).
+    """
+    memory, available = _memory()
+    free = available if free_bytes is None else free_bytes
     existing = next(p for p in [home_dir(), *home_dir().parents] if p.exists())
     models = tuple(
         _model(entry, context, free, again)
@@ -116,18 +121,35 @@ def _rates(entry: CatalogueEntry, again: bool) -> Rates:
 
 
 def _advice(models: tuple[ModelReport, ...], context: int, free: int) -> tuple[str, ...]:
-    """For a lack of memory, the next smaller choice."""
-    advice = []
-    ladder = sum(needed_bytes(m.bytes, context) for m in models)
-    if models and ladder > free:
-        names = ",".join(m.name for m in models[:-1])
-        advice.append(
-            f"all cached models together need {ladder / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
-            f"free: use a smaller ladder (--stages {names}) or a smaller --context"
-        )
+    """For a lack of memory, the next smaller choices that fit."""
     if not models:
-        advice.append("no model is cached: `adaptive-sd models pull smollm2-135m`")
-    return tuple(advice)
+        return ("no model is cached: `adaptive-sd models pull smollm2-135m`",)
+    sizes = [model.bytes for model in models]
+    needed = _ladder_bytes(sizes, context)
+    if needed <= free:
+        return ()
+    lack = f"all cached models together need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+    smaller = next((c for c in _smaller_contexts(context) if _ladder_bytes(sizes, c) <= free), None)
+    kept = next(
+        (n for n in range(len(models), 0, -1) if _ladder_bytes(sizes[:n], context) <= free), 0
+    )
+    choices = []
+    if smaller is not None:
+        choices.append(f"a smaller context (--context {smaller})")
+    if kept:
+        choices.append(f"a smaller ladder (--stages {','.join(m.name for m in models[:kept])})")
+    choices.append(
+        f"a quantisation of {models[-1].name} with fewer bits (a GGUF file of your own in --stages)"
+    )
+    return (f"{lack}: take {', or '.join(choices)}",)
+
+
+def _smaller_contexts(context: int) -> list[int]:
+    return [context >> i for i in range(1, 8) if context >> i >= _LEAST_CONTEXT]
+
+
+def _ladder_bytes(sizes: list[int], context: int) -> int:
+    return sum(needed_bytes(size, context) for size in sizes)
 
 
 def _tools() -> tuple[Tool, ...]:

@@ -119,15 +119,17 @@ def _letters(last: str) -> _Letters:
         rf"([A-{last}](?!\s+(?:am|do|don't|can|can't|cannot|think|believe|would|have|was|will)\b)"
         rf"{_NOT_A_WORD}|[a-{low}](?=[^\S\n]*(?:[).\]:,;*_`]|$)))"
     )
-    opening = r"[\s(\[{*_`\"$]*"
+    # Bounded and without neighbours that match alike: no text makes these take quadratic time.
+    opening = r"[\s(\[{*_`\"$:\-]{0,12}"
     word = "(?i:options?|choice|letter)"
     return _Letters(
-        boxed=re.compile(rf"\\boxed\s*\{{\s*(?:\\\w+\s*\{{)?\s*\(?([A-{last}])\)?\s*\}}"),
-        answer=re.compile(
-            rf"(?i:answer)(?:\s+(?i:is))?\s*[*_]*\s*[:\-]?{opening}(?:{word}\s*)?{opening}{either}",
-            re.MULTILINE,
+        boxed=re.compile(
+            rf"\\boxed\s{{0,3}}\{{(?:\\\w{{1,10}}\{{)?[\s(]{{0,3}}([A-{last}])[\s)]{{0,3}}\}}"
         ),
-        option=re.compile(rf"{word}(?:\s+(?i:is))?\s*[:\-]?{opening}{either}", re.MULTILINE),
+        answer=re.compile(
+            rf"(?i:answer)(?:\s{{1,3}}(?i:is))?{opening}(?:{word}{opening})?{either}", re.MULTILINE
+        ),
+        option=re.compile(rf"{word}(?:\s{{1,3}}(?i:is))?{opening}{either}", re.MULTILINE),
         leading=re.compile(rf"{opening}([A-{last}a-{low}])[^\S\n]*(?:[)\].:,*_`}}\"]|\n|$)"),
         lone=re.compile(
             rf"(?:^|[\s(\[{{*\"$])([A-{last}])(?:[)\]}}.:*\"$]|[^\S\n]*$)", re.MULTILINE
@@ -152,7 +154,7 @@ def find_letter(text: str, last: str = "J") -> str:
 
 # A minus after a number or a bracket is a difference or a range, not a sign.
 _MINUS = r"(?<![\w)])(?<![\w)]\s)-"
-_DIGITS = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+_DIGITS = r"(?:(?:\d{1,3}(?:,\d{3}){1,40}(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 _NUMBER = rf"(?:{_MINUS}[^\S\n]?)?(?:\$[^\S\n]?)?(?:{_MINUS})?{_DIGITS}"
 _FRACTION = re.compile(rf"((?:{_MINUS})?\d+)\s*/\s*(\d+)")
 _LATEX_FRACTION = re.compile(r"(-?)\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
@@ -215,7 +217,7 @@ def _ratio(top: int, bottom: int) -> Fraction | None:
     return Fraction(top, bottom) if bottom else None
 
 
-_FENCE = re.compile(r"```[ \t]*(?:[\w+-]*)[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def find_code(text: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -88,6 +88,27 @@ class Rates:
         num_decoded = max(0, tokens_out - num_accepted - num_spans)
         verify_s = num_spans * self.pass_s(num_drafted / num_spans + 1) if num_spans else 0.0
         return self.prefill_s * tokens_in + self.decode_s * num_decoded + verify_s
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What tables and artifacts say of a stage; empty for tables of others."""
+
+    name: str
+    model: str = ""
+    model_hash: str = ""
+    styles: Mapping[str, str] = field(default_factory=dict)
+    rates: Rates | None = None
+    num_parameters: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self) | {"styles": dict(self.styles)}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Raises KeyError and TypeError for what `to_json` did not write."""
+        rates = raw["rates"]
+        return cls(**raw | {"rates": None if rates is None else Rates.from_json(rates)})
 
 
 class Acceptance(NamedTuple):

@@ -152,12 +152,13 @@ def test_normalised_words_have_no_case_article_or_double_space(text: str) -> Non
 
 HUGE = """
 import resource
-resource.setrlimit(resource.RLIMIT_CPU, (30, 30))  # seconds of work, however busy the machine
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))  # seconds of work, however busy the machine
 from adaptive_sd.forms import *
-n = 60_000
+n = 30_000
 for text in ["\\n" * n + "x", " \\n\\t" * n + "x", "answer is " * n, "\\\\boxed{" * n, "1/" * n,
              "A. \\n" * n, "1 " * n, "1,111" * n, "how " * n + "?", "```" * n, "(" * n, "-" * n,
-             "answer" + " " * n, "option is" + "(" * n + "1", "total =" + "1 + " * n]:
+             "answer" + " " * n, "option is" + "(" * n + "1", "total =" + "1 + " * n,
+             "```" + " " * n, "1" + ",111" * n + "1", "\\\\boxed{" + " " * n]:
     detect_form(text), find_letter(text), find_number(text), find_code(text)
 """
 

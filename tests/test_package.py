@@ -40,3 +40,12 @@ def test_its_licence_names_the_bundled_data(wheel: zipfile.ZipFile) -> None:
     files = [line for line in metadata.splitlines() if line.startswith("License-File: ")]
     assert len(files) == 4
     assert all(any(n.endswith(f.split(" ", 1)[1]) for n in wheel.namelist()) for f in files)
+
+
+def test_answering_loads_neither_pyarrow_nor_scikit_learn() -> None:
+    program = (
+        "import sys, adaptive_sd.cli\n"
+        "heavy = {'sklearn', 'pyarrow', 'scipy', 'matplotlib', 'llama_cpp'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -32,7 +32,9 @@ class Meter:
 seconds = st.floats(1e-9, 1e3)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
+)
 @given(
     st.dictionaries(
         st.text(),

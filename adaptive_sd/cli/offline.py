@@ -10,14 +10,10 @@ from typing import Annotated
 
 import typer
 
-from adaptive_sd.artifact import save_artifact
 from adaptive_sd.build import open_stages
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config, ladder_of
-from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
 from adaptive_sd.data.tasks import Task, load_tasks
-from adaptive_sd.offline.export import export_recordings
-from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.recording import Recording
 
@@ -64,6 +60,9 @@ def export(
     out: Annotated[Path, typer.Option(help="Parquet file of the outcome table.")],
 ) -> None:
     """Write the outcome table: costs are token counts times the stages' rates."""
+    from adaptive_sd.data.outcomes import write_outcomes  # loads pyarrow: not for `answer`
+    from adaptive_sd.offline.export import export_recordings
+
     table, stages = export_recordings(recordings)
     write_outcomes(table, stages, out)
     print(f"{out}: {table.num_rows} rows", file=sys.stderr)
@@ -76,6 +75,10 @@ def fit(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Fit predictors and policy, and say how good they are out of fold."""
+    from adaptive_sd.artifact import save_artifact
+    from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
+    from adaptive_sd.offline.fit import fit_artifact
+
     artifact, report = fit_artifact(read_outcomes(table), seed=seed)
     save_artifact(artifact, out)
     print(json.dumps(report.to_json(), indent=2) if as_json else report.as_text())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import Rates
+from adaptive_sd.types import StageRecord
 
 _REQUIRED = ("prompt_id", "stage", "stage_index", "quality", "cost")
 _BOUNDS = {
@@ -26,27 +26,6 @@ _BOUNDS = {
 }
 _METADATA_KEY = b"adaptive_sd"
 _VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class StageRecord:
-    """What a table says of a stage beyond its rows; empty for tables of others."""
-
-    name: str
-    model: str = ""
-    model_hash: str = ""
-    styles: Mapping[str, str] = field(default_factory=dict)
-    rates: Rates | None = None
-    num_parameters: int = 0
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self) | {"styles": dict(self.styles)}
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Raises KeyError and TypeError for what `to_json` did not write."""
-        rates = raw["rates"]
-        return cls(**raw | {"rates": None if rates is None else Rates.from_json(rates)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.isotonic import IsotonicRegression
 
 FloatArray = NDArray[np.float64]
 Metric = Callable[[FloatArray, FloatArray], float]
@@ -116,6 +115,8 @@ def fit_logistic(
 
 def fit_isotonic(scores: FloatArray, quality: FloatArray) -> Calibration:
     """Non-decreasing steps as knots; an end block's mean claims no more than its rows can show."""
+    from sklearn.isotonic import IsotonicRegression  # large, and only a fit needs it
+
     fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, quality)
     knots = np.asarray(fitted.X_thresholds_, dtype=np.float64)
     levels = np.asarray(fitted.y_thresholds_, dtype=np.float64)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import logit
+from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.features import FEATURE_NAMES, agree
 from adaptive_sd.decision.policies import Choice, Evidence, check_lam, choose
 from adaptive_sd.errors import ArtifactError, ConfigError
@@ -42,11 +42,12 @@ class StateValues(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InducedPolicy:
-    """Linear estimates in each state, a subset of stages held (bit r of its index: stage r).
+    """Estimates in each state, a subset of stages held (bit r of its index: stage r).
 
-    The columns of a state's weights are: quality of each held draft; then for each later stage
-    the quality in the end and the cost from here, at each lambda of the grid, of running that
-    stage and following the policy. Between grid points they are interpolated in log lambda.
+    The columns of a state's weights are: log odds of each held draft being right; then for each
+    later stage, linear, the quality in the end and the cost from here, at each lambda of the grid,
+    of running that stage and following the policy. Between grid points they are interpolated in
+    log lambda.
     """
 
     num_stages: int
@@ -69,7 +70,7 @@ class InducedPolicy:
         values_go = tuple(zip(later, values.values_go[0, :, 0].tolist(), strict=True))
         if not stages:
             return choose((), None, float("inf"), values_go)
-        qualities = tuple(np.clip(values.stop_quality[0], 0, 1).tolist())
+        qualities = tuple(values.stop_quality[0].tolist())
         returned = stages[int(returned_index(values.stop_quality)[0])]
         return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
 
@@ -77,7 +78,7 @@ class InducedPolicy:
         """Estimates at one lambda for rows in the same state."""
         low, high, share = self._place(lam)
         outputs = state @ self.weights[state_index(stages)]
-        stop, go = outputs[:, : len(stages)], outputs[:, len(stages) :]
+        stop, go = sigmoid(outputs[:, : len(stages)]), outputs[:, len(stages) :]
         grid = go.reshape(len(state), -1, 2, len(self.lam_grid))
         between = grid[..., [low]] * (1 - share) + grid[..., [high]] * share
         return state_values(stop, between, np.array([lam]))
@@ -186,5 +187,4 @@ def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValu
     values_go = cost + lam * (1 - quality)
     if not stop.shape[1]:
         return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
-    best = np.clip(stop.max(axis=1), 0, 1)
-    return StateValues(stop, lam * (1 - best)[:, None], values_go)
+    return StateValues(stop, lam * (1 - stop.max(axis=1))[:, None], values_go)

@@ -18,6 +18,7 @@ from adaptive_sd.decision.induced import (
     state_features,
     state_values,
 )
+from adaptive_sd.decision.logistic import fit_logistic_from
 from adaptive_sd.decision.ridge import FoldedRidge
 from adaptive_sd.errors import DataError
 
@@ -165,18 +166,29 @@ def _fit_state(
     grid: FloatArray,
     folds: NDArray[np.int64],
 ) -> tuple[FloatArray, _Outcome]:
-    ridge = FoldedRidge(table.state(held), folds)
-    stop = ridge.fit(table.quality[:, list(held)])
+    state = table.state(held)
+    first_odds = 1 + table.prompt_features.shape[1]  # see state_features
+    stops = [
+        fit_logistic_from(state, table.quality[:, s], folds, start=first_odds + place)
+        for place, s in enumerate(held)
+    ]
+    stop = _columns([fit.out_of_fold for fit in stops], len(folds))
+    ridge = FoldedRidge(state, folds)
     later = later_stages(held, table.num_stages)
-    weights, go = [stop.weights], np.empty((len(folds), len(later), 2, len(grid)))
+    weights = [_columns([fit.weights for fit in stops], state.shape[1])]
+    go = np.empty((len(folds), len(later), 2, len(grid)))
     next_outcomes = [_run(table, stage, held, outcomes) for stage in later]
     for place, outcome in enumerate(next_outcomes):
         for kind, target in enumerate((outcome.quality, outcome.cost)):
             fit = ridge.fit(target.astype(np.float64))
             weights.append(fit.weights)
             go[:, place, kind] = fit.out_of_fold
-    realised = _follow(table, held, stop.out_of_fold, go, next_outcomes, grid)
+    realised = _follow(table, held, stop, go, next_outcomes, grid)
     return np.concatenate(weights, axis=1), realised
+
+
+def _columns(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
+    return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))
 
 
 def _run(

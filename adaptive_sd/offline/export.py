@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from adaptive_sd.data.outcomes import StageRecord
 from adaptive_sd.decision.acceptance import fit_acceptance
 from adaptive_sd.decision.features import (
     STATISTIC_NAMES,
@@ -20,7 +19,7 @@ from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.recording import Outcome, Pair, RecordedStage, Recording
-from adaptive_sd.types import Acceptance, Draft, Rates
+from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
 
 PairKey = tuple[int, int, Form]
 

@@ -88,12 +88,13 @@ def test_wrong_numbers(answer: str, text: str) -> None:
     assert quality("number", answer, text) == 0.0
 
 
-CHOICES = r"""B|b|(B)|[B]|B.|B)|B:|**B**|**B.** helium|B. helium|(B) helium|B\nhelium|"B"|$B$|Answer: B
-Answer: (B)|Answer:B|answer: b|**Answer: B**|**Answer:** B|Answer - B|The answer is B.|The answer is (b)
-The answer is B because A is wrong|The answer is **B**|The correct option is B|Option B|choice B.
+CHOICES = r"""B|b|(B)|[B]|B.|B)|B:|**B**|**B.** helium|B. helium|(B) helium|B\nhelium|"B"|$B$
+Answer: B|Answer: (B)|Answer:B|answer: b|**Answer: B**|**Answer:** B|Answer - B|The answer is B.
+The answer is (b)|The answer is B because A is wrong|The answer is **B**|Answer: option (B)
+The correct option is B|Option B|choice B.|The answer is: \n\nB|Answer: A? No. Answer: B|B helium
 The answer is option B|Not A. So it is B|I think it is B.|A is tempting, but the answer is B
-Answer: A? No. Answer: B|\boxed{B}|\boxed{\text{B}}|The answer is $\boxed{B}$|B helium
-The answer is: \n\nB|Option A is wrong. Option B is right.|The answer is B, as option A is not one."""
+\boxed{B}|\boxed{\text{B}}|The answer is $\boxed{B}$|Option A is wrong. Option B is right.
+The answer is B, as option A is not one.|Answer: $\boxed{\textbf{(B)}}$"""
 
 
 @pytest.mark.parametrize("text", [t for line in CHOICES.split("\n") for t in line.split("|")])

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.data.outcomes import OutcomeTable, StageRecord, read_outcomes, write_outcomes
+from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import Rates
+from adaptive_sd.types import Rates, StageRecord
 
 many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 STAGES = (

@@ -125,7 +125,7 @@ def test_losses_never_promise_more_than_a_right_answer_for_nothing(
     seed: int, lam: float, num_held: int, num_later: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    stop = rng.normal(scale=2, size=(5, num_held))
+    stop = rng.random((5, num_held))
     go = rng.normal(scale=2, size=(5, num_later, 2, 1))
     values = state_values(stop, go, np.array([lam]))
     assert (values.values_go >= 0).all() and (values.value_stop >= 0).all()

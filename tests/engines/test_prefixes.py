@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ prompts = st.tuples(beginnings, st.lists(st.integers(20, 29), min_size=1, max_si
 @given(st.lists(prompts, min_size=2, max_size=40))
 def test_slots_and_tokens_stay_within_bounds_and_matches_are_true(asked: list[list[int]]) -> None:
     table, kept = PrefixTable(), {}
-    for last, prompt in zip(asked, asked[1:], strict=False):
+    for last, prompt in itertools.pairwise(asked):
         length = table.shared_length(last, prompt)
         table.note(last)
         if length:

