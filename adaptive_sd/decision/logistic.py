@@ -39,7 +39,7 @@ def fit_logistic_from(
         prior[0] = mean[start]
     tried = {p: _out_of_fold(inputs, quality, folds, prior, p) for p in _PRECISIONS}
     chosen = min(_PRECISIONS, key=lambda p: log_loss(tried[p], quality))
-    weights = fit_logistic(inputs, quality, mean=prior, precision=_precision(chosen, len(prior)))
+    weights = fit_logistic(inputs, quality, mean=prior, precision=np.full(len(prior), chosen))
     slopes = weights * scale
     slopes[0] = weights[0] - mean @ slopes
     return LogisticFit(slopes, tried[chosen])
@@ -50,13 +50,6 @@ def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean, deviation = rows.mean(axis=0), rows.std(axis=0)
     varies = deviation > 1e-9 * np.maximum(1.0, np.abs(mean))
     return mean, np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
-
-
-def _precision(strength: float, num_features: int) -> FloatArray:
-    """All alike but the intercept's, which is almost free."""
-    precision = np.full(num_features, strength)
-    precision[0] = 1.0
-    return precision
 
 
 def _out_of_fold(
@@ -70,7 +63,7 @@ def _out_of_fold(
     for fold in np.unique(folds):
         out = folds == fold
         weights = fit_logistic(
-            inputs[~out], quality[~out], mean=prior, precision=_precision(strength, len(prior))
+            inputs[~out], quality[~out], mean=prior, precision=np.full(len(prior), strength)
         )
         chances[out] = sigmoid(inputs[out] @ weights)
     return chances

@@ -34,12 +34,16 @@ def optimal_stopping_rule(p: ArrayLike, C: ArrayLike, lam: float) -> StoppingRul
         raise InvalidProblemError(
             f"p has {len(chance)} values and C has {len(cost)}; give one of each for every stage."
         )
-    weight = float(lam)
+    try:
+        weight = float(lam)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblemError(f"lam is {lam!r}; it must be a number.") from error
     if not 0 <= weight < np.inf:
         raise InvalidProblemError(f"lam is {lam}; it must be finite and at least 0.")
     _check(chance, (chance >= 0) & (chance <= 1), "p", "between 0 and 1")
     _check(cost, (cost >= 0) & (cost < np.inf), "C", "finite and at least 0")
-    loss = np.cumsum(cost) + weight * (1 - chance)
+    with np.errstate(over="ignore"):  # costs near the largest number add up to infinity
+        loss = np.cumsum(cost) + weight * (1 - chance)
     # V[k] plus the cost sunk up to k, which shifts both sides of the minimum alike.
     value = np.minimum.accumulate(loss[::-1])[::-1]
     return StoppingRule(int(np.argmax(loss <= value)), loss)

@@ -54,8 +54,10 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     """What is missing in the table is missing evidence, marked as such in the features.
 
     A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from.
+    In tables of others, which do not describe their stages, an answer may be the bare answer.
     """
     columns = table.columns
+    bare = not any(stage.model for stage in table.stages)
     num_prompts, num_stages = table.quality.shape
     texts = columns.get("prompt")
     prompts = tuple(
@@ -65,7 +67,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     features = np.zeros((num_prompts, num_stages, FEATURE_DIM), dtype=np.float32)
     answers: list[list[str]] = []
     for n, prompt in enumerate(prompts):
-        views = [_draft_view(columns, n, k, prompt.form) for k in range(num_stages)]
+        views = [_draft_view(columns, n, k, prompt.form, bare) for k in range(num_stages)]
         answers.append([view.answer for view in views])
         for k, view in enumerate(views):
             features[n, k] = extract_features(view, prompt, projections[k])
@@ -101,15 +103,19 @@ def _prompt_view(text: object) -> PromptView:
     return PromptView.of(prompt, detect_form(prompt))
 
 
-def _draft_view(columns: Any, n: int, k: int, form: Form) -> DraftView:
+def _draft_view(columns: Any, n: int, k: int, form: Form, bare: bool) -> DraftView:
     def value(name: str, missing: Any) -> Any:
         found = columns.get(name)
         given = None if found is None else found[n, k]
         return missing if given is None or (np.isscalar(given) and given != given) else given
 
+    text = str(value("answer", ""))
+    answer = canonical_answer(text, form)
+    if bare and not answer:  # a letter to a question that looks like one for a number
+        answer = text.strip().casefold()
     return DraftView(
-        answer=canonical_answer(str(value("answer", "")), form),
-        tokens_out=int(value("tokens_out", 0)),
+        answer=answer,
+        tokens_out=int(value("tokens_out", value("signal_tokens_out", 0))),
         tokens_in=int(value("tokens_in", 0)),
         token_logprobs=value("logprobs", ()),
         hidden=value("hidden", None),
