@@ -78,7 +78,6 @@ class _Header(NamedTuple):
 
     def text(self) -> str:
         (length,) = self.numbers("Q")
-        self.check(length, "a text")
         return self.take(length).decode("utf-8")
 
     def value(self, kind: int, depth: int = 0) -> object:

@@ -1,0 +1,42 @@
+"""`adaptive-sd replay`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptive_sd.artifact import load_artifact
+from adaptive_sd.cli.explain import table as as_table
+from adaptive_sd.data.outcomes import read_outcomes
+from adaptive_sd.offline.replay.contest import POLICIES
+from adaptive_sd.offline.replay.run import replay as run_replay
+
+
+def replay(
+    table: Annotated[Path, typer.Argument(help="Outcome table (Parquet or CSV).")],
+    artifact: Annotated[
+        Path | None, typer.Option(help="Folder of an artifact fitted on other prompts.")
+    ] = None,
+    policies: Annotated[str, typer.Option(help=f"all, or some of {', '.join(POLICIES)}.")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Repeat with other splits and fits.")] = 1,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+) -> None:
+    """Compare policies on recorded outcomes: chosen on one half, measured on the other."""
+    report = run_replay(
+        read_outcomes(table),
+        policies=POLICIES if policies == "all" else [p.strip() for p in policies.split(",")],
+        artifact=None if artifact is None else load_artifact(artifact),
+        num_seeds=seeds,
+        num_resamples=bootstrap,
+        seed=seed,
+    )
+    if as_json:
+        print(json.dumps(report.to_json(str(table)), indent=2, allow_nan=False))
+        return
+    print(as_table(report.as_rows()))
+    print("\n".join(report.notes()))

@@ -1,0 +1,65 @@
+"""The policies by name, each with all its settings on the same halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+
+from adaptive_sd.decision.induction import InductionFit, fit_induction
+from adaptive_sd.offline.replay.adaptive import adaptive, lams_of, random
+from adaptive_sd.offline.replay.agreement import agreement
+from adaptive_sd.offline.replay.cascade_routing import cascade_routing
+from adaptive_sd.offline.replay.chains import best_pair, frugal, threshold_chain
+from adaptive_sd.offline.replay.chances import Chances, fit_chances
+from adaptive_sd.offline.replay.dials import Dials, single_stages
+from adaptive_sd.offline.replay.halves import Halves, Split, fit_halves
+from adaptive_sd.offline.replay.known import known_p
+from adaptive_sd.offline.replay.oracle import oracle
+from adaptive_sd.offline.replay.router import router
+from adaptive_sd.data.outcomes import OutcomeTable
+
+
+class Contest:
+    """Fits what the policies asked for need, once; deterministic for a seed."""
+
+    def __init__(self, table: OutcomeTable, parts: Split, *, seed: int) -> None:
+        self._seed = seed
+        self._fit_rng = np.random.default_rng(seed)  # predictors, then the policy: as `fit` does
+        self.halves: Halves = fit_halves(table, parts, rng=self._fit_rng)
+        self._found: dict[str, Dials] = {}
+
+    def dials(self, name: str) -> Dials:
+        """All settings of the policy of this name in POLICIES."""
+        if name not in self._found:
+            self._found[name] = _MAKERS[name](self)
+        return self._found[name]
+
+    @cached_property
+    def induction(self) -> InductionFit:
+        return fit_induction(self.halves.fit, rng=self._fit_rng)
+
+    @cached_property
+    def chances(self) -> Chances:
+        return fit_chances(self.halves.fit, self.halves.test, rng=self.rng(2))
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """Draws of one purpose, whatever else was drawn."""
+        return np.random.default_rng([self._seed, stream])
+
+
+_MAKERS: dict[str, Callable[[Contest], Dials]] = {
+    "single_stages": lambda c: single_stages(c.halves.fit, c.halves.test, c.halves.names),
+    "random": lambda c: random(c.halves, c.induction.policy, lams_of(c.dials("adaptive"))),
+    "threshold_chain": lambda c: threshold_chain(c.halves),
+    "best_pair": lambda c: best_pair(c.halves),
+    "frugal": lambda c: frugal(c.halves),
+    "agreement": lambda c: agreement(c.halves),
+    "router": lambda c: router(c.halves, c.chances, rng=c.rng(3)),
+    "cascade_routing": lambda c: cascade_routing(c.halves, c.chances, rng=c.rng(4)),
+    "known_p": lambda c: known_p(c.halves, c.chances),
+    "adaptive": lambda c: adaptive(c.halves, c.induction),
+    "oracle": lambda c: oracle(c.halves),
+}
+POLICIES = tuple(_MAKERS)

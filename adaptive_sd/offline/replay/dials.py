@@ -1,0 +1,96 @@
+"""What a policy brings about on recorded outcomes, for each setting of its dial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.induction import FitTable
+
+FloatArray = NDArray[np.float64]
+Label = float | str
+
+MAX_POINTS = 40
+"""Settings of a dial that count: with many more, the best of them is luck."""
+
+
+class Run(NamedTuple):
+    """One setting, prompt by prompt."""
+
+    quality: FloatArray  # (num_prompts,)
+    cost: FloatArray
+    escalated: FloatArray  # 1 where more than one stage ran; a chance where paths are drawn
+
+    @property
+    def mean(self) -> tuple[float, float]:
+        """Cost and quality."""
+        return float(self.cost.mean()), float(self.quality.mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dials:
+    """All settings of one policy: what they did to the test half, and were seen to do before.
+
+    `fit_quality` and `fit_cost` are means on the fit half, by estimates out of fold. `chosen` is
+    the place of the setting that was recommended elsewhere for 98 % of the best stage's quality.
+    """
+
+    labels: tuple[Label, ...]
+    quality: FloatArray  # (num_prompts, num_dials)
+    cost: FloatArray
+    escalated: FloatArray
+    fit_quality: FloatArray  # (num_dials,)
+    fit_cost: FloatArray
+    chosen: int | None = None
+
+    @classmethod
+    def of(
+        cls, labels: Sequence[Label], fit: Sequence[tuple[float, float]], test: Sequence[Run]
+    ) -> Self:
+        """`fit` has the mean cost and quality on the fit half."""
+        means = np.array(fit)
+        return cls(
+            labels=tuple(labels),
+            quality=np.stack([run.quality for run in test], axis=1),
+            cost=np.stack([run.cost for run in test], axis=1),
+            escalated=np.stack([run.escalated for run in test], axis=1),
+            fit_quality=means[:, 1],
+            fit_cost=means[:, 0],
+        )
+
+    def plus(self, other: Dials) -> Dials:
+        """These settings and then the other's."""
+        return Dials(
+            labels=self.labels + other.labels,
+            quality=np.concatenate([self.quality, other.quality], axis=1),
+            cost=np.concatenate([self.cost, other.cost], axis=1),
+            escalated=np.concatenate([self.escalated, other.escalated], axis=1),
+            fit_quality=np.concatenate([self.fit_quality, other.fit_quality]),
+            fit_cost=np.concatenate([self.fit_cost, other.fit_cost]),
+        )
+
+    def on(self, prompts: NDArray[np.int64]) -> Dials:
+        """The same settings on some of the prompts."""
+        return replace(
+            self,
+            quality=self.quality[prompts],
+            cost=self.cost[prompts],
+            escalated=self.escalated[prompts],
+        )
+
+
+def run_single(table: FitTable, stage: int) -> Run:
+    num_prompts = len(table.quality)
+    return Run(table.quality[:, stage], table.cost[:, stage], np.zeros(num_prompts))
+
+
+def single_stages(fit: FitTable, test: FitTable, names: Sequence[str]) -> Dials:
+    """Always one stage, for each stage."""
+    stages = range(test.num_stages)
+    return Dials.of(
+        names, [run_single(fit, k).mean for k in stages], [run_single(test, k) for k in stages]
+    )

@@ -1,0 +1,49 @@
+"""The textbook rule: chances predicted from the evidence so far, treated as known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptive_sd.decision.induced import later_stages, returned_index
+from adaptive_sd.decision.induction import FitTable, lam_grid
+from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
+from adaptive_sd.offline.replay.dials import Dials, Run
+from adaptive_sd.offline.replay.halves import Halves
+from adaptive_sd.offline.replay.walk import STOP, IntArray, Move, walk
+
+
+def known_p(halves: Halves, chances: Chances) -> Dials:
+    """Solved again after each draft; the weight of quality is the dial."""
+    lams = [float(lam) for lam in lam_grid(halves.fit.cost)]
+    return Dials.of(
+        lams,
+        [run_known_p(halves.fit, chances.fit, lam).mean for lam in lams],
+        [run_known_p(halves.test, chances.test, lam) for lam in lams],
+    )
+
+
+def run_known_p(table: FitTable, chances: dict[Held, StateChances], lam: float) -> Run:
+    """As KnownPPolicy: stop, or go to the one later stage of the least cost + lam * (1 - p)."""
+
+    def rule(held: Held, rows: IntArray) -> Move:
+        state = StateChances(*(estimates[rows] for estimates in chances[held]))
+        return cheapest_move(held, state.held, state.cost + lam * (1 - state.later), lam)
+
+    return walk(table, rule)
+
+
+def cheapest_move(
+    held: Held, held_quality: np.ndarray, losses: np.ndarray, lam: float
+) -> Move:
+    """The least expected loss; ties stop, and go on to the smaller stage.
+
+    `losses` (num_rows, num_later) are of going on with each later stage.
+    """
+    num_rows = len(losses)
+    later = np.array([*later_stages(held, (held[-1] if held else -1) + 1 + losses.shape[1]), STOP])
+    best = losses.argmin(axis=1) if losses.shape[1] else np.full(num_rows, -1)
+    if not held:
+        return Move(later[best], np.full(num_rows, -1))
+    returned = np.asarray(held)[returned_index(held_quality)]
+    stops = lam * (1 - held_quality.max(axis=1)) <= losses.min(axis=1, initial=np.inf)
+    return Move(np.where(stops, STOP, later[best]), returned)

@@ -1,0 +1,118 @@
+"""What is reported of a policy: area, costs of targets, points; with intervals over prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.calibration import Interval
+from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.offline.replay.curve import Scale, area, cost_at
+from adaptive_sd.offline.replay.dials import Dials, Label
+
+FloatArray = NDArray[np.float64]
+
+SHARES = (0.95, 0.98, 1.0)
+SHARE_CHOSEN = 0.98
+BASELINE = "best_pair"
+
+
+class Point(NamedTuple):
+    """One setting on the test half; `escalation_rate`: share with more than one stage run."""
+
+    dial: Label
+    cost: float
+    quality: float
+    escalation_rate: float
+
+
+class Chosen(NamedTuple):
+    """The setting chosen before the test: what it then cost and was worth.
+
+    As shares of the best single stage's.
+    """
+
+    dial: Label
+    cost: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReport:
+    """`costs_at` has the least cost for each of SHARES; `gain` is of area over BASELINE."""
+
+    area: Interval
+    costs_at: tuple[float | None, ...]
+    chosen: Chosen | None
+    points: tuple[Point, ...]
+    gain: Interval | None
+
+
+class Prompts(NamedTuple):
+    """Prompts that policies are measured on, and how often each is drawn in each resample."""
+
+    quality: FloatArray  # (num_prompts, num_stages)
+    cost: FloatArray
+    weights: FloatArray  # (num_resamples, num_prompts), rows sum to 1
+
+
+def draw(table: FitTable, num_resamples: int, *, rng: np.random.Generator) -> Prompts:
+    count = len(table.quality)
+    drawn = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(num_resamples)]
+    return Prompts(table.quality, table.cost, np.array(drawn).reshape(-1, count) / count)
+
+
+def areas(dials: Dials, prompts: Prompts) -> FloatArray:
+    """The area on the prompts as they are, then in each resample: the hull is made anew."""
+    sides = (prompts.cost, prompts.quality, dials.cost, dials.quality)
+    means = [np.vstack([side.mean(axis=0), prompts.weights @ side]) for side in sides]
+    return np.array(
+        [area(cost, quality, Scale.of(c, q)) for c, q, cost, quality in zip(*means, strict=True)]
+    )
+
+
+def interval(values: FloatArray) -> Interval:
+    """The first value, with the 95 % interval of the others; itself where there are none."""
+    drawn = values[1:] if len(values) > 1 else values
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(values[0]), float(low), float(high))
+
+
+def make_report(
+    dials: Dials, prompts: Prompts, fit: FitTable, gain: Interval | None, found: FloatArray
+) -> PolicyReport:
+    """`found` are the areas; `fit` is the table on which the setting for 98 % is chosen."""
+    cost, quality = dials.cost.mean(axis=0), dials.quality.mean(axis=0)
+    scale = Scale.of(prompts.cost.mean(axis=0), prompts.quality.mean(axis=0))
+    place = _chosen(dials, Scale.of(fit.cost.mean(axis=0), fit.quality.mean(axis=0)))
+    return PolicyReport(
+        area=interval(found),
+        costs_at=tuple(cost_at(share, cost, quality, scale) for share in SHARES),
+        chosen=None
+        if place is None or not scale.best_cost or not scale.best_quality
+        else Chosen(
+            dials.labels[place],
+            float(cost[place]) / scale.best_cost,
+            float(quality[place]) / scale.best_quality,
+        ),
+        points=tuple(
+            Point(label, float(c), float(q), float(e))
+            for label, c, q, e in zip(
+                dials.labels, cost, quality, dials.escalated.mean(axis=0), strict=True
+            )
+        ),
+        gain=gain,
+    )
+
+
+def _chosen(dials: Dials, scale: Scale) -> int | None:
+    if dials.chosen is not None:
+        return dials.chosen
+    enough = dials.fit_quality >= SHARE_CHOSEN * scale.best_quality
+    if not enough.any():
+        return None
+    return int(np.where(enough, dials.fit_cost, np.inf).argmin())

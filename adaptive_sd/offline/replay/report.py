@@ -1,0 +1,174 @@
+"""What a replay found, as one JSON document and as a table for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptive_sd.decision.calibration import Interval
+from adaptive_sd.offline.replay.measure import BASELINE, SHARES, PolicyReport
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class StageMeans:
+    """One stage alone, on the test half."""
+
+    stage: str
+    quality: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorQuality:
+    """One stage's predictor on prompts that it was not fitted on."""
+
+    stage: str
+    auc: Interval
+    ece: Interval
+    brier: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """`num_shared` test prompts have the text of a fit prompt. `seeds` has areas by policy."""
+
+    num_fit: int
+    num_test: int
+    num_left_out: int
+    num_shared: int
+    own_split: bool
+    num_artifact_prompts: int | None
+    overlap_checked: bool
+    stages: tuple[StageMeans, ...]
+    predictors: tuple[PredictorQuality, ...]
+    policies: Mapping[str, PolicyReport]
+    seeds: Mapping[str, tuple[float, ...]]
+
+    def to_json(self, table: str) -> Json:
+        """`table` names the table in the document; null stands for what has no value."""
+        document: Json = {
+            "table": table,
+            "num_prompts": self.num_test,
+            "num_fit": self.num_fit,
+            "num_left_out": self.num_left_out,
+            "num_in_both_halves": self.num_shared,
+            "split": "column" if self.own_split else "seeded halves",
+            "artifact": self._artifact(),
+            "stages": [
+                {"stage": s.stage, "quality": s.quality, "cost": s.cost} for s in self.stages
+            ],
+            "predictors": [
+                {
+                    "stage": p.stage,
+                    "auc": _number(p.auc.value),
+                    "auc_ci": _bounds(p.auc),
+                    "ece": _number(p.ece.value),
+                    "ece_ci": _bounds(p.ece),
+                    "brier": _number(p.brier.value),
+                }
+                for p in self.predictors
+            ],
+            "policies": {name: _policy(report) for name, report in self.policies.items()},
+        }
+        if self.seeds:
+            document["seeds"] = {
+                name: {
+                    "area_mean": float(np.mean(areas)),
+                    "area_sd": float(np.std(areas, ddof=1)),
+                    "areas": list(areas),
+                }
+                for name, areas in self.seeds.items()
+            }
+        return document
+
+    def _artifact(self) -> Json | None:
+        if self.num_artifact_prompts is None:
+            return None
+        return {
+            "policies": ["adaptive", "random"],
+            "num_prompts": self.num_artifact_prompts,
+            "used": "adaptive and predictors: the artifact's, on all prompts of the table, gain on "
+            "the test half; cost@98_fit: at its recommended lambda; random: its paths, on the test "
+            "half; others: fitted on the fit half, measured on the test half",
+            "overlap_checked": self.overlap_checked,
+        }
+
+    def as_rows(self) -> list[tuple[str, ...]]:
+        """The cells of a table, headings first."""
+        rows = [("policy", "area", "cost@98", "cost@98_fit", f"gain over {BASELINE}")]
+        for name, report in self.policies.items():
+            costs = dict(zip(SHARES, report.costs_at, strict=True))
+            rows.append(
+                (
+                    name,
+                    _interval(report.area),
+                    _cell(costs[0.98]),
+                    _cell(None if report.chosen is None else report.chosen.cost),
+                    "" if report.gain is None else _interval(report.gain, "+"),
+                )
+            )
+        return rows
+
+    def notes(self) -> list[str]:
+        """What has to be known to read the table."""
+        how = "its own column" if self.own_split else "seeded halves"
+        lines = [f"{self.num_test} prompts to test on, {self.num_fit} to fit on ({how})"]
+        if self.num_left_out:
+            lines.append(f"{self.num_left_out} prompts left out: not graded at every stage")
+        if self.num_shared:
+            lines.append(f"{self.num_shared} prompts to test on have the text of one to fit on")
+        if self.num_artifact_prompts is not None:
+            lines.append(
+                f"adaptive: the artifact's, area and costs on all {self.num_artifact_prompts} "
+                "prompts, gain on those to test on"
+            )
+            if not self.overlap_checked:
+                lines.append("the table has no prompts: nobody can tell whether the fit saw them")
+        for name, areas in self.seeds.items():
+            lines.append(
+                f"{name}: area {np.mean(areas):.4f}, standard deviation "
+                f"{np.std(areas, ddof=1):.4f} over {len(areas)} seeds"
+            )
+        return lines
+
+
+def _policy(report: PolicyReport) -> Json:
+    costs = {
+        f"cost@{round(100 * share)}": cost
+        for share, cost in zip(SHARES, report.costs_at, strict=True)
+    }
+    chosen = report.chosen
+    return {
+        "area": report.area.value,
+        "area_ci": _bounds(report.area),
+        **costs,
+        "cost@98_fit": None if chosen is None else chosen.cost,
+        "quality@98_fit": None if chosen is None else chosen.quality,
+        "dial@98_fit": None if chosen is None else chosen.dial,
+        "points": [point._asdict() for point in report.points],
+        "paired": None
+        if report.gain is None
+        else {"vs": BASELINE, "area_gain": report.gain.value, "ci": _bounds(report.gain)},
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [_number(interval.low), _number(interval.high)]
+
+
+def _interval(interval: Interval, sign: str = "") -> str:
+    value, low, high = (format(v, f"{sign}.4f") for v in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
