@@ -10,7 +10,7 @@ import click
 import typer
 
 from adaptive_sd import __version__
-from adaptive_sd.cli import answering, benching, checking, demo, offline
+from adaptive_sd.cli import answering, benching, checking, demo, offline, replaying
 from adaptive_sd.cli import models as model_commands
 from adaptive_sd.errors import AdaptiveSDError
 
@@ -28,6 +28,7 @@ app.command("doctor")(checking.doctor)
 app.command("record")(offline.record)
 app.command("export")(offline.export)
 app.command("fit")(offline.fit)
+app.command("replay")(replaying.replay)
 app.add_typer(benching.app, name="bench")
 
 

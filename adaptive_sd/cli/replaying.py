@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_sd.artifact import load_artifact
 from adaptive_sd.cli.explain import table as as_table
-from adaptive_sd.data.outcomes import read_outcomes
-from adaptive_sd.offline.replay.contest import POLICIES
-from adaptive_sd.offline.replay.run import replay as run_replay
 
 
 def replay(
@@ -20,13 +16,18 @@ def replay(
     artifact: Annotated[
         Path | None, typer.Option(help="Folder of an artifact fitted on other prompts.")
     ] = None,
-    policies: Annotated[str, typer.Option(help=f"all, or some of {', '.join(POLICIES)}.")] = "all",
+    policies: Annotated[str, typer.Option(help="all, or names with commas between.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with other splits and fits.")] = 1,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
 ) -> None:
     """Compare policies on recorded outcomes: chosen on one half, measured on the other."""
+    from adaptive_sd.artifact import load_artifact
+    from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
+    from adaptive_sd.offline.replay.contest import POLICIES
+    from adaptive_sd.offline.replay.run import replay as run_replay
+
     report = run_replay(
         read_outcomes(table),
         policies=POLICIES if policies == "all" else [p.strip() for p in policies.split(",")],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.induction import FitTable, InductionFit
-from adaptive_sd.decision.rollout import Rollout, roll_out
+from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, single_stages
 from adaptive_sd.offline.replay.halves import Halves
 
@@ -41,7 +41,9 @@ def even_places(places: FloatArray, values: FloatArray, count: int) -> FloatArra
     """Places, ascending, between which the running maximum of `values` grows by equal steps."""
     risen = np.maximum.accumulate(values)
     first = np.concatenate([[True], np.diff(risen) > 0])
-    return np.unique(np.interp(np.linspace(risen[0], risen[-1], count), risen[first], places[first]))
+    return np.unique(
+        np.interp(np.linspace(risen[0], risen[-1], count), risen[first], places[first])
+    )
 
 
 def adaptive_of(artifact: Artifact, table: FitTable) -> Dials:
@@ -67,7 +69,7 @@ def random(halves: Halves, policy: InducedPolicy, lams: Sequence[float]) -> Dial
     At each of the policy's lambdas; and the single stages, which are its points too.
     """
     fit, test = (
-        [run_random(half, paths(policy, half, lam)) for lam in lams]
+        [run_random(half, shares(follow(policy, half, lam))) for lam in lams]
         for half in (halves.fit, halves.test)
     )
     single = single_stages(halves.fit, halves.test, halves.names)
@@ -78,22 +80,26 @@ Path = tuple[tuple[int, ...], int]
 """The stages run, and the one whose draft is returned."""
 
 
-def paths(policy: InducedPolicy, table: FitTable, lam: float) -> dict[Path, float]:
-    """The share of prompts on which each path is taken."""
+def follow(policy: InducedPolicy, table: FitTable, lam: float) -> list[Path]:
+    """The path of each prompt."""
     # What a stage costs changes no decision, and sums of powers of two tell which ones were paid.
     marks = np.broadcast_to(2.0 ** np.arange(table.num_stages), table.cost.shape)
-    rolled: Rollout = roll_out(policy, replace(table, cost=marks, cost_after=None), lam)
-    counts = Counter(zip(rolled.cost.astype(int).tolist(), rolled.stage.tolist(), strict=True))
-    return {
-        (tuple(k for k in range(table.num_stages) if mark >> k & 1), stage): count / len(marks)
-        for (mark, stage), count in sorted(counts.items())
-    }
+    rolled = roll_out(policy, replace(table, cost=marks, cost_after=None), lam)
+    return [
+        (tuple(k for k in range(table.num_stages) if mark >> k & 1), stage)
+        for mark, stage in zip(rolled.cost.astype(int).tolist(), rolled.stage.tolist(), strict=True)
+    ]
 
 
-def run_random(table: FitTable, shares: dict[Path, float]) -> Run:
+def shares(paths: Sequence[Path]) -> dict[Path, float]:
+    """The share of prompts on which each path is taken."""
+    return {path: count / len(paths) for path, count in sorted(Counter(paths).items())}
+
+
+def run_random(table: FitTable, share_of: dict[Path, float]) -> Run:
     num_prompts = len(table.quality)
     run = Run(np.zeros(num_prompts), np.zeros(num_prompts), np.zeros(num_prompts))
-    for (stages, returned), share in shares.items():
+    for (stages, returned), share in share_of.items():
         run.quality[:] += share * table.quality[:, returned]
         for place, stage in enumerate(stages):
             run.cost[:] += share * table.cost_of(stage, stages[:place])

@@ -17,7 +17,9 @@ def agreement(halves: Halves) -> Dials:
     """Nothing is fitted but which stages take part: the subsets on the fit half's front."""
     stages = range(halves.fit.num_stages)
     subsets = [
-        subset for size in range(1, len(stages) + 1) for subset in itertools.combinations(stages, size)
+        subset
+        for size in range(1, len(stages) + 1)
+        for subset in itertools.combinations(stages, size)
     ]
     cost, quality = np.array([run_agreement(halves.fit, subset).mean for subset in subsets]).T
     chosen = [subsets[place] for place in front(cost, quality, MAX_POINTS)]

@@ -63,7 +63,7 @@ class Supersets:
         self, state: StateChances, held: Held, deviation: FloatArray, draws: FloatArray
     ) -> None:
         """`deviation` (num_later,), `draws` (num_draws, num_stages) standard normal."""
-        num_prompts, num_later = state.later.shape
+        num_later = state.later.shape[1]
         self._first: list[int] = []
         self._quality: list[FloatArray] = []
         self._cost: list[FloatArray] = []

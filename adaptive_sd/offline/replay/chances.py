@@ -43,7 +43,9 @@ def fit_chances(fit: FitTable, test: FitTable, *, rng: np.random.Generator) -> C
     folds = make_folds(len(fit.quality), NUM_FOLDS, rng=rng)
     stages = range(fit.num_stages)
     chances = Chances({}, {})
-    for held in (h for size in range(len(stages) + 1) for h in itertools.combinations(stages, size)):
+    for held in (
+        h for size in range(len(stages) + 1) for h in itertools.combinations(stages, size)
+    ):
         chances.fit[held], chances.test[held] = _fit_state(fit, test, held, folds)
     return chances
 

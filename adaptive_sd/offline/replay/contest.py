@@ -14,20 +14,20 @@ from adaptive_sd.offline.replay.cascade_routing import cascade_routing
 from adaptive_sd.offline.replay.chains import best_pair, frugal, threshold_chain
 from adaptive_sd.offline.replay.chances import Chances, fit_chances
 from adaptive_sd.offline.replay.dials import Dials, single_stages
-from adaptive_sd.offline.replay.halves import Halves, Split, fit_halves
+from adaptive_sd.offline.replay.halves import Halves
 from adaptive_sd.offline.replay.known import known_p
 from adaptive_sd.offline.replay.oracle import oracle
 from adaptive_sd.offline.replay.router import router
-from adaptive_sd.data.outcomes import OutcomeTable
 
 
 class Contest:
     """Fits what the policies asked for need, once; deterministic for a seed."""
 
-    def __init__(self, table: OutcomeTable, parts: Split, *, seed: int) -> None:
+    def __init__(self, halves: Halves, *, fit_rng: np.random.Generator, seed: int) -> None:
+        """`fit_rng` made the halves' predictors: the policy's draws follow theirs, as in `fit`."""
+        self.halves = halves
+        self._fit_rng = fit_rng
         self._seed = seed
-        self._fit_rng = np.random.default_rng(seed)  # predictors, then the policy: as `fit` does
-        self.halves: Halves = fit_halves(table, parts, rng=self._fit_rng)
         self._found: dict[str, Dials] = {}
 
     def dials(self, name: str) -> Dials:

@@ -39,7 +39,7 @@ def upper_hull(cost: FloatArray, quality: FloatArray) -> tuple[FloatArray, Float
     for place in np.lexsort((-quality, cost)):
         c, q = float(cost[place]), float(quality[place])
         if corners and q <= corners[-1][1]:
-            continue  # neither cheaper nor better than a point before: right of it the curve is flat
+            continue  # under the curve, which is flat right of its highest point
         while len(corners) > 1 and _is_under(corners[-2], corners[-1], (c, q)):
             corners.pop()
         corners.append((c, q))

@@ -30,7 +30,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
-    """Evidence of both halves: estimates are out of fold on `fit`, by predictors of it on `test`."""
+    """Evidence of both halves; estimates are out of fold on `fit`, by its predictors on `test`."""
 
     names: tuple[str, ...]  # of the stages
     fit: FitTable
@@ -68,7 +68,7 @@ def _own(table: OutcomeTable, column: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 def _drawn(table: OutcomeTable, seed: int) -> NDArray[np.bool_]:
     keys = [
-        text and prompt_hash(text) or name
+        (text and prompt_hash(text)) or name
         for text, name in zip(prompt_texts(table), table.prompt_ids, strict=True)
     ]
     _, group = np.unique(np.array(keys, dtype=object), return_inverse=True)

@@ -32,9 +32,7 @@ def run_known_p(table: FitTable, chances: dict[Held, StateChances], lam: float) 
     return walk(table, rule)
 
 
-def cheapest_move(
-    held: Held, held_quality: np.ndarray, losses: np.ndarray, lam: float
-) -> Move:
+def cheapest_move(held: Held, held_quality: np.ndarray, losses: np.ndarray, lam: float) -> Move:
     """The least expected loss; ties stop, and go on to the smaller stage.
 
     `losses` (num_rows, num_later) are of going on with each later stage.

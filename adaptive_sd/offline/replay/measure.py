@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,7 +61,9 @@ class Prompts(NamedTuple):
 
 def draw(table: FitTable, num_resamples: int, *, rng: np.random.Generator) -> Prompts:
     count = len(table.quality)
-    drawn = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(num_resamples)]
+    drawn = [
+        np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(num_resamples)
+    ]
     return Prompts(table.quality, table.cost, np.array(drawn).reshape(-1, count) / count)
 
 

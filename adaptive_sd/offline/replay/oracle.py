@@ -16,7 +16,9 @@ def oracle(halves: Halves) -> Dials:
     """For each prompt the stage of the highest quality - mu * cost; mu is the dial."""
     mus = [float(mu) for mu in prices(halves.test)]
     return Dials.of(
-        mus, [run_oracle(halves.fit, mu).mean for mu in mus], [run_oracle(halves.test, mu) for mu in mus]
+        mus,
+        [run_oracle(halves.fit, mu).mean for mu in mus],
+        [run_oracle(halves.test, mu) for mu in mus],
     )
 
 

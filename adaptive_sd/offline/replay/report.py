@@ -100,7 +100,9 @@ class ReplayReport:
 
     def as_rows(self) -> list[tuple[str, ...]]:
         """The cells of a table, headings first."""
-        rows = [("policy", "area", "cost@98", "cost@98_fit", f"gain over {BASELINE}")]
+        rows: list[tuple[str, ...]] = [
+            ("policy", "area", "cost@98", "cost@98_fit", f"gain over {BASELINE}")
+        ]
         for name, report in self.policies.items():
             costs = dict(zip(SHARES, report.costs_at, strict=True))
             rows.append(

@@ -18,6 +18,7 @@ from adaptive_sd.offline.replay.contest import POLICIES, Contest
 from adaptive_sd.offline.replay.dials import Dials
 from adaptive_sd.offline.replay.halves import (
     Split,
+    fit_halves,
     num_shared,
     prompt_texts,
     rows_of,
@@ -109,12 +110,14 @@ class _Seen:
 
 
 class _Field:
-    """The policies on one split; `adaptive` and its control are the artifact's where one is given."""
+    """The policies on one split; with an artifact, `adaptive` and `random` are the artifact's."""
 
     def __init__(
         self, table: OutcomeTable, parts: Split, artifact: Artifact | None, seed: int
     ) -> None:
-        self.contest = Contest(table, parts, seed=seed)
+        fit_rng = np.random.default_rng(seed)
+        halves = fit_halves(table, parts, rng=fit_rng)
+        self.contest = Contest(halves, fit_rng=fit_rng, seed=seed)
         self._parts = parts
         self._seen = None if artifact is None else _Seen(artifact, seen_by(artifact, table))
 
@@ -124,11 +127,13 @@ class _Field:
         base = areas(self.contest.dials(BASELINE), tested)
         reports = {}
         for name in policies:
-            dials, prompts = self._dials(name), tested
-            found = paired = areas(dials, tested) if len(dials.cost) == len(tested.cost) else base
+            dials = self._dials(name)
             if self._seen is not None and name == OURS:
                 prompts = draw(self._seen.table, num_resamples, rng=rng(6))
                 found, paired = areas(dials, prompts), areas(dials.on(self._parts.test), tested)
+            else:
+                prompts = tested
+                found = paired = areas(dials, tested)
             gain = None if name == BASELINE else interval(paired - base)
             reports[name] = make_report(dials, prompts, halves.fit, gain, found)
         return reports
@@ -139,7 +144,9 @@ class _Field:
         ours = adaptive_of(self._seen.artifact, self._seen.table)
         if name == OURS:
             return ours
-        fit, test = (rows_of(self._seen.table, rows) for rows in (self._parts.fit, self._parts.test))
+        fit, test = (
+            rows_of(self._seen.table, rows) for rows in (self._parts.fit, self._parts.test)
+        )
         halves = replace(self.contest.halves, fit=fit, test=test)
         return random(halves, self._seen.artifact.policy, lams_of(ours))
 

@@ -1,0 +1,133 @@
+"""What replay says of the fitted policy is what the live cascade does; and its control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptive_sd.artifact import Artifact
+from adaptive_sd.cascade import Cascade, Request
+from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.judge import FittedJudge
+from adaptive_sd.offline.fit import fit_artifact
+from adaptive_sd.offline.replay.adaptive import (
+    adaptive,
+    adaptive_of,
+    even_places,
+    follow,
+    lams_of,
+    random,
+    run_random,
+    shares,
+)
+from adaptive_sd.offline.replay.contest import Contest
+from adaptive_sd.offline.replay.dials import MAX_POINTS
+from adaptive_sd.offline.replay.halves import Split, fit_halves, seen_by
+from adaptive_sd.types import Action
+from tests.ladder import SKILL, make_stages, make_table, make_tasks
+from tests.offline.replay.halves import contest_of, wild_halves
+
+NAMES = list(SKILL)
+
+
+def test_every_setting_is_what_the_live_cascade_does(
+    artifact: Artifact, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    tasks = make_tasks(40, seed=8)
+    table = make_table(tmp_path_factory.mktemp("unseen"), tasks)
+    rows = {prompt_id: n for n, prompt_id in enumerate(table.prompt_ids)}
+    seen = seen_by(artifact, table)
+    dials = adaptive_of(artifact, seen)
+    cascade = Cascade(make_stages(tmp_path), FittedJudge(artifact))
+    places = [*range(3, len(dials.labels), 8), dials.chosen]
+    ran_more, recalled = 0, 0
+    for place in places:
+        lam = dials.labels[place]
+        paths = follow(artifact.policy, seen, lam)
+        for task in tasks:
+            trace = cascade.answer(task.prompt, Request(lam=lam)).trace
+            n = rows[task.id]
+            ran = tuple(NAMES.index(s.stage) for s in trace if s.tokens_in)
+            last = next(s for s in reversed(trace) if s.action is not Action.SKIP)
+            assert (ran, NAMES.index(last.stage)) == paths[n]
+            assert dials.quality[n, place] == table.quality[n, NAMES.index(last.stage)]
+            assert dials.escalated[n, place] == float(len(ran) > 1)
+            ran_more += len(ran) > 1
+            recalled += trace[-1].action is Action.RECALL
+    assert ran_more > 20  # the settings tried reach past the first draft
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=8, deadline=None)
+def test_paths_come_to_what_the_rollout_says(seed: int) -> None:
+    contest = contest_of(wild_halves(30, 3, seed=seed))
+    table, policy = contest.halves.test, contest.induction.policy
+    dials = contest.dials("adaptive")
+    for place in range(3, len(dials.labels), 9):
+        rolled = roll_out(policy, table, dials.labels[place])
+        for n, (stages, returned) in enumerate(follow(policy, table, dials.labels[place])):
+            cost = sum(table.cost_of(s, stages[:i])[n] for i, s in enumerate(stages))
+            assert dials.cost[n, place] == pytest.approx(cost)
+            assert dials.quality[n, place] == table.quality[n, returned]
+            assert rolled.num_run[n] == len(stages)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=8, deadline=None)
+def test_the_control_runs_as_often_and_lies_between_the_stages(seed: int) -> None:
+    contest = contest_of(wild_halves(30, 3, seed=seed))
+    ours, control = contest.dials("adaptive"), contest.dials("random")
+    np.testing.assert_allclose(ours.escalated.mean(axis=0), control.escalated.mean(axis=0))
+    single = contest.halves.test.quality.mean(axis=0)
+    quality = control.quality.mean(axis=0)
+    assert (quality >= single.min() - 1e-9).all() and (quality <= single.max() + 1e-9).all()
+
+
+def test_the_control_is_the_mean_of_many_draws() -> None:
+    contest = contest_of(wild_halves(30, 3, seed=5))
+    table = contest.halves.test
+    lam = lams_of(contest.dials("adaptive"))[20]
+    share_of = shares(follow(contest.induction.policy, table, lam))
+    run = run_random(table, share_of)
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(len(share_of), p=list(share_of.values()), size=(4000, 30))
+    paths = list(share_of)
+    cost_of = np.array(
+        [sum(table.cost_of(s, path[:i]) for i, s in enumerate(path)) for path, _ in paths]
+    )
+    quality_of = np.array([table.quality[:, returned] for _, returned in paths])
+    each = np.arange(30)
+    assert run.cost.mean() == pytest.approx(cost_of[drawn, each].mean(), rel=0.02)
+    assert run.quality.mean() == pytest.approx(quality_of[drawn, each].mean(), abs=0.01)
+
+
+def test_the_policy_is_the_one_that_fit_makes_of_the_fit_half(tmp_path: Path) -> None:
+    table = make_table(tmp_path, make_tasks(60))
+    whole = np.arange(60)
+    rng = np.random.default_rng(4)
+    halves = fit_halves(table, Split(whole, whole[:5], own=True), rng=rng)
+    artifact, report = fit_artifact(table, seed=4)
+    contest = Contest(halves, fit_rng=rng, seed=4)
+    for ours, theirs in zip(contest.induction.policy.weights, artifact.policy.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [f.report.auc for f in halves.predictors] == [s.predictor.auc for s in report.stages]
+
+
+def test_settings_are_spread_over_costs_and_no_more_than_forty() -> None:
+    contest = contest_of(wild_halves(200, 3, seed=2))
+    dials = adaptive(contest.halves, contest.induction)
+    assert len(dials.labels) <= MAX_POINTS
+    lams = lams_of(dials)
+    assert len(lams) > 20 and lams == sorted(set(lams))
+    assert lams[-1] <= contest.induction.policy.lam_grid[-1]
+    control = random(contest.halves, contest.induction.policy, lams)
+    assert control.labels == dials.labels
+
+
+def test_even_places_halve_a_rise() -> None:
+    places = even_places(np.array([0.0, 1, 2, 3, 4]), np.array([0.0, 0, 4, 3, 8]), 5)
+    np.testing.assert_allclose(places, [0, 1.0, 2.0, 3.0, 4.0])

@@ -1,0 +1,208 @@
+"""A whole replay: its document, what it refuses, and that the test half chooses nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptive_sd.artifact import Artifact, save_artifact
+from adaptive_sd.cli import run as run_command
+from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.errors import ConfigError, DataError
+from adaptive_sd.offline.replay.contest import POLICIES
+from adaptive_sd.offline.replay.measure import areas, draw, interval
+from adaptive_sd.offline.replay.run import replay
+from tests.ladder import make_table, make_tasks
+from tests.offline.replay.halves import contest_of, wild_halves, with_test_quality
+
+NAMES = "single_stages, random, threshold_chain, best_pair, frugal, agreement, router, " + (
+    "cascade_routing, known_p, adaptive, oracle"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("replay")
+
+
+@pytest.fixture(scope="module")
+def table(folder: Path) -> OutcomeTable:
+    """Written to `folder / "table.parquet"` too."""
+    return make_table(folder, make_tasks(120, seed=5))
+
+
+@pytest.fixture(scope="module")
+def document(table: OutcomeTable) -> dict:  # type: ignore[type-arg]
+    return replay(table, num_resamples=50).to_json("t.parquet")
+
+
+def test_the_document_has_what_is_promised(document: dict, table: OutcomeTable) -> None:  # type: ignore[type-arg]
+    assert ", ".join(document["policies"]) == ", ".join(POLICIES) == NAMES
+    assert document["table"] == "t.parquet" and document["num_prompts"] == 60
+    assert [s["stage"] for s in document["stages"]] == [s.name for s in table.stages]
+    for name, policy in document["policies"].items():
+        assert {"area", "area_ci", "cost@95", "cost@98", "cost@100", "cost@98_fit"} <= set(policy)
+        low, high = policy["area_ci"]
+        assert low <= high
+        assert 1 <= len(policy["points"]) <= 40
+        for point in policy["points"]:
+            assert list(point) == ["dial", "cost", "quality", "escalation_rate"]
+        assert (policy["paired"] is None) == (name == "best_pair")
+    assert document["policies"]["adaptive"]["paired"]["vs"] == "best_pair"
+    for predictor in document["predictors"]:
+        assert list(predictor) == ["stage", "auc", "auc_ci", "ece", "ece_ci", "brier"]
+    assert document["artifact"] is None and "seeds" not in document
+    json.dumps(document, allow_nan=False)
+
+
+def test_the_points_give_the_costs_at_a_target(document: dict) -> None:  # type: ignore[type-arg]
+    best = max(document["stages"], key=lambda stage: stage["quality"])
+    for policy in document["policies"].values():
+        enough = [p["cost"] for p in policy["points"] if p["quality"] >= 0.98 * best["quality"]]
+        expected = min(enough) / best["cost"] if enough else None
+        assert policy["cost@98"] == (None if expected is None else pytest.approx(expected))
+        chosen = [p for p in policy["points"] if p["dial"] == policy["dial@98_fit"]]
+        if policy["cost@98_fit"] is not None:
+            assert policy["cost@98_fit"] == pytest.approx(chosen[0]["cost"] / best["cost"])
+
+
+def test_the_oracle_beats_and_single_stages_lose(document: dict) -> None:  # type: ignore[type-arg]
+    area = {name: policy["area"] for name, policy in document["policies"].items()}
+    assert area["oracle"] > area["adaptive"] > area["single_stages"]
+
+
+@pytest.mark.parametrize("name", [n for n in POLICIES if n not in ("oracle", "adaptive", "random")])
+@given(st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None)
+def test_the_oracle_has_the_most_area(name: str, seed: int) -> None:
+    """Costs of verification aside, which the oracle never has."""
+    contest = contest_of(wild_halves(12, 2, seed=seed, verified=False), seed)
+    prompts = draw(contest.halves.test, 5, rng=contest.rng(0))
+    best = areas(contest.dials("oracle"), prompts)[0]
+    assert best >= areas(contest.dials(name), prompts)[0] - 1e-9
+    assert best >= areas(contest.dials("adaptive"), prompts)[0] - 1e-9
+
+
+@pytest.mark.parametrize("name", [n for n in POLICIES if n != "oracle"])
+def test_the_outcomes_of_the_test_half_choose_nothing(name: str) -> None:
+    halves = wild_halves(40, 3, seed=7)
+    shuffled = np.random.default_rng(0).permutation(halves.test.quality)
+    before = contest_of(halves).dials(name)
+    after = contest_of(with_test_quality(halves, shuffled)).dials(name)
+    assert before.labels == after.labels
+    np.testing.assert_array_equal(before.cost, after.cost)
+    np.testing.assert_array_equal(before.escalated, after.escalated)
+    np.testing.assert_array_equal(before.fit_quality, after.fit_quality)
+    np.testing.assert_array_equal(before.fit_cost, after.fit_cost)
+    assert not np.array_equal(before.quality, after.quality)
+
+
+def test_resamples_are_those_of_the_seed_and_hulls_are_made_anew() -> None:
+    contest = contest_of(wild_halves(50, 3, seed=1))
+    dials, test = contest.dials("best_pair"), contest.halves.test
+    one, same, other = (draw(test, 20, rng=np.random.default_rng(s)) for s in (1, 1, 2))
+    np.testing.assert_array_equal(areas(dials, one), areas(dials, same))
+    assert not np.array_equal(areas(dials, one)[1:], areas(dials, other)[1:])
+    rows = np.repeat(np.arange(50), np.rint(one.weights[0] * 50).astype(int))
+    again = draw(test, 0, rng=np.random.default_rng(0))
+    drawn = again._replace(
+        quality=test.quality[rows], cost=test.cost[rows], weights=np.empty((0, 50))
+    )
+    assert areas(dials.on(rows), drawn)[0] == pytest.approx(areas(dials, one)[1])
+
+
+def test_an_interval_without_resamples_is_the_value() -> None:
+    assert interval(np.array([0.5])) == (0.5, 0.5, 0.5)
+
+
+def test_the_same_seed_gives_the_same_document(table: OutcomeTable) -> None:
+    some = ["router", "cascade_routing", "adaptive"]
+    first, second = (replay(table, policies=some, num_resamples=20, seed=3) for _ in range(2))
+    assert first.to_json("t") == second.to_json("t")
+    assert list(first.policies) == some
+
+
+def test_seeds_report_mean_and_spread(table: OutcomeTable) -> None:
+    report = replay(table, policies=["best_pair", "agreement"], num_seeds=2, num_resamples=5)
+    document = json.loads(json.dumps(report.to_json("t")))
+    areas = document["seeds"]["agreement"]["areas"]
+    assert len(areas) == 2 and areas[0] == document["policies"]["agreement"]["area"]
+    assert document["seeds"]["agreement"]["area_mean"] == pytest.approx(np.mean(areas))
+    assert document["seeds"]["agreement"]["area_sd"] == pytest.approx(np.std(areas, ddof=1))
+
+
+def test_an_unknown_policy_is_refused(table: OutcomeTable) -> None:
+    with pytest.raises(ConfigError, match="no policy 'adaptve'; known: single_stages, random"):
+        replay(table, policies=["adaptve"])
+
+
+def test_an_artifact_is_measured_on_all_prompts(table: OutcomeTable, artifact: Artifact) -> None:
+    report = replay(
+        table,
+        policies=["best_pair", "adaptive", "random"],
+        artifact=artifact,
+        num_resamples=20,
+    )
+    document = report.to_json("t")
+    used = document["artifact"]
+    assert used["num_prompts"] == 120 and used["overlap_checked"]  # type: ignore[index]
+    policies = document["policies"]
+    ours = policies["adaptive"]  # type: ignore[index]
+    assert ours["dial@98_fit"] == artifact.recommended_lam
+    counts = [point["quality"] * 120 for point in ours["points"]]
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
+    assert ours["paired"]["area_gain"] == pytest.approx(replay_gain(table, artifact), abs=1e-9)
+
+
+def replay_gain(table: OutcomeTable, artifact: Artifact) -> float:
+    """The gain over best_pair of the artifact's policy on the test half, by other means."""
+    from adaptive_sd.offline.replay.adaptive import adaptive_of
+    from adaptive_sd.offline.replay.curve import Scale, area
+    from adaptive_sd.offline.replay.halves import seen_by, split, take
+
+    test = take(table, split(table, seed=0).test)
+    dials = adaptive_of(artifact, seen_by(artifact, test))
+    scale = Scale.of(test.cost.mean(axis=0), test.quality.mean(axis=0))
+    pair = replay(table, policies=["best_pair"], num_resamples=1).policies["best_pair"]
+    ours = area(dials.cost.mean(axis=0), dials.quality.mean(axis=0), scale)
+    return ours - pair.area.value
+
+
+def test_prompts_that_an_artifact_was_fitted_on_are_refused(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    mixed = make_table(tmp_path, [*make_tasks(3, seed=0), *make_tasks(60, seed=6)])
+    with pytest.raises(DataError, match="3 of 63 prompts of the table are among those"):
+        replay(mixed, artifact=artifact)
+
+
+def test_an_artifact_of_another_ladder_is_refused(artifact: Artifact) -> None:
+    other = wild_halves(60, 2).fit_outcomes
+    with pytest.raises(DataError, match="fitted for small, middle, large; the table has small, mi"):
+        replay(other, artifact=artifact)
+
+
+def test_the_command_prints_a_table_or_one_document(
+    folder: Path, table: OutcomeTable, artifact: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(folder / "table.parquet")
+    save_artifact(artifact, folder / "artifact")
+    common = ["--policies", "best_pair, adaptive", "--bootstrap", "20"]
+    assert run_command(["replay", path, *common, "--artifact", str(folder / "artifact")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split("  ")[0] == "policy" and printed[2].startswith("adaptive")
+    assert any("area and costs on all 120 prompts" in line for line in printed)
+    assert run_command(["replay", path, "--json", *common]) == 0
+    assert json.loads(capsys.readouterr().out)["table"] == path
+
+
+def test_the_command_refuses_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["replay", str(folder / "none.parquet")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert run_command(["replay", "x", "--nonsense"]) == 2
