@@ -21,13 +21,14 @@ def record(
     *,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    """Fill `recording`; what it holds already is not run again.
+    """Fill `recording`; what it holds already is not run again, but graded by today's graders.
 
     Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row;
     `on_progress` gets (answers recorded, answers wanted).
     """
     recording.put_stages([_recorded(stage) for stage in stages])
     recording.put_tasks(tasks)
+    recording.regrade(grade)
     done = recording.done()
     wanted = [(t, i) for t in tasks for i in range(len(stages)) if (t.id, i) not in done]
     total = len(tasks) * len(stages)

@@ -88,6 +88,9 @@ class Recording:
         except sqlite3.DatabaseError as error:
             self.close()
             raise DataError(f"{path}: not a recording ({error}); choose another file.") from error
+        except DataError:
+            self.close()
+            raise
 
     def _prepare(self, read_only: bool) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -183,10 +186,12 @@ class Recording:
         return [Pair(*row) for row in self._db.execute("SELECT * FROM pair")]
 
     def regrade(self, grade: Callable[[Task, str], Grade]) -> None:
-        """Grade every stored answer again, as after a new version of the grader."""
+        """Grade again what another version of the graders has graded."""
         tasks = {task.id: task for task in self.tasks()}
         rows = self._db.execute(
-            "SELECT prompt_id, stage_index, text FROM outcome WHERE error IS NULL"
+            "SELECT prompt_id, stage_index, text FROM outcome "
+            "WHERE error IS NULL AND grader_version != ?",
+            (GRADER_VERSION,),
         ).fetchall()
         for prompt_id, stage_index, text in rows:
             given = grade(tasks[prompt_id], text)

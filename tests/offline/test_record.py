@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -130,8 +131,14 @@ def test_every_earlier_draft_is_compared_with_every_later_stage(tmp_path: Path) 
     assert all(0 <= p.num_agreed <= p.num_drafted for p in pairs)
 
 
-def test_regrading_changes_grades_only(tmp_path: Path) -> None:
-    make_recording(tmp_path / "r.sqlite", make_tasks(2), make_stages(tmp_path))
-    with Recording(tmp_path / "r.sqlite") as recording:
-        recording.regrade(lambda task, text: Grade(0.25, "again"))
-    assert {o.quality for o in outcomes_of(tmp_path / "r.sqlite")} == {0.25}
+def test_only_what_other_graders_graded_is_graded_again(tmp_path: Path) -> None:
+    path, tasks = tmp_path / "r.sqlite", make_tasks(2)
+    make_recording(path, tasks, make_stages(tmp_path))
+    before = outcomes_of(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE outcome SET quality = 0.5, grader_version = '0' WHERE stage_index")
+    make_recording(path, tasks, make_stages(tmp_path))
+    assert list(map(comparable, outcomes_of(path))) == list(map(comparable, before))
+    with Recording(path) as recording:
+        recording.regrade(lambda task, text: Grade(0.25, "never called: all are of this version"))
+    assert {o.quality for o in outcomes_of(path)} <= {0.0, 1.0}
