@@ -41,7 +41,10 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Artifact:
-    """A fitted ladder. `metrics` holds what the fit measured, out of fold."""
+    """A fitted ladder. `metrics` holds what the fit measured, out of fold.
+
+    `forms` are those with enough prompts for the fit to speak of them.
+    """
 
     stages: tuple[StageRecord, ...]
     predictors: tuple[FittedPredictor, ...]
@@ -51,6 +54,7 @@ class Artifact:
     acceptance: Mapping[tuple[int, int, Form], Acceptance]
     recommended_lam: float
     lam_origin: str
+    forms: tuple[Form, ...]
     prompt_hashes: tuple[str, ...]
     data_hash: str
     metrics: Mapping[str, object]
@@ -119,6 +123,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         ],
         "recommended_lambda": artifact.recommended_lam,
         "lambda_origin": artifact.lam_origin,
+        "forms": list(artifact.forms),
         "cost_unit": "s",
         "prompt_hashes": list(artifact.prompt_hashes),
         "data_hash": artifact.data_hash,
@@ -163,6 +168,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         },
         recommended_lam=float(manifest["recommended_lambda"]),
         lam_origin=str(manifest["lambda_origin"]),
+        forms=tuple(map(Form, manifest["forms"])),
         prompt_hashes=tuple(manifest["prompt_hashes"]),
         data_hash=manifest["data_hash"],
         metrics=manifest["metrics"],

@@ -47,9 +47,6 @@ class Judge(Protocol):
     """Estimates quality from evidence and decides; fitted, immutable."""
 
     @property
-    def calibrated(self) -> bool: ...
-
-    @property
     def how_to_calibrate(self) -> str: ...
 
     @property
@@ -163,7 +160,7 @@ class Cascade:
             lam=lam,
             abstained=False,
             degraded=False,
-            calibrated=self.judge.calibrated,
+            calibrated=evidence.covered,
             trace=tuple(run.steps),
         )
 

@@ -5,30 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from adaptive_sd.artifact import Artifact, Prior
-from adaptive_sd.decision.features import DraftView, PromptView, extract_features, prompt_features
+from adaptive_sd.decision.features import (
+    NUM_FORMS,
+    DraftView,
+    PromptView,
+    extract_features,
+    prompt_features,
+)
 from adaptive_sd.decision.known_p import KnownPPolicy
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
-from adaptive_sd.forms import canonical_answer
+from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
+from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.trace import CostUnit
 from adaptive_sd.types import Acceptance, Draft, Rates
 
+_RECORD = (
+    "to calibrate, record prompts of yours (`adaptive-sd record`), then `adaptive-sd export` and "
+    "`adaptive-sd fit`"
+)
+
 
 class FittedJudge:
-    """Decides with what was fitted on recordings of this very ladder."""
+    """Decides with what was fitted on recordings of this very ladder.
 
-    calibrated = True
+    On a prompt of a form that was hardly recorded the fit cannot speak: the largest stage answers.
+    """
+
     cost_unit: CostUnit = "s"
-    how_to_calibrate = ""
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
         self.recommended_lam = artifact.recommended_lam
         self.lam_origin = artifact.lam_origin
+        self._top = FixedPolicy(
+            len(artifact.stages) - 1,
+            "hardly any prompt of this form was recorded, so the largest stage answers",
+        )
+
+    @property
+    def how_to_calibrate(self) -> str:
+        forms = ", ".join(form for form in Form if form not in self._artifact.forms)
+        return f"the artifact was fitted on too few prompts of these forms: {forms}; {_RECORD}"
 
     def begin(self, prompt: PromptView) -> Evidence:
-        return Evidence(prompt_features(prompt))
+        return Evidence(prompt_features(prompt), covered=prompt.form in self._artifact.forms)
 
     def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
+        if prompt.form not in self._artifact.forms:
+            return judge_by_prior(self._artifact.prior, prompt, stage, draft)
         answer = canonical_answer(draft.text, prompt.form)
         view = DraftView.of(draft, answer)
         features = extract_features(view, prompt, self._artifact.projections[stage])
@@ -36,7 +59,8 @@ class FittedJudge:
         return HeldDraft(stage, quality, features, answer)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
-        return self._artifact.policy.decide(evidence, lam)
+        policy = self._artifact.policy if evidence.covered else self._top
+        return policy.decide(evidence, lam)
 
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return self._artifact.acceptance.get((drafted, target, prompt.form), Acceptance())
@@ -53,12 +77,8 @@ class PriorJudge:
     A stage is expected to cost what the recorded answers' token counts would at its own rates.
     """
 
-    calibrated = False
     cost_unit: CostUnit = "s"
-    how_to_calibrate = (
-        "record this ladder on prompts of yours (`adaptive-sd record`), then `adaptive-sd export` "
-        "and `adaptive-sd fit`"
-    )
+    how_to_calibrate = f"nothing was fitted for this ladder; {_RECORD}"
     lam_origin = "the largest at which the smallest stage still comes first"
 
     def __init__(self, prior: Prior, sizes: Sequence[float], rates: Callable[[int], Rates]) -> None:
@@ -81,12 +101,10 @@ class PriorJudge:
         return self.policy.recommended_lam
 
     def begin(self, prompt: PromptView) -> Evidence:
-        return Evidence(prompt_features(prompt))
+        return Evidence(prompt_features(prompt), covered=False)
 
     def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
-        answer = canonical_answer(draft.text, prompt.form)
-        features = extract_features(DraftView.of(draft, answer), prompt)
-        return HeldDraft(stage, self._prior.predictor.predict(features), features, answer)
+        return judge_by_prior(self._prior, prompt, stage, draft)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.policy.decide(evidence, lam)
@@ -96,6 +114,14 @@ class PriorJudge:
 
     def cost(self, stage: int, draft: Draft) -> float:
         return cost_of(draft, self._rates(stage))
+
+
+def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
+    """From token evidence alone: neither hidden states nor forms carry over."""
+    answer = canonical_answer(draft.text, prompt.form)
+    features = extract_features(DraftView.of(draft, answer), prompt)
+    features[:NUM_FORMS] = 0
+    return HeldDraft(stage, prior.predictor.predict(features), features, answer)
 
 
 def cost_of(draft: Draft, rates: Rates) -> float:

@@ -26,7 +26,6 @@ NAMES = ("small", "middle", "large")
 class ScriptedJudge:
     """Runs the stages of `path` in this order, then returns the draft of `returned`."""
 
-    calibrated = True
     how_to_calibrate = ""
     recommended_lam = 5.0
     lam_origin = "written in the test"

@@ -46,7 +46,9 @@ def demo(
     fetch([find(stage.model) for stage in default_config().stages], offline=offline)
     request = Request(lam=lam)
     with open_cascade(default_config(), offline=True) as cascade:
-        print("loading models ...", file=sys.stderr)
+        print(
+            "loading models, which read the worked examples of their prompts ...", file=sys.stderr
+        )
         for stage in cascade.stages:
             stage.warm_up()
         answers = []

@@ -15,16 +15,16 @@ def headline(answer: Answer) -> str:
     calibrated = "" if answer.calibrated else ", not calibrated"
     return (
         f"[{answer.stage} · quality {answer.quality:.2f}{calibrated} · {answer.latency_s:.1f} s · "
-        f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:g}]"
+        f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:.3g}]"
     )
 
 
 def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, one line each, and where lambda comes from."""
     lines = [f"  {_step_line(step)}" for step in answer.trace]
-    lines.append(f"  lambda {answer.lam:g}: {cascade.lam_origin(answer.lam)}")
+    lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
-        lines.append(f"  not calibrated for this ladder: {cascade.judge.how_to_calibrate}")
+        lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])
 
 

@@ -51,6 +51,9 @@ FEATURE_NAMES = (
     *STATISTIC_NAMES,
     *(f"hidden_{i}" for i in range(FEATURE_DIM - len(STATISTIC_NAMES))),
 )
+NUM_FORMS = len(_FORM_NAMES)
+"""The first of the statistics tell the form."""
+
 PROMPT_FEATURE_NAMES = (*_FORM_NAMES, *_PROMPT_NAMES)
 MAX_COMPONENTS = 32
 

@@ -28,10 +28,14 @@ class HeldDraft:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What a policy sees: the prompt and the drafts so far, by ascending stage."""
+    """What a policy sees: the prompt and the drafts so far, by ascending stage.
+
+    `covered` is whether prompts of this form were recorded, so that a fit can speak of it.
+    """
 
     features: NDArray[np.float32]  # (num_prompt_features,)
     held: tuple[HeldDraft, ...] = ()
+    covered: bool = True
 
 
 class Choice(NamedTuple):
@@ -97,12 +101,13 @@ class FixedPolicy:
     """Always one stage."""
 
     stage: int
+    note: str = "always this stage"
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         check_lam(lam)
         qualities = tuple(held.quality for held in evidence.held)
         decision = Decision.STOP if evidence.held else Decision.ESCALATE
-        return Choice(decision, self.stage, qualities, np.inf, (), "always this stage")
+        return Choice(decision, self.stage, qualities, np.inf, (), self.note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.acceptance import fit_acceptance
-from adaptive_sd.decision.features import STATISTIC_NAMES, PromptView
+from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.induction import RECOMMENDED_SHARE, InductionFit, fit_induction
 from adaptive_sd.decision.known_p import fit_pooled_prior
 from adaptive_sd.decision.selection import CANDIDATES, PredictorFit, fit_predictor
@@ -28,6 +29,9 @@ from adaptive_sd.offline.fit_report import FitReport, make_report
 from adaptive_sd.types import Acceptance
 
 MIN_PROMPTS = 50
+MIN_FORM_PROMPTS = 20
+"""Prompts of one form from which a fit may speak of that form."""
+
 _PRIOR_SIZE = 1.0
 """Billions of parameters taken for stages whose size the table does not tell."""
 
@@ -56,6 +60,7 @@ def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitRe
         acceptance=_acceptance(table, evidence.prompts),
         recommended_lam=induction.recommended_lam,
         lam_origin=report.lambda_origin,
+        forms=_forms(evidence.prompts),
         prompt_hashes=_prompt_hashes(table),
         data_hash=_data_hash(table),
         metrics=report.to_json(),
@@ -74,8 +79,9 @@ def _lam_origin(induction: InductionFit, table: OutcomeTable) -> str:
 def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generator) -> Prior:
     """One predictor for drafts of any stage, and chances by model size."""
     num_prompts, num_stages = table.quality.shape
-    statistics = evidence.features.copy()
-    statistics[:, :, len(STATISTIC_NAMES) :] = 0  # a hidden state means nothing to another model
+    statistics = evidence.features.copy()  # as judge_by_prior sees a draft
+    statistics[:, :, len(STATISTIC_NAMES) :] = 0
+    statistics[:, :, :NUM_FORMS] = 0
     pooled: PredictorFit = fit_predictor(
         statistics.reshape(num_prompts * num_stages, -1),
         table.quality.ravel(),
@@ -111,12 +117,18 @@ def _acceptance(
         if agreed is None or drafted is None:
             continue
         for k in range(j + 1, len(table.stages)):
-            for form in sorted(set(form_of)):
+            for form in Form:
                 rows = (form_of == form) & ~np.isnan(agreed[:, k].astype(float))
                 if rows.any():
                     counts = (agreed[rows, k].astype(int), drafted[rows, k].astype(int))
                     found[j, k, form] = fit_acceptance(*counts)
     return found
+
+
+def _forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:
+    """The forms of at least MIN_FORM_PROMPTS prompts."""
+    counts = Counter(prompt.form for prompt in prompts)
+    return tuple(form for form in Form if counts[form] >= MIN_FORM_PROMPTS)
 
 
 def _prompt_hashes(table: OutcomeTable) -> tuple[str, ...]:

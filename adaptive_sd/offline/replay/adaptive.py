@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,43 +19,61 @@ from adaptive_sd.offline.replay.halves import Halves
 FloatArray = NDArray[np.float64]
 
 
-def adaptive(halves: Halves, induction: InductionFit) -> Dials:
-    """Each lambda, and the single stages.
+_FIRST_LAMS = 12
+_LEAST_STEP = 1e-3
+"""In log lambda: a jump in cost is not looked into any closer."""
 
-    The lambdas are placed so that the cost seen out of fold grows by equal steps; what was seen
-    there is interpolated between the grid's lambdas.
-    """
+
+def adaptive(halves: Halves, induction: InductionFit) -> Dials:
+    """Each lambda, and the single stages; seen out of fold is what lies between the grid's."""
     single = single_stages(halves.fit, halves.test, halves.names)
     policy = induction.policy
-    grid = np.log(policy.lam_grid[1:])
-    cost = induction.cost[:, 1:].mean(axis=0, dtype=np.float64)
-    quality = induction.quality[:, 1:].mean(axis=0, dtype=np.float64)
-    at = even_places(grid, cost, MAX_POINTS - len(single.labels))
-    lams = np.minimum(np.exp(at), policy.lam_grid[-1]).tolist()
-    seen = zip(np.interp(at, grid, cost), np.interp(at, grid, quality), strict=True)
-    runs = [run_adaptive(policy, halves.test, lam) for lam in lams]
-    return single.plus(Dials.of(lams, list(seen), runs))
-
-
-def even_places(places: FloatArray, values: FloatArray, count: int) -> FloatArray:
-    """Places, ascending, between which the running maximum of `values` grows by equal steps."""
-    risen = np.maximum.accumulate(values)
-    first = np.concatenate([[True], np.diff(risen) > 0])
-    return np.unique(
-        np.interp(np.linspace(risen[0], risen[-1], count), risen[first], places[first])
+    lams = spread_lams(policy, halves.fit, MAX_POINTS - len(single.labels))
+    at, grid = np.log(lams), np.log(policy.lam_grid[1:])
+    cost, quality = (
+        np.interp(at, grid, seen[:, 1:].mean(axis=0, dtype=np.float64))
+        for seen in (induction.cost, induction.quality)
     )
+    runs = [run_adaptive(policy, halves.test, lam) for lam in lams]
+    return single.plus(Dials.of(lams, list(zip(cost, quality, strict=True)), runs))
 
 
-def adaptive_of(artifact: Artifact, table: FitTable) -> Dials:
-    """An artifact fitted elsewhere; its recommended lambda is the one chosen."""
+def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dials:
+    """An artifact fitted elsewhere; its recommended lambda is the one chosen.
+
+    The others are placed by what they cost on `placed_on`.
+    """
     single = single_stages(table, table, [stage.name for stage in artifact.stages])
-    grid, count = artifact.policy.lam_grid, MAX_POINTS - len(single.labels) - 1
-    spaced = np.minimum(np.geomspace(grid[1], grid[-1], count), grid[-1])
-    lams = np.unique([*spaced, artifact.recommended_lam]).tolist()
+    placed = spread_lams(artifact.policy, placed_on, MAX_POINTS - len(single.labels) - 1)
+    lams = sorted({*placed, artifact.recommended_lam})
     runs = [run_adaptive(artifact.policy, table, lam) for lam in lams]
     unseen = [(np.nan, np.nan)] * len(lams)
     chosen = len(single.labels) + lams.index(artifact.recommended_lam)
     return replace(single.plus(Dials.of(lams, unseen, runs)), chosen=chosen)
+
+
+def spread_lams(policy: InducedPolicy, table: FitTable, count: int) -> list[float]:
+    """Positive lambdas, spread by what following the policy on the table costs."""
+    low, high = (float(lam) for lam in policy.lam_grid[[1, -1]])
+    return spread(lambda lam: run_adaptive(policy, table, lam).mean[0], low, high, count)
+
+
+def spread(cost_of: Callable[[float], float], low: float, high: float, count: int) -> list[float]:
+    """Lambdas between which the cost changes by steps as even as may be: the widest is halved.
+
+    A policy may change its first stage on most prompts within a small range of lambda.
+    """
+    lams = [min(lam, high) for lam in np.geomspace(low, high, min(_FIRST_LAMS, count)).tolist()]
+    costs = [cost_of(lam) for lam in lams]
+    while len(lams) < count:
+        steps = np.abs(np.diff(costs)) * (np.diff(np.log(lams)) > _LEAST_STEP)
+        widest = int(steps.argmax())
+        if not steps[widest]:
+            break
+        middle = float(np.sqrt(lams[widest] * lams[widest + 1]))
+        lams.insert(widest + 1, middle)
+        costs.insert(widest + 1, cost_of(middle))
+    return lams
 
 
 def run_adaptive(policy: InducedPolicy, table: FitTable, lam: float) -> Run:

@@ -141,12 +141,12 @@ class _Field:
     def _dials(self, name: str) -> Dials:
         if self._seen is None or name not in (OURS, "random"):
             return self.contest.dials(name)
-        ours = adaptive_of(self._seen.artifact, self._seen.table)
-        if name == OURS:
-            return ours
         fit, test = (
             rows_of(self._seen.table, rows) for rows in (self._parts.fit, self._parts.test)
         )
+        ours = adaptive_of(self._seen.artifact, self._seen.table, fit)
+        if name == OURS:
+            return ours
         halves = replace(self.contest.halves, fit=fit, test=test)
         return random(halves, self._seen.artifact.policy, lams_of(ours))
 

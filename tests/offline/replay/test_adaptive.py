@@ -17,12 +17,12 @@ from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.replay.adaptive import (
     adaptive,
     adaptive_of,
-    even_places,
     follow,
     lams_of,
     random,
     run_random,
     shares,
+    spread,
 )
 from adaptive_sd.offline.replay.contest import Contest
 from adaptive_sd.offline.replay.dials import MAX_POINTS
@@ -41,7 +41,7 @@ def test_every_setting_is_what_the_live_cascade_does(
     table = make_table(tmp_path_factory.mktemp("unseen"), tasks)
     rows = {prompt_id: n for n, prompt_id in enumerate(table.prompt_ids)}
     seen = seen_by(artifact, table)
-    dials = adaptive_of(artifact, seen)
+    dials = adaptive_of(artifact, seen, seen)
     cascade = Cascade(make_stages(tmp_path), FittedJudge(artifact))
     places = [*range(3, len(dials.labels), 8), dials.chosen]
     ran_more, recalled = 0, 0
@@ -128,6 +128,15 @@ def test_settings_are_spread_over_costs_and_no_more_than_forty() -> None:
     assert control.labels == dials.labels
 
 
-def test_even_places_halve_a_rise() -> None:
-    places = even_places(np.array([0.0, 1, 2, 3, 4]), np.array([0.0, 0, 4, 3, 8]), 5)
-    np.testing.assert_allclose(places, [0, 1.0, 2.0, 3.0, 4.0])
+def test_lambdas_gather_where_the_cost_moves() -> None:
+    """Here between 90 and 110, a 25th of the range in log lambda."""
+    lams = spread(lambda lam: float(np.clip((lam - 90) / 20, 0, 1)), 1.0, 1000.0, 30)
+    assert len(lams) == 30 and lams == sorted(set(lams))
+    assert (lams[0], lams[-1]) == (1.0, 1000.0)
+    assert sum(90 <= lam <= 110 for lam in lams) >= 15
+
+
+def test_a_cost_that_does_not_move_needs_few_lambdas_and_a_jump_ends() -> None:
+    assert len(spread(lambda lam: 1.0, 1.0, 1000.0, 30)) == 12
+    assert len(spread(lambda lam: float(lam > 50), 1.0, 1000.0, 40)) < 30
+    assert spread(lambda lam: 1.0, 2.0, 3.0, 2) == [2.0, 3.0]

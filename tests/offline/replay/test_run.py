@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.artifact import Artifact, save_artifact
+from adaptive_sd.artifact import Artifact
 from adaptive_sd.cli import run as run_command
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import ConfigError, DataError
+from adaptive_sd.offline.replay.adaptive import adaptive_of
 from adaptive_sd.offline.replay.contest import POLICIES
+from adaptive_sd.offline.replay.curve import Scale, area
+from adaptive_sd.offline.replay.halves import seen_by, split, take
 from adaptive_sd.offline.replay.measure import areas, draw, interval
 from adaptive_sd.offline.replay.run import replay
 from tests.ladder import make_table, make_tasks
@@ -26,14 +29,8 @@ NAMES = "single_stages, random, threshold_chain, best_pair, frugal, agreement, r
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("replay")
-
-
-@pytest.fixture(scope="module")
-def table(folder: Path) -> OutcomeTable:
-    """Written to `folder / "table.parquet"` too."""
-    return make_table(folder, make_tasks(120, seed=5))
+def table(tmp_path_factory: pytest.TempPathFactory) -> OutcomeTable:
+    return make_table(tmp_path_factory.mktemp("replay"), make_tasks(120, seed=5))
 
 
 @pytest.fixture(scope="module")
@@ -120,20 +117,22 @@ def test_an_interval_without_resamples_is_the_value() -> None:
     assert interval(np.array([0.5])) == (0.5, 0.5, 0.5)
 
 
-def test_the_same_seed_gives_the_same_document(table: OutcomeTable) -> None:
+def test_the_same_seed_gives_the_same_and_others_show_the_spread(
+    table: OutcomeTable,
+    document: dict,  # type: ignore[type-arg]
+) -> None:
     some = ["router", "cascade_routing", "adaptive"]
-    first, second = (replay(table, policies=some, num_resamples=20, seed=3) for _ in range(2))
-    assert first.to_json("t") == second.to_json("t")
-    assert list(first.policies) == some
-
-
-def test_seeds_report_mean_and_spread(table: OutcomeTable) -> None:
-    report = replay(table, policies=["best_pair", "agreement"], num_seeds=2, num_resamples=5)
-    document = json.loads(json.dumps(report.to_json("t")))
-    areas = document["seeds"]["agreement"]["areas"]
-    assert len(areas) == 2 and areas[0] == document["policies"]["agreement"]["area"]
-    assert document["seeds"]["agreement"]["area_mean"] == pytest.approx(np.mean(areas))
-    assert document["seeds"]["agreement"]["area_sd"] == pytest.approx(np.std(areas, ddof=1))
+    report = replay(table, policies=some, num_seeds=2, num_resamples=50)
+    again = json.loads(json.dumps(report.to_json("t.parquet")))
+    assert list(again["policies"]) == some
+    for name in some:
+        assert again["policies"][name] == document["policies"][name]
+        areas = again["seeds"][name]["areas"]
+        assert areas[0] == document["policies"][name]["area"] and len(areas) == 2
+        assert again["seeds"][name]["area_mean"] == pytest.approx(np.mean(areas))
+        assert again["seeds"][name]["area_sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert len({tuple(seed["areas"]) for seed in again["seeds"].values()}) == 3
+    assert any(line.startswith("adaptive: area") for line in report.notes())
 
 
 def test_an_unknown_policy_is_refused(table: OutcomeTable) -> None:
@@ -141,36 +140,29 @@ def test_an_unknown_policy_is_refused(table: OutcomeTable) -> None:
         replay(table, policies=["adaptve"])
 
 
-def test_an_artifact_is_measured_on_all_prompts(table: OutcomeTable, artifact: Artifact) -> None:
+def test_an_artifact_is_measured_on_all_prompts(
+    table: OutcomeTable,
+    artifact: Artifact,
+    document: dict,  # type: ignore[type-arg]
+) -> None:
+    """And its gain on the test half, where best_pair is what it is without an artifact."""
     report = replay(
-        table,
-        policies=["best_pair", "adaptive", "random"],
-        artifact=artifact,
-        num_resamples=20,
+        table, policies=["best_pair", "adaptive", "random"], artifact=artifact, num_resamples=20
     )
-    document = report.to_json("t")
-    used = document["artifact"]
-    assert used["num_prompts"] == 120 and used["overlap_checked"]  # type: ignore[index]
-    policies = document["policies"]
-    ours = policies["adaptive"]  # type: ignore[index]
+    found = json.loads(json.dumps(report.to_json("t")))
+    assert found["artifact"]["num_prompts"] == 120 and found["artifact"]["overlap_checked"]
+    assert any("area and costs on all 120 prompts" in line for line in report.notes())
+    ours, pair = found["policies"]["adaptive"], found["policies"]["best_pair"]
     assert ours["dial@98_fit"] == artifact.recommended_lam
-    counts = [point["quality"] * 120 for point in ours["points"]]
+    counts = np.array([point["quality"] * 120 for point in ours["points"]])
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
-    assert ours["paired"]["area_gain"] == pytest.approx(replay_gain(table, artifact), abs=1e-9)
-
-
-def replay_gain(table: OutcomeTable, artifact: Artifact) -> float:
-    """The gain over best_pair of the artifact's policy on the test half, by other means."""
-    from adaptive_sd.offline.replay.adaptive import adaptive_of
-    from adaptive_sd.offline.replay.curve import Scale, area
-    from adaptive_sd.offline.replay.halves import seen_by, split, take
-
-    test = take(table, split(table, seed=0).test)
-    dials = adaptive_of(artifact, seen_by(artifact, test))
+    assert pair["area"] == document["policies"]["best_pair"]["area"]
+    parts = split(table, seed=0)
+    fit, test = take(table, parts.fit), take(table, parts.test)
+    dials = adaptive_of(artifact, seen_by(artifact, test), seen_by(artifact, fit))
     scale = Scale.of(test.cost.mean(axis=0), test.quality.mean(axis=0))
-    pair = replay(table, policies=["best_pair"], num_resamples=1).policies["best_pair"]
-    ours = area(dials.cost.mean(axis=0), dials.quality.mean(axis=0), scale)
-    return ours - pair.area.value
+    there = area(dials.cost.mean(axis=0), dials.quality.mean(axis=0), scale)
+    assert ours["paired"]["area_gain"] == pytest.approx(there - pair["area"], abs=1e-9)
 
 
 def test_prompts_that_an_artifact_was_fitted_on_are_refused(
@@ -188,21 +180,23 @@ def test_an_artifact_of_another_ladder_is_refused(artifact: Artifact) -> None:
 
 
 def test_the_command_prints_a_table_or_one_document(
-    folder: Path, table: OutcomeTable, artifact: Artifact, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(folder / "table.parquet")
-    save_artifact(artifact, folder / "artifact")
-    common = ["--policies", "best_pair, adaptive", "--bootstrap", "20"]
-    assert run_command(["replay", path, *common, "--artifact", str(folder / "artifact")]) == 0
+    """Of the required columns of one stage alone, in a CSV file."""
+    rows = [f"{n},one,0,{n % 3 // 2},1.5" for n in range(120)]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["prompt_id,stage,stage_index,quality,cost", *rows]))
+    common = ["replay", str(path), "--policies", "best_pair, adaptive", "--bootstrap", "20"]
+    assert run_command(common) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split("  ")[0] == "policy" and printed[2].startswith("adaptive")
-    assert any("area and costs on all 120 prompts" in line for line in printed)
-    assert run_command(["replay", path, "--json", *common]) == 0
-    assert json.loads(capsys.readouterr().out)["table"] == path
+    assert run_command([*common, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["table"] == str(path) and document["split"] == "seeded halves"
+    assert document["policies"]["adaptive"]["paired"]["area_gain"] == 0.0
 
 
-def test_the_command_refuses_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["replay", str(folder / "none.parquet")]) == 1
+def test_a_missing_table_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["replay", str(tmp_path / "none.parquet")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
-    assert run_command(["replay", "x", "--nonsense"]) == 2
