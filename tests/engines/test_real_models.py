@@ -16,7 +16,7 @@ from adaptive_sd.types import Draft, Message, Sampling
 from tests.engines.margin import assert_same_up_to_margin
 
 SMALL, LARGER = "smollm2-135m", "qwen2.5-coder-0.5b"
-NOISE_P99 = {SMALL: 0.0, LARGER: 0.0}
+NOISE_P99 = {SMALL: 0.58, LARGER: 0.26}
 """Measured by experiments/kernel_noise.py, see dev/LOG.md; of 4 to 64 rows the largest."""
 
 for name in (SMALL, LARGER):
