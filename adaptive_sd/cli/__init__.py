@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from adaptive_sd import __version__
 from adaptive_sd.cli import answering, benching, checking, demo, offline, replaying
@@ -47,6 +47,10 @@ def _main(
     """Options of every command."""
 
 
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, also typer's own."""
+
+
 def main() -> None:
     """Run the command line; exit 0 ok, 1 failed or bad data, 2 usage, 130 interrupted."""
     sys.exit(run(sys.argv[1:]))
@@ -56,19 +60,17 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
         result = app(arguments, prog_name="adaptive-sd", standalone_mode=False)
-    except click.UsageError as error:
-        error.show(sys.stderr)
-        return 2
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return 1
-    except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
+    except TyperException as error:  # bad usage: its exit code is 2
+        error.show(sys.stderr)  # type: ignore[attr-defined]  # all that typer raises have it
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        result = _INTERRUPTED
     except AdaptiveSDError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    if result == _INTERRUPTED:
+        print("interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0

@@ -100,7 +100,7 @@ def test_the_seed_decides_a_sampled_answer(
         (["answer"], 2, "give a prompt"),
         (["answer", "x", "--no-such-flag"], 2, "No such option"),
         (["no-such-command"], 2, "No such command"),
-        (["answer", "x", "--lambda", "much"], 2, "much"),
+        (["answer", "x", "--lambda", "much"], 2, "--lambda"),
         (["answer", "", "--stages", "TINY"], 1, "the prompt is empty"),
         (["answer", "x", "--stages", "qwen-0.5b", "--offline"], 1, "qwen2.5-coder-0.5b"),
         (["answer", "x", "--stages", "smollm2-135m", "--offline"], 1, "models pull smollm2-135m"),

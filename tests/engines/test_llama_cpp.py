@@ -112,6 +112,15 @@ def test_the_context_can_be_filled_to_its_end(tiny: LlamaCppEngine) -> None:
     assert draft.tokens_in + draft.tokens_out <= 512
 
 
+@pytest.mark.parametrize("context", [16, 100, 512])
+def test_rates_are_measured_in_any_context(tiny_path: Path, context: int) -> None:
+    engine = LlamaCppEngine(tiny_path, name="tiny", model_hash="0" * 64, context=context)
+    rates = engine.measure_rates()
+    engine.close()
+    assert rates.prefill_s > 0 and rates.decode_s > 0
+    assert [rows for rows, _ in rates.verify_s] == [r for r in (4, 16, 32, 64) if r <= context]
+
+
 def test_observer_ends_the_answer(tiny: LlamaCppEngine) -> None:
     def observe(progress: Progress) -> bool:
         return progress.num_tokens < 4
