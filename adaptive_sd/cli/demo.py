@@ -18,15 +18,15 @@ from adaptive_sd.trace import Answer
 from adaptive_sd.types import Draft
 
 PROMPTS = (
-    "Who wrote the play Romeo and Juliet?",
-    "The Kestrel Bridge was opened in 1934 to replace a ferry that had carried coal across the "
-    "estuary since 1871. Its architect, Ines Varga, had first proposed a tunnel, but the soft "
-    "clay below the river made that too dear. The bridge was closed to lorries in 1998.\n\n"
-    "Why was no tunnel built?",
-    "A ticket costs 12 dollars. Mia buys 4 tickets and pays with a 100 dollar note. How much "
-    "change does she get in dollars?",
+    "What is the chemical symbol for gold?",
     "Which of these is a renewable source of energy?\nA. coal\nB. natural gas\nC. wind\n"
     "D. petroleum",
+    "The Kestrel Bridge was opened in 1934 to replace a ferry that had carried coal across the "
+    "estuary since 1871. Its architect, Ines Varga, had first proposed a tunnel, but the soft "
+    "clay below the river made that too dear.\n\nWho was the architect of the bridge?",
+    "A student pushes against a wall that does not move. What is true?\n"
+    "A. The wall pushes back with an equal force.\nB. No force acts.\n"
+    "C. The student does work on the wall.\nD. The wall pushes back harder.",
     'def running_maximum(numbers: list[int]) -> list[int]:\n    """For each place, the largest '
     "number up to and including it.\n    >>> running_maximum([3, 1, 4, 1, 5])\n"
     '    [3, 3, 4, 4, 5]\n    """\n',

@@ -21,14 +21,20 @@ def headline(answer: Answer) -> str:
 
 def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, one line each, and where lambda comes from."""
-    lines = [f"  {_step_line(step)}" for step in answer.trace]
+    lines = [
+        f"  {_step_line(step, same=step.action is Action.SKIP and step.reason == before)}"
+        for step, before in zip(answer.trace, ["", *(s.reason for s in answer.trace)], strict=False)
+    ]
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])
 
 
-def _step_line(step: Step) -> str:
+def _step_line(step: Step, *, same: bool) -> str:
+    """`same`: skipped for the reason that the line before gave."""
+    if same:
+        return f"{step.stage:<20} {step.action.value}"
     if step.action in (Action.SKIP, Action.RECALL):
         return f"{step.stage:<20} {step.action.value:<7} {step.reason}"
     drafted = (
