@@ -30,9 +30,8 @@ PROMPTS = (
     'def running_maximum(numbers: list[int]) -> list[int]:\n    """For each place, the largest '
     "number up to and including it.\n    >>> running_maximum([3, 1, 4, 1, 5])\n"
     '    [3, 3, 4, 4, 5]\n    """\n',
-    "A shop sells pens in boxes of 12 for 9 dollars and single pens for 1 dollar. A school needs "
-    "150 pens and wants to spend as little as it can, without buying more pens than it needs. How "
-    "much does it pay in dollars?",
+    "A ticket costs 12 dollars. Mia buys 4 tickets and pays with a 100 dollar note. How much "
+    "change does she get in dollars?",
 )
 
 

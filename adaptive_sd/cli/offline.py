@@ -58,12 +58,15 @@ def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list
 def export(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the same ladder.")],
     out: Annotated[Path, typer.Option(help="Parquet file of the outcome table.")],
+    test: Annotated[
+        list[Path] | None, typer.Option(help="Recording to test on, never to fit on; repeatable.")
+    ] = None,
 ) -> None:
     """Write the outcome table: costs are token counts times the stages' rates."""
     from adaptive_sd.data.outcomes import write_outcomes  # loads pyarrow: not for `answer`
     from adaptive_sd.offline.export import export_recordings
 
-    table, stages = export_recordings(recordings)
+    table, stages = export_recordings(recordings, test or ())
     write_outcomes(table, stages, out)
     print(f"{out}: {table.num_rows} rows", file=sys.stderr)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,16 @@ class OutcomeTable:
     cost: NDArray[np.float64]
     columns: Mapping[str, NDArray[np.generic]]
     num_left_out: int
+
+    def take(self, rows: NDArray[np.int64]) -> OutcomeTable:
+        """Some prompts of the table."""
+        return replace(
+            self,
+            prompt_ids=tuple(self.prompt_ids[n] for n in rows),
+            quality=self.quality[rows],
+            cost=self.cost[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
 
 
 def write_outcomes(table: pa.Table, stages: tuple[StageRecord, ...], path: Path) -> None:

@@ -31,22 +31,25 @@ TOKEN_STATISTICS = frozenset(
 """Features made from per-token evidence that the table leaves out."""
 
 
-def export_recordings(paths: Sequence[Path]) -> tuple[pa.Table, tuple[StageRecord, ...]]:
-    """The outcome table of recordings of one ladder.
+def export_recordings(
+    paths: Sequence[Path], test_paths: Sequence[Path] = ()
+) -> tuple[pa.Table, tuple[StageRecord, ...]]:
+    """The outcome table of recordings of one ladder; with `test_paths` it says what is for tests.
 
     Costs are token counts times the rates of the first recording's machine; prompt tokens that
     were in the KV cache cost nothing. Raises DataError when the ladders differ.
     """
     rows: list[dict[str, object]] = []
     ladder: list[RecordedStage] = []
-    for path in paths:
+    for path in (*paths, *test_paths):
         with Recording(path, read_only=True) as recording:
             found = recording.stages()
             ladder = ladder or found
             alike = [a.same_as(b) for a, b in zip(ladder, found, strict=False)]
             if len(found) != len(ladder) or not all(alike):
                 raise DataError(f"{path}: recorded with another ladder than {paths[0]}.")
-            rows += _rows(recording, ladder)
+            split = {"split": "test" if path in test_paths else "fit"} if test_paths else {}
+            rows += [row | split for row in _rows(recording, ladder)]
     stages = tuple(
         StageRecord(
             *(s.name, s.info.model, s.info.model_hash, s.styles, s.rates, s.info.num_parameters)

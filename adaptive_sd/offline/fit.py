@@ -37,7 +37,12 @@ _PRIOR_SIZE = 1.0
 
 
 def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitReport]:
-    """Deterministic for a seed. Raises DataError for too few prompts."""
+    """Deterministic for a seed; where the table has a `split`, only "fit" rows count.
+
+    Raises DataError for too few prompts.
+    """
+    if (split := table.columns.get("split")) is not None:
+        table = table.take(np.flatnonzero(split[:, 0] == "fit"))
     num_prompts, num_stages = table.quality.shape
     if num_prompts < MIN_PROMPTS:
         raise DataError(f"{num_prompts} graded prompts; a fit needs at least {MIN_PROMPTS}.")

@@ -105,6 +105,14 @@ def test_the_artifact_keeps_the_hashes_of_its_prompts(artifact: Artifact) -> Non
     assert {prompt_hash(t.prompt) for t in make_tasks(200)} == set(artifact.prompt_hashes)
 
 
+def test_prompts_to_test_on_are_never_fitted_on() -> None:
+    table = bare_table(120)
+    split = np.where(np.arange(120)[:, None] < 80, "fit", "test").repeat(2, axis=1).astype(object)
+    marked, _ = fit_artifact(replace(table, columns={"split": split}))
+    alone, _ = fit_artifact(table.take(np.arange(80)))
+    assert marked.metrics == alone.metrics and marked.data_hash == alone.data_hash
+
+
 def test_too_few_prompts_are_refused() -> None:
     table = bare_table(MIN_PROMPTS - 1)
     with pytest.raises(DataError, match=f"needs at least {MIN_PROMPTS}"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,20 +92,9 @@ def num_shared(table: OutcomeTable, parts: Split) -> int:
     return sum(hashes[n] in fitted for n in parts.test)
 
 
-def take(table: OutcomeTable, rows: NDArray[np.int64]) -> OutcomeTable:
-    """Some prompts of the table."""
-    return replace(
-        table,
-        prompt_ids=tuple(table.prompt_ids[n] for n in rows),
-        quality=table.quality[rows],
-        cost=table.cost[rows],
-        columns={name: values[rows] for name, values in table.columns.items()},
-    )
-
-
 def fit_halves(table: OutcomeTable, parts: Split, *, rng: np.random.Generator) -> Halves:
     """Predictors fitted on the fit half, as `fit` does; their estimates on both."""
-    fit, test = take(table, parts.fit), take(table, parts.test)
+    fit, test = table.take(parts.fit), table.take(parts.test)
     projections = fit_projections(fit)
     fit_evidence, test_evidence = (read_evidence(half, projections) for half in (fit, test))
     fits = tuple(

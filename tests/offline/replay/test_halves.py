@@ -9,7 +9,7 @@ import pytest
 
 from adaptive_sd.data.outcomes import OutcomeTable, StageRecord
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.replay.halves import num_shared, split, take
+from adaptive_sd.offline.replay.halves import num_shared, split
 
 
 def table_of(num_prompts: int, **columns: list[object]) -> OutcomeTable:
@@ -31,7 +31,7 @@ def test_the_tables_own_halves_are_used() -> None:
     table = table_of(80, split=["fit"] * 60 + ["test"] * 20)
     parts = split(table, seed=5)
     assert parts.own and parts.fit.tolist() == list(range(60))
-    assert take(table, parts.test).prompt_ids[0] == "p60"
+    assert table.take(parts.test).prompt_ids[0] == "p60"
 
 
 @pytest.mark.parametrize("value", ["train", None, "Fit", 1.0])
@@ -85,5 +85,5 @@ def test_too_few_prompts_of_a_half_are_refused(num_fit: int) -> None:
 
 def test_taking_rows_takes_them_of_every_column() -> None:
     table = table_of(80, prompt=[f"t{n}" for n in range(80)])
-    some = take(replace(table, num_left_out=3), np.array([5, 2]))
+    some = replace(table, num_left_out=3).take(np.array([5, 2]))
     assert some.columns["prompt"][:, 0].tolist() == ["t5", "t2"] and some.num_left_out == 3

@@ -17,7 +17,7 @@ from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.offline.replay.adaptive import adaptive_of
 from adaptive_sd.offline.replay.contest import POLICIES
 from adaptive_sd.offline.replay.curve import Scale, area
-from adaptive_sd.offline.replay.halves import seen_by, split, take
+from adaptive_sd.offline.replay.halves import seen_by, split
 from adaptive_sd.offline.replay.measure import areas, draw, interval
 from adaptive_sd.offline.replay.run import replay
 from tests.ladder import make_table, make_tasks
@@ -158,7 +158,7 @@ def test_an_artifact_is_measured_on_all_prompts(
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
     assert pair["area"] == document["policies"]["best_pair"]["area"]
     parts = split(table, seed=0)
-    fit, test = take(table, parts.fit), take(table, parts.test)
+    fit, test = table.take(parts.fit), table.take(parts.test)
     dials = adaptive_of(artifact, seen_by(artifact, test), seen_by(artifact, fit))
     scale = Scale.of(test.cost.mean(axis=0), test.quality.mean(axis=0))
     there = area(dials.cost.mean(axis=0), dials.quality.mean(axis=0), scale)
