@@ -87,6 +87,6 @@ def _against_largest(cascade: Cascade, answers: list[Answer], drafts: list[Draft
     return (
         f"\n{table(rows)}\n\n{len(answers)} prompts: {ladder_s:.1f} s and cost {ladder_cost:.1f} "
         f"{answers[0].cost_unit} with the ladder, {largest_s:.1f} s and {sum(costs):.1f} with "
-        f"{cascade.stages[-1].name} alone: {1 - ladder_s / largest_s:+.0%} time, "
-        f"{1 - ladder_cost / sum(costs):+.0%} cost saved"
+        f"{cascade.stages[-1].name} alone: {ladder_s / largest_s - 1:+.0%} time, "
+        f"{ladder_cost / sum(costs) - 1:+.0%} cost"
     )
