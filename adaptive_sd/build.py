@@ -10,7 +10,7 @@ from adaptive_sd.cascade import Judge
 from adaptive_sd.config import Config, StageConfig, default_config, read_config, stage_styles
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.judge import FittedJudge, PriorJudge
-from adaptive_sd.models.home import home_dir
+from adaptive_sd.models.home import home_dir, use_home
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 
@@ -33,6 +33,8 @@ class Cascade(Loop):
 
 def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
     """Find all models and load the artifact; models are loaded when first used."""
+    if config.home is not None:
+        use_home(config.home)
     stages = open_stages(config, offline=offline)
     return Cascade(stages, _judge(config, stages), lam=config.lam)
 
@@ -43,7 +45,6 @@ def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
 
 
 def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
-    home = config.home or home_dir()
     return Stage(
         stage.model,
         name=stage.name,
@@ -52,7 +53,7 @@ def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
         gpu_layers=stage.gpu_layers,
         styles=stage_styles(stage),
         max_tokens=stage.max_tokens,
-        rates_path=home / "rates.json",
+        rates_path=home_dir() / "rates.json",
         offline=offline,
     )
 
@@ -79,5 +80,5 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
 
 def fits_ladder(artifact: Artifact, stages: list[Stage]) -> bool:
     """Whether the artifact was fitted on these very model files, asked in these styles."""
-    wanted = [(s.model_hash, dict(s.styles)) for s in artifact.stages]
-    return wanted == [(s.model_hash, s.style_names()) for s in stages]
+    wanted = [(s.model_hash, dict(s.styles), None) for s in artifact.stages]
+    return wanted == [(s.model_hash, s.style_names(), s.max_tokens) for s in stages]

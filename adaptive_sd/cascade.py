@@ -116,9 +116,9 @@ class Cascade:
         """Answer with the cheapest stage that is good enough.
 
         `on_text` gets the answer's text as soon as it is certain to be returned: the largest
-        stage's while it grows, which then is not given up for an earlier draft. The work ends
-        with CancelledError when `keep_going` says False. Raises ConfigError for a bad request and
-        ContextOverflowError when the prompt does not fit a stage.
+        stage's while it grows, where no other draft is held. The work ends with CancelledError when
+        `keep_going` says False. Raises ConfigError for a bad request and ContextOverflowError when
+        the prompt does not fit a stage.
         """
         request = request or Request()
         start_s = time.perf_counter()
@@ -160,7 +160,7 @@ class Cascade:
             lam=lam,
             abstained=False,
             degraded=False,
-            calibrated=evidence.covered,
+            calibrated=evidence.covered and run.as_recorded,
             trace=tuple(run.steps),
         )
 
@@ -209,6 +209,8 @@ class _Run:
         self._on_text = on_text
         self._keep_going = keep_going
         self._streamed = False
+        self.as_recorded = isinstance(prompt, str) and request == Request(lam=request.lam)
+        """Whether the stages are asked as they were when the fit's prompts were recorded."""
         self.drafts: dict[int, Draft] = {}
         self.steps: list[Step] = []
 
@@ -223,7 +225,9 @@ class _Run:
         """Run one stage; the last draft so far is offered for verification."""
         stage, request = self._cascade.stages[index], self._request
         drafted = max(self.drafts, default=None)
-        limit = request.max_tokens or stage.token_limit(self._prompt, self._view.form)
+        limit = request.max_tokens
+        if limit is None:
+            limit = stage.token_limit(self._prompt, self._view.form)
         draft = stage.run(
             self._prompt,
             Sampling(limit, request.temperature, request.top_p, request.seed, request.stop),
@@ -241,7 +245,9 @@ class _Run:
 
     def _observer(self, index: int) -> Observer:
         on_text, keep_going = self._on_text, self._keep_going
-        self._streamed = on_text is not None and index == len(self._cascade.stages) - 1
+        # With a draft held, it may yet be the one returned: nothing is certain until the end.
+        last = index == len(self._cascade.stages) - 1
+        self._streamed = on_text is not None and last and not self.drafts
 
         def observe(progress: Progress) -> bool:
             if self._streamed and on_text is not None and progress.new_text:
@@ -251,9 +257,7 @@ class _Run:
         return observe
 
     def after(self, index: int, choice: Choice) -> Choice:
-        """Note the step; text that was passed on while it grew cannot be taken back."""
-        if self._streamed:
-            choice = choice._replace(decision=Decision.STOP, stage=index)
+        """Note the step."""
         draft = self.drafts[index]
         self.steps.append(
             Step(

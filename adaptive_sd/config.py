@@ -136,9 +136,10 @@ def stage_styles(stage: StageConfig) -> dict[Form, str]:
                 f"known: auto, {', '.join(names)}."
             )
         return chosen
+    _typed(stage.style, dict, f"stage {stage.name!r}: style")
     _check_keys(stage.style, tuple(f.value for f in Form), f"stage {stage.name!r}: style")
     for form, name in stage.style.items():
-        if name not in STYLES[Form(form)]:
+        if _typed(name, str, f"stage {stage.name!r}: style.{form}") not in STYLES[Form(form)]:
             raise ConfigError(
                 f"stage {stage.name!r}: style {name!r} for {form}; "
                 f"known: {', '.join(STYLES[Form(form)])}."

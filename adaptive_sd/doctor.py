@@ -21,6 +21,7 @@ from adaptive_sd.types import Rates
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "f16c", "fma", "asimd")
 _KV_BYTES_A_TOKEN = 32_000  # of the largest model of the catalogue, in 16 bits, rounded up
 _OVERHEAD_BYTES = 400_000_000
+_KEPT_TOKENS = 2048  # beginnings kept beside the context (engines.llama_cpp.prefixes)
 _LEAST_CONTEXT = 512
 
 
@@ -93,7 +94,7 @@ def examine(*, context: int = 4096, again: bool = False, free_bytes: int | None 
 
 def needed_bytes(model_bytes: int, context: int) -> int:
     """Memory that one stage takes: weights, keys and values, buffers."""
-    return model_bytes + context * _KV_BYTES_A_TOKEN + _OVERHEAD_BYTES
+    return model_bytes + (context + _KEPT_TOKENS) * _KV_BYTES_A_TOKEN + _OVERHEAD_BYTES
 
 
 def _model(entry: CatalogueEntry, context: int, free: int, again: bool) -> ModelReport:

@@ -44,7 +44,10 @@ class FittedJudge:
     @property
     def how_to_calibrate(self) -> str:
         forms = ", ".join(form for form in Form if form not in self._artifact.forms)
-        return f"the artifact was fitted on too few prompts of these forms: {forms}; {_RECORD}"
+        return (
+            "the artifact knows bare prompts asked greedily with the styles' own token limits"
+            f"{', and none of these forms: ' + forms if forms else ''}; {_RECORD}"
+        )
 
     def begin(self, prompt: PromptView) -> Evidence:
         return Evidence(prompt_features(prompt), covered=prompt.form in self._artifact.forms)
@@ -79,7 +82,7 @@ class PriorJudge:
 
     cost_unit: CostUnit = "s"
     how_to_calibrate = f"nothing was fitted for this ladder; {_RECORD}"
-    lam_origin = "the largest at which the smallest stage still comes first"
+    lam_origin = "half as much again as makes a first draft of the expected quality escalate"
 
     def __init__(self, prior: Prior, sizes: Sequence[float], rates: Callable[[int], Rates]) -> None:
         """`sizes` in billions of parameters; `rates` measures a stage when it must."""
@@ -128,7 +131,7 @@ def cost_of(draft: Draft, rates: Rates) -> float:
     """Token counts times rates; prompt tokens that were in the KV cache cost nothing."""
     return rates.draft_s(
         draft.tokens_in - draft.num_cached,
-        draft.tokens_out,
+        draft.num_chosen,
         num_drafted=draft.num_drafted,
         num_accepted=draft.num_accepted,
         num_spans=draft.num_spans,

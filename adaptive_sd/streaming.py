@@ -51,6 +51,7 @@ class AnswerStream:
     def __iter__(self) -> Iterator[str]:
         while (piece := self._pieces.get()) is not None:
             yield piece
+        self._pieces.put(None)  # whoever iterates again finds the end too
         self._thread.join()
         if self._error is not None and not (
             self._closed.is_set() and isinstance(self._error, CancelledError)

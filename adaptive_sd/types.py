@@ -75,7 +75,7 @@ class Rates:
     def draft_s(
         self,
         tokens_in: int,
-        tokens_out: int,
+        num_chosen: int,
         *,
         num_drafted: int = 0,
         num_accepted: int = 0,
@@ -83,9 +83,10 @@ class Rates:
     ) -> float:
         """Cost of an answer: token counts times rates; `tokens_in` without what was cached.
 
-        A verified span gives its accepted tokens and one more; all other tokens are decoded.
+        `num_chosen` counts the token that ends the turn too. A verified span gives its accepted
+        tokens and one more; all others are decoded.
         """
-        num_decoded = max(0, tokens_out - num_accepted - num_spans)
+        num_decoded = max(0, num_chosen - num_accepted - num_spans)
         verify_s = num_spans * self.pass_s(num_drafted / num_spans + 1) if num_spans else 0.0
         return self.prefill_s * tokens_in + self.decode_s * num_decoded + verify_s
 
@@ -148,6 +149,11 @@ class Draft:
     @property
     def tokens_out(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def num_chosen(self) -> int:
+        """Tokens that were chosen: those of the answer, and the one that ended it."""
+        return self.tokens_out + (self.finish_reason == "stop")
 
     @property
     def latency_s(self) -> float:

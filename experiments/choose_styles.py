@@ -88,7 +88,7 @@ def _measure(
         sampling = Sampling(max_tokens=style.max_tokens)
         draft = stage.engine.generate(style.messages(task.prompt), sampling)
         quality.append(grade(task, draft.text).quality)
-        cost.append(rates.draft_s(draft.tokens_in - draft.num_cached, draft.tokens_out))
+        cost.append(rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen))
         finished.append(draft.finish_reason == "stop")
     return {
         "stage": stage.name,

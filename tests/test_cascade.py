@@ -128,10 +128,34 @@ def test_a_stream_gives_exactly_the_text_of_the_answer(path: tuple[int, ...]) ->
     assert stream.answer is not None and "".join(pieces) == stream.answer.text
 
 
-def test_text_that_was_streamed_is_not_taken_back() -> None:
+@pytest.mark.parametrize(("path", "returned"), [((0, 2), 0), ((0, 2), 2), ((2,), 2)])
+def test_a_reader_of_the_stream_gets_the_answer_that_others_get(
+    path: tuple[int, ...], returned: int
+) -> None:
     pieces: list[str] = []
-    answer = cascade_of((0, 2), 0).answer("a question", on_text=pieces.append)
-    assert "".join(pieces) == answer.text == "said by large"
+    streamed = cascade_of(path, returned).answer("a question", on_text=pieces.append)
+    plain = cascade_of(path, returned).answer("a question")
+    assert "".join(pieces) == streamed.text == plain.text
+    assert streamed.stage == plain.stage
+    assert (len(pieces) > 1) == (path == (2,))  # while it grows, where nothing else is held
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Request(temperature=0.5),
+        Request(max_tokens=5),
+        Request(stop=("x",)),
+        [{"role": "user", "content": "a question"}],
+    ],
+)
+def test_what_is_asked_otherwise_than_recorded_is_not_called_calibrated(asked: object) -> None:
+    cascade = cascade_of((0,), 0)
+    assert cascade.answer("a question", Request(lam=2.0)).calibrated
+    if isinstance(asked, Request):
+        assert not cascade.answer("a question", asked).calibrated
+    else:
+        assert not cascade.answer(asked).calibrated  # type: ignore[arg-type]
 
 
 def test_an_answer_can_be_awaited_and_cancelled() -> None:

@@ -68,9 +68,15 @@ def run(arguments: list[str]) -> int:
     except AdaptiveSDError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except UnicodeDecodeError as error:
+        print(f"error: the input is not UTF-8 ({error}).", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:  # no disk, no right to write
+        print(f"error: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        return 1
     if result == _INTERRUPTED:
         print("interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0

@@ -1,4 +1,4 @@
-"""`adaptive-sd answer` and `adaptive-sd demo`."""
+"""`adaptive-sd answer`."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def answer(
     prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
     request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()))
-    store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
     with open_cascade(ladder, offline=offline) as cascade:
+        store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
         for text in prompts:
             asked = _with_system(text, system)
             if file or as_json:
@@ -67,9 +67,17 @@ def answer(
             else:
                 given = _print_text(cascade, asked, request)
             sys.stdout.flush()
-            store.append(text, given)
+            _keep(store, text, given)
             if explained:
                 print(explain(given, cascade), file=sys.stderr)
+
+
+def _keep(store: TraceStore, prompt: str, given: Answer) -> None:
+    """The answer is there already: a trace that cannot be kept is no reason to fail."""
+    try:
+        store.append(prompt, given)
+    except ConfigError as error:
+        print(f"warning: {error}", file=sys.stderr)
 
 
 def _print_text(cascade: Cascade, prompt: Prompt, request: Request) -> Answer:
@@ -119,7 +127,7 @@ def _read_prompts(path: Path) -> list[str]:
 
 def _prompt_lines(path: Path) -> Iterator[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}).") from error
     for number, line in enumerate(lines, start=1):
@@ -127,7 +135,7 @@ def _prompt_lines(path: Path) -> Iterator[str]:
             continue
         try:
             prompt = json.loads(line)["prompt"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not an object with a `prompt`.") from error
         if not isinstance(prompt, str) or not prompt.strip():
             raise DataError(f"{path}, line {number}: `prompt` is {prompt!r}; it must be text.")

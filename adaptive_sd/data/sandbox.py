@@ -39,7 +39,8 @@ def run_code(
     """Run `program`, then `test`, then check(entry_point) where the test defines `check`.
 
     The code sees no other process and no network, runs without privileges in an empty folder,
-    and ends with all that it started after `wall_s` at the latest.
+    and ends with all that it started after `wall_s` at the latest. Files are not hidden: started
+    by root it has an id of its own, started by another user it has that user's rights.
     """
     if not sandbox_works():
         return CodeResult(None, _NO_SANDBOX)

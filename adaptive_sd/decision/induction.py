@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 MAX_STAGES = 7
 _NUM_LAMS = 24
 
-RECOMMENDED_SHARE = 0.98
+RECOMMENDED_SHARE = 0.95
 """Share of the best single stage's quality that the recommended lambda keeps."""
 
 

@@ -62,14 +62,18 @@ class KnownPPolicy:
 
     @property
     def recommended_lam(self) -> float:
-        """The largest lambda at which the first stage still comes first."""
-        p = [self.prior.chance(size) for size in self.sizes]
-        ratios = [
-            (self.costs[j] - self.costs[0]) / (p[j] - p[0])
-            for j in range(1, len(p))
-            if p[j] > p[0] and self.costs[j] > self.costs[0]
+        """Half as much again as makes a first draft of its expected quality escalate.
+
+        Where no stage is expected to better such a draft, the dearest stage's cost.
+        """
+        size, *larger = self.sizes
+        quality = self.prior.chance(size)
+        prices = [
+            cost / gain
+            for other, cost in zip(larger, self.costs[1:], strict=True)
+            if (gain := self.prior.chance_after(quality, size, other) - quality) > 0
         ]
-        return min(ratios, default=self.costs[0])
+        return 1.5 * min(prices) if prices else max(self.costs)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         check_lam(lam)

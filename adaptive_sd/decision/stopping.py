@@ -36,7 +36,7 @@ def optimal_stopping_rule(p: ArrayLike, C: ArrayLike, lam: float) -> StoppingRul
         )
     try:
         weight = float(lam)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidProblemError(f"lam is {lam!r}; it must be a number.") from error
     if not 0 <= weight < np.inf:
         raise InvalidProblemError(f"lam is {lam}; it must be finite and at least 0.")
@@ -52,7 +52,7 @@ def optimal_stopping_rule(p: ArrayLike, C: ArrayLike, lam: float) -> StoppingRul
 def _vector(values: ArrayLike, name: str) -> NDArray[np.float64]:
     try:
         vector = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidProblemError(f"{name} is not a list of numbers ({error}).") from error
     if vector.ndim != 1 or not len(vector):
         raise InvalidProblemError(

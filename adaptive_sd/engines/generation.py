@@ -130,7 +130,8 @@ def generate(
         num_accepted, pending = _walk(rows, span, sampling, answer)
         verifier.observe(span, num_accepted, pending)
         model.truncate(known + num_accepted)
-        if len(model.tokens) < known + num_accepted:  # a memory that cannot drop a tail
+        lost = len(model.tokens) < known + num_accepted
+        if lost and answer.finish_reason is None:  # a memory that cannot drop a tail
             _read(model, [*prompt, *(c.token for c in answer.choices[:-1])], chunk, answer)
     end_s = clock()
     return Draft(
@@ -170,11 +171,3 @@ def _walk(
         if answer.finish_reason is not None or not agrees:
             return i + agrees, choice.token
     raise AssertionError("the last row has no draft token to agree with")
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common prefix."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))

@@ -85,6 +85,14 @@ class DraftVerifier:
         self._at = self._at + 1 if agrees else len(self._draft)
 
 
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))
+
+
 class Verified(NamedTuple):
     """What verification of one draft takes."""
 
@@ -97,18 +105,23 @@ def simulate_verification(
     draft_length: int,
     num_agreed: int,
     target_length: int,
+    limit: int,
     rates: Rates | None,
     acceptance: Acceptance | None,
 ) -> Verified:
-    """Replay the verifier on a draft whose first `num_agreed` tokens the target would choose."""
+    """Replay the verifier on a draft whose first `num_agreed` tokens the target would choose.
+
+    `target_length` counts the token that ends the turn; `limit` is the most tokens of an answer.
+    """
     draft = range(draft_length)
     target = [i if i < num_agreed else -1 for i in range(target_length)]
     verifier = DraftVerifier(draft, rates, acceptance)
     at = 0
     while at < target_length:
-        span = verifier.propose(min(MAX_ROWS - 1, target_length - at - 1))
-        agreeing = (i for i, token in enumerate(span) if target[at + i] != token)
-        num_accepted = next(agreeing, len(span))
-        verifier.observe(span, num_accepted, target[at + num_accepted])
+        span = verifier.propose(min(MAX_ROWS - 1, limit - at - 1))
+        rest = target[at:]
+        num_accepted = common_prefix(span, rest)
+        next_token = rest[num_accepted] if num_accepted < len(rest) else None
+        verifier.observe(span, num_accepted, next_token)
         at += num_accepted + 1
     return Verified(verifier.num_drafted, verifier.num_accepted, verifier.num_spans)

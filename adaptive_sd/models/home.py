@@ -7,9 +7,19 @@ from pathlib import Path
 
 from adaptive_sd.errors import ModelError
 
+_configured: Path | None = None
+
+
+def use_home(folder: Path) -> None:
+    """Take the home folder that a configuration names, for all of this process."""
+    global _configured
+    _configured = folder
+
 
 def home_dir() -> Path:
-    """$ADAPTIVE_SD_HOME, or ~/.cache/adaptive-sd; not created."""
+    """What a configuration names, $ADAPTIVE_SD_HOME, or ~/.cache/adaptive-sd; not created."""
+    if _configured is not None:
+        return _configured
     named = os.environ.get("ADAPTIVE_SD_HOME")
     return Path(os.path.expanduser(named or "~/.cache/adaptive-sd"))
 

@@ -44,7 +44,9 @@ class Comparison:
 def run_largest(cascade: Cascade, prompt: str, request: Request) -> Draft:
     """The largest stage alone, asked as it is asked in the ladder."""
     stage, form = cascade.stages[-1], detect_form(prompt)
-    limit = request.max_tokens or stage.token_limit(prompt, form)
+    limit = request.max_tokens
+    if limit is None:
+        limit = stage.token_limit(prompt, form)
     sampling = Sampling(limit, request.temperature, request.top_p, request.seed, request.stop)
     return stage.run(prompt, sampling, form=form)
 

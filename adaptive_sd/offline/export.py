@@ -19,6 +19,7 @@ from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.recording import Outcome, Pair, RecordedStage, Recording
+from adaptive_sd.styles import find_style
 from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
 
 PairKey = tuple[int, int, Form]
@@ -96,7 +97,9 @@ def _rows(recording: Recording, ladder: Sequence[RecordedStage]) -> list[dict[st
             row |= {"category": task.category} | _row(draft, view, ladder[k].rates)
             for j, earlier in enumerate(names):
                 pair = pairs.get((prompt_id, j, k))
-                row |= _after(earlier, draft, pair, ladder[k].rates, acceptance, view.form)
+                row |= _after(
+                    earlier, draft, pair, ladder[k].rates, acceptance, view.form, outcome.style
+                )
             rows.append(row)
     return rows
 
@@ -105,7 +108,7 @@ def _row(draft: Draft, prompt: PromptView, rates: Rates) -> dict[str, object]:
     view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
     statistics = zip(STATISTIC_NAMES, extract_features(view, prompt), strict=False)
     return {
-        "cost": rates.draft_s(draft.tokens_in - draft.num_cached, draft.tokens_out),
+        "cost": rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen),
         "latency_s": draft.latency_s,
         "prefill_s": draft.prefill_s,
         "decode_s": draft.decode_s,
@@ -126,6 +129,7 @@ def _after(
     rates: Rates,
     acceptance: Mapping[PairKey, Acceptance],
     form: Form,
+    style: str,
 ) -> dict[str, object]:
     """Cost and accepted tokens of this draft had it verified `earlier`'s first; empty if none."""
     if pair is None:
@@ -135,11 +139,12 @@ def _after(
     verified = simulate_verification(
         pair.num_drafted,
         pair.num_agreed,
-        draft.tokens_out + (draft.finish_reason == "stop"),
+        draft.num_chosen,
+        find_style(form, style).max_tokens,
         rates,
         acceptance[pair.drafted, pair.target, form],
     )
-    cost = rates.draft_s(draft.tokens_in - draft.num_cached, draft.tokens_out, **verified._asdict())
+    cost = rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen, **verified._asdict())
     return {
         f"cost_after_{earlier}": cost,
         f"accepted_after_{earlier}": verified.num_accepted,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from adaptive_sd.data.grading import grade
 from adaptive_sd.data.tasks import Task
-from adaptive_sd.engines.generation import common_prefix
+from adaptive_sd.engines.verification import common_prefix
 from adaptive_sd.errors import EngineError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording

@@ -138,11 +138,14 @@ class Recording:
     def put_tasks(self, tasks: Sequence[Task]) -> None:
         """Add prompts; an id that stands for another prompt already is refused."""
         known = {task.id: task for task in self.tasks()}
-        for task in tasks:
-            if task.id in known and known[task.id] != task:
-                raise DataError(f"{self.path}: id {task.id!r} stands for another prompt already.")
         start = len(known)
-        new = [t for t in tasks if t.id not in known]
+        new = []
+        for task in tasks:
+            if task.id not in known:
+                known[task.id] = task
+                new.append(task)
+            elif known[task.id] != task:
+                raise DataError(f"{self.path}: id {task.id!r} stands for another prompt already.")
         self._db.executemany(
             "INSERT INTO prompt VALUES (?, ?, ?)",
             [(t.id, start + i, json.dumps(asdict(t))) for i, t in enumerate(new)],

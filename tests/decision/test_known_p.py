@@ -62,21 +62,22 @@ def test_decide_equals_brute_force(
     st.lists(st.floats(0.1, 3), min_size=2, max_size=5),
     st.lists(st.floats(0.1, 3), min_size=2, max_size=5),
 )
-def test_the_recommended_lambda_is_where_the_first_stage_stops_being_first(
+def test_at_the_recommended_lambda_an_expected_draft_escalates_and_a_sure_one_does_not(
     growth: list[float], steps: list[float]
 ) -> None:
     count = min(len(growth), len(steps))
     sizes = tuple(np.exp(np.cumsum(growth[:count])).tolist())
     policy = KnownPPolicy(PooledPrior(), sizes, tuple(np.cumsum(steps[:count]).tolist()))
-    lam = policy.recommended_lam
-    assert policy.decide(evidence(), lam * (1 - 1e-6)).stage == 0
-    assert policy.decide(evidence(), lam * (1 + 1e-6)).stage > 0
+    lam, expected = policy.recommended_lam, PooledPrior().chance(sizes[0])
+    if any(PooledPrior().chance_after(expected, sizes[0], s) > expected for s in sizes[1:]):
+        assert policy.decide(evidence((0, expected)), lam).decision is Decision.ESCALATE
+    assert policy.decide(evidence((0, 1.0)), lam).decision is Decision.STOP
 
 
 def test_where_no_stage_is_better_the_recommended_lambda_still_is_a_number() -> None:
     for sizes, costs in (((1.0,), (3.0,)), ((2.0, 1.0), (3.0, 5.0))):
         policy = KnownPPolicy(PooledPrior(), sizes, costs)
-        assert policy.recommended_lam == 3.0
+        assert policy.recommended_lam == max(costs)
         assert policy.decide(evidence(), policy.recommended_lam).stage == 0
 
 

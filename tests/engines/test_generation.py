@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from adaptive_sd.engines.generation import common_prefix, generate
-from adaptive_sd.engines.verification import DraftVerifier
+from adaptive_sd.engines.generation import generate
+from adaptive_sd.engines.verification import DraftVerifier, common_prefix
 from adaptive_sd.types import Draft, Progress, Rates, Sampling
 
 VOCAB, END = 6, 5

@@ -7,13 +7,13 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_sd.engines.generation import common_prefix
 from adaptive_sd.engines.llama_cpp.prefixes import (
     BUDGET_TOKENS,
     MIN_TOKENS,
     NUM_SLOTS,
     PrefixTable,
 )
+from adaptive_sd.engines.verification import common_prefix
 
 beginnings = st.integers(0, 12).map(lambda kind: [kind] * (MIN_TOKENS + 40 * kind))
 prompts = st.tuples(beginnings, st.lists(st.integers(20, 29), min_size=1, max_size=5)).map(

@@ -44,7 +44,6 @@ class LlamaCppEngine:
         """Load the model. Raises DamagedModelError or EngineError (memory)."""
         self._lock = threading.Lock()
         self._closed = False
-        self._interrupted = threading.Event()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
         num_threads = threads or len(os.sched_getaffinity(0))
 
@@ -95,6 +94,8 @@ class LlamaCppEngine:
         """See Engine.generate; Ctrl-C in the calling thread ends the work and is raised again."""
         check_sampling(sampling)
 
+        interrupted = threading.Event()
+
         def work() -> Draft:
             prompt = self._prompt_tokens(messages)
             drafted = self._draft_tokens(draft)
@@ -105,10 +106,10 @@ class LlamaCppEngine:
                 sampling,
                 verifier=DraftVerifier(drafted, rates, acceptance),
                 chunk=PREFILL_CHUNK,
-                observer=self._guard(observer),
+                observer=_until(interrupted, observer),
             )
 
-        return self._run(work)
+        return self._run(work, interrupted)
 
     def measure_rates(self) -> Rates:
         """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
@@ -132,7 +133,8 @@ class LlamaCppEngine:
         self._worker.submit(free).result()
         self._worker.shutdown()
 
-    def _run(self, work: Callable[[], T]) -> T:
+    def _run(self, work: Callable[[], T], interrupted: threading.Event | None = None) -> T:
+        """The work on the worker's thread; Ctrl-C here sets `interrupted` and waits for its end."""
         with self._lock:
             if self._closed:
                 raise EngineClosedError(f"{self._info.model}: the engine is closed.")
@@ -140,18 +142,11 @@ class LlamaCppEngine:
         try:
             return future.result()
         except KeyboardInterrupt:
-            self._interrupted.set()
-            future.exception()  # wait: the context must be idle before anyone goes on
-            self._interrupted.clear()
+            if interrupted is not None:
+                interrupted.set()
+            if not future.cancel():
+                future.exception()  # wait: the context must be idle before anyone goes on
             raise
-
-    def _guard(self, observer: Observer | None) -> Observer:
-        def observe(progress: Progress) -> bool:
-            if self._interrupted.is_set():
-                return False
-            return observer is None or observer(progress)
-
-        return observe
 
     def _prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
         tokens = self._chat.tokens(messages)
@@ -166,3 +161,12 @@ class LlamaCppEngine:
         if not draft:
             return []
         return [*self._model.tokenize(draft, special=False), self._model.end_token]
+
+
+def _until(interrupted: threading.Event, observer: Observer | None) -> Observer:
+    """`observer`, or its end when interrupted."""
+
+    def observe(progress: Progress) -> bool:
+        return not interrupted.is_set() and (observer is None or observer(progress))
+
+    return observe
