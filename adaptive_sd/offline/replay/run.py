@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
@@ -58,6 +59,20 @@ def replay(
             raise ConfigError(f"no policy {name[:40]!r}; known: {', '.join(POLICIES)}.")
     if artifact is not None:
         check_artifact(artifact, table)
+    with threadpool_limits(
+        limits=1
+    ):  # on a busy machine threads wait for each other: 25 times slower
+        return _replay(table, policies, artifact, num_seeds, num_resamples, seed)
+
+
+def _replay(
+    table: OutcomeTable,
+    policies: Sequence[str],
+    artifact: Artifact | None,
+    num_seeds: int,
+    num_resamples: int,
+    seed: int,
+) -> ReplayReport:
     parts = split(table, seed=seed)
     field = _Field(table, parts, artifact, seed)
     found = field.measure(policies, num_resamples)
