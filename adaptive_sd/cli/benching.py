@@ -19,7 +19,10 @@ from adaptive_sd.data.tasks import load_tasks
 from adaptive_sd.offline import bench
 from adaptive_sd.offline.compare import compare
 
-app = typer.Typer(help="Measure what a decision and a stopping rule cost.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure what decisions cost, and the ladder against its largest stage.",
+    no_args_is_help=True,
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -46,12 +49,13 @@ def ladder(
     as_json: JsonOption = False,
 ) -> None:
     """Answer a task set live with the ladder and with its largest stage; grade and compare."""
+    chosen = load_tasks(tasks, limit)
     with open_cascade(default_config()) as cascade, counting_bar("answering") as show:
         for stage in cascade.stages:
             stage.warm_up()
         result = compare(
             cascade,
-            load_tasks(tasks, limit),
+            chosen,
             rng=np.random.default_rng(seed),
             request=Request(lam=lam),
             on_progress=show,

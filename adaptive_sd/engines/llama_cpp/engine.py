@@ -113,7 +113,10 @@ class LlamaCppEngine:
 
     def measure_rates(self) -> Rates:
         """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
-        return self._run(lambda: measure_rates(self._context))
+        interrupted = threading.Event()
+        return self._run(
+            lambda: measure_rates(self._context, lambda: not interrupted.is_set()), interrupted
+        )
 
     def tokenize(self, text: str) -> list[int]:
         """Tokens of plain text, and the token that ends a turn, as a draft is verified."""

@@ -75,7 +75,7 @@ def _predict(
     unseen: scipy.sparse.csr_matrix,
     penalty: float,
 ) -> FloatArray:
-    model = Ridge(alpha=penalty, solver="sparse_cg", tol=1e-3).fit(rows, quality)
+    model = Ridge(alpha=penalty, solver="sparse_cg", tol=1e-6).fit(rows, quality)
     found: FloatArray = model.predict(unseen).reshape(unseen.shape[0], -1)
     return found
 

@@ -59,9 +59,8 @@ def replay(
             raise ConfigError(f"no policy {name[:40]!r}; known: {', '.join(POLICIES)}.")
     if artifact is not None:
         check_artifact(artifact, table)
-    with threadpool_limits(
-        limits=1
-    ):  # on a busy machine threads wait for each other: 25 times slower
+    # Many small products: on a busy machine threads wait for each other far longer than they work.
+    with threadpool_limits(limits=1):
         return _replay(table, policies, artifact, num_seeds, num_resamples, seed)
 
 
