@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
@@ -41,6 +42,11 @@ def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitRe
 
     Raises DataError for too few prompts.
     """
+    with threadpool_limits(limits=1):  # the products are small: threads only wait for each other
+        return _fit(table, seed)
+
+
+def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     if (split := table.columns.get("split")) is not None:
         table = table.take(np.flatnonzero(split[:, 0] == "fit"))
     num_prompts, num_stages = table.quality.shape
