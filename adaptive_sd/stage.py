@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -109,7 +108,6 @@ class Stage:
         return rates_of(self._rates_key, self._rates_path, measure, again=again)
 
     def _measure(self) -> Rates:
-        print(f"measuring the speed of {self.name} on this machine, once ...", file=sys.stderr)
         return self.engine.measure_rates()
 
     def warm_up(self) -> None:

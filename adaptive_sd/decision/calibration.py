@@ -25,7 +25,7 @@ def sigmoid(logit: ArrayLike) -> FloatArray:
 
 def logit(probability: ArrayLike, margin: float = 1e-3) -> FloatArray:
     """Log odds, of a probability kept `margin` away from 0 and 1."""
-    p = np.clip(np.asarray(probability, dtype=np.float64), margin, 1 - margin)
+    p = np.minimum(np.maximum(np.asarray(probability, dtype=np.float64), margin), 1 - margin)
     result: FloatArray = np.log(p / (1 - p))
     return result
 

@@ -80,7 +80,8 @@ class InducedPolicy:
         outputs = state @ self.weights[state_index(stages)]
         stop, go = sigmoid(outputs[:, : len(stages)]), outputs[:, len(stages) :]
         grid = go.reshape(len(state), -1, 2, len(self.lam_grid))
-        between = grid[..., [low]] * (1 - share) + grid[..., [high]] * share
+        below, above = grid[..., low : low + 1], grid[..., high : high + 1]
+        between = below * (1 - share) + above * share
         return state_values(stop, between, np.array([lam]))
 
     def _place(self, lam: float) -> tuple[int, int, float]:
@@ -183,7 +184,8 @@ def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValu
 
     `go` has shape (num_rows, num_later, 2, num_lams): quality and cost.
     """
-    quality, cost = np.clip(go[:, :, 0], 0, 1), np.maximum(go[:, :, 1], 0)
+    # np.clip takes several times as long as these on the few numbers of one decision
+    quality, cost = np.minimum(np.maximum(go[:, :, 0], 0), 1), np.maximum(go[:, :, 1], 0)
     values_go = cost + lam * (1 - quality)
     if not stop.shape[1]:
         return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
