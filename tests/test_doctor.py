@@ -37,7 +37,7 @@ def test_an_empty_home_is_told_how_to_begin(home: Path) -> None:
 def test_a_lack_of_memory_names_choices_that_fit(home: Path) -> None:
     names = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
     put_models(home, *names)
-    free = 3_000_000_000
+    free = 3_500_000_000
     report = examine(context=32_768, free_bytes=free)
     assert any("sha256" in model.state for model in report.models)  # damaged, and said so
     (advice,) = report.advice
