@@ -10,6 +10,7 @@ import pytest
 from adaptive_sd.decision.features import FEATURE_DIM
 from adaptive_sd.decision.induction import (
     MAX_STAGES,
+    RECOMMENDED_SHARE,
     FitTable,
     InductionFit,
     fit_induction,
@@ -217,10 +218,11 @@ def test_the_grid_of_lambdas_begins_at_0_and_ascends_around_the_costs() -> None:
     assert (np.diff(lam_grid(np.zeros((3, 2)))) > 0).all()
 
 
-def test_the_recommended_lambda_is_the_least_that_keeps_98_percent() -> None:
+def test_the_recommended_lambda_is_the_least_that_keeps_the_stated_share() -> None:
     grid = np.array([0.0, 1.0, 2.0, 3.0])
     single = np.array([[0.5, 1.0]] * 4)
-    realised = np.tile([0.5, 0.97, 0.985, 1.0], (4, 1))
+    share = RECOMMENDED_SHARE
+    realised = np.tile([0.5, share - 0.01, share + 0.005, 1.0], (4, 1))
     assert recommend_lam(grid, realised, single) == 2.0
     assert recommend_lam(grid, realised[:, [0, 2, 1, 3]], single) == 1.0
     assert recommend_lam(grid, 0.9 * realised[:, [0, 1, 3, 2]], single) == 2.0
