@@ -153,7 +153,11 @@ def test_a_home_that_cannot_be_written_is_named(
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_trace(tiny_path: Path, home: Path) -> None:
-    command = [sys.executable, "-c", "from adaptive_sd.cli import main; main()"]
+    program = (  # in a background job the signal would be ignored from the start
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from adaptive_sd.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program]
     command += ["answer", "hello", "--stages", str(tiny_path), "--max-tokens", "100000"]
     command += ["--context", "100000"]
     child = subprocess.Popen(
