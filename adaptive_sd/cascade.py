@@ -80,6 +80,11 @@ class Request:
     seed: int = 0
     stop: tuple[str, ...] = ()
 
+    def sampling(self, stage: LadderStage, prompt: Prompt, form: Form) -> Sampling:
+        """How `stage` chooses tokens; its own limit where the caller gives none."""
+        limit = stage.token_limit(prompt, form) if self.max_tokens is None else self.max_tokens
+        return Sampling(limit, self.temperature, self.top_p, self.seed, self.stop)
+
 
 class Cascade:
     """A ladder of stages, cheapest first, and the judge that stops on it."""
@@ -225,12 +230,9 @@ class _Run:
         """Run one stage; the last draft so far is offered for verification."""
         stage, request = self._cascade.stages[index], self._request
         drafted = max(self.drafts, default=None)
-        limit = request.max_tokens
-        if limit is None:
-            limit = stage.token_limit(self._prompt, self._view.form)
         draft = stage.run(
             self._prompt,
-            Sampling(limit, request.temperature, request.top_p, request.seed, request.stop),
+            request.sampling(stage, self._prompt, self._view.form),
             form=self._view.form,
             draft=None if drafted is None else self.drafts[drafted].text,
             acceptance=None

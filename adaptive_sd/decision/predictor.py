@@ -15,16 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.network import FittedPredictor
-from adaptive_sd.decision.selection import PredictorFit, PredictorReport, fit_predictor
 from adaptive_sd.decision.training import Candidate, Labelled, train, untrained
-
-__all__ = [
-    "FittedPredictor",
-    "PredictorFit",
-    "PredictorReport",
-    "QualityPredictor",
-    "fit_predictor",
-]
 
 
 class QualityPredictor(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.forms import detect_form
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
 from adaptive_sd.trace import Answer
-from adaptive_sd.types import Draft, Sampling
+from adaptive_sd.types import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,7 @@ class Comparison:
 def run_largest(cascade: Cascade, prompt: str, request: Request) -> Draft:
     """The largest stage alone, asked as it is asked in the ladder."""
     stage, form = cascade.stages[-1], detect_form(prompt)
-    limit = request.max_tokens
-    if limit is None:
-        limit = stage.token_limit(prompt, form)
-    sampling = Sampling(limit, request.temperature, request.top_p, request.seed, request.stop)
-    return stage.run(prompt, sampling, form=form)
+    return stage.run(prompt, request.sampling(stage, prompt, form), form=form)
 
 
 def compare(
