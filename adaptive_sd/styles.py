@@ -83,6 +83,15 @@ _STEPS_EXAMPLES = (
     ),
 )
 
+_CODE_EXAMPLES = (
+    (
+        "Write a function that returns the squares of the even numbers in a list.\n"
+        "Your code should pass these tests:\nassert even_squares([1, 2, 4]) == [4, 16]",
+        "```python\ndef even_squares(numbers):\n"
+        "    return [n * n for n in numbers if n % 2 == 0]\n```",
+    ),
+)
+
 _READING_EXAMPLES = (
     (
         "The lighthouse at Cape Morrow was built in 1871 by the engineer Ada Finch. It was "
@@ -110,7 +119,10 @@ STYLES: dict[Form, dict[str, Style]] = {
         "few_reason": Style(_REASON, tuple((q, r) for q, _, r in _CHOICE_EXAMPLES), max_tokens=160),
     },
     Form.NUMBER: {"few_steps": Style(_STEPS, _STEPS_EXAMPLES, max_tokens=320)},
-    Form.CODE: {"block": Style(_CODE, max_tokens=448)},
+    Form.CODE: {
+        "block": Style(_CODE, max_tokens=448),
+        "few_shot": Style(_CODE, _CODE_EXAMPLES, max_tokens=448),
+    },
     Form.READING: {
         "phrase": Style(_PHRASE, max_tokens=48),
         "few_shot": Style(_PHRASE, _READING_EXAMPLES, max_tokens=48),

@@ -44,7 +44,8 @@ def main() -> None:
     for name, count in SETS.items():
         tasks = load_tasks(str(arguments.folder / f"{name}.jsonl"))
         free = [t for t in tasks if prompt_hash(t.prompt) not in left_out]
-        chosen += rng.sample([t for t in free if len(t.prompt) <= MAX_CHARACTERS], count)
+        free = [t for t in free if len(t.prompt) <= MAX_CHARACTERS]
+        chosen += rng.sample(free, min(count, len(free)))
     rng.shuffle(chosen)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(asdict(task), ensure_ascii=False) for task in chosen)

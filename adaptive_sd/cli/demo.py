@@ -12,7 +12,7 @@ from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import explain, table
 from adaptive_sd.cli.models import fetch
 from adaptive_sd.config import default_config
-from adaptive_sd.models.catalogue import find
+from adaptive_sd.models.catalogue import find, split_format
 from adaptive_sd.offline.compare import run_largest
 from adaptive_sd.trace import Answer
 from adaptive_sd.types import Draft
@@ -42,7 +42,8 @@ def demo(
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
     """Fetch the default ladder's models and answer six prompts with it, explained."""
-    fetch([find(stage.model) for stage in default_config().stages], offline=offline)
+    names = [split_format(stage.model)[0] for stage in default_config().stages]
+    fetch([find(name) for name in names], offline=offline)
     request = Request(lam=lam)
     with open_cascade(default_config(), offline=True) as cascade:
         print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sys
@@ -29,6 +30,10 @@ def record(
     skip: Annotated[
         list[Path] | None, typer.Option(help="JSONL with prompts to leave out.")
     ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="Earlier recording; what the same stages answered is taken over."),
+    ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
     """Run every stage on every prompt, grade and store the answers."""
@@ -37,13 +42,12 @@ def record(
     ladder = default_config()
     if stages is not None:
         ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
-    with Recording(out) as recording, counting_bar("recording") as show:
-        opened = open_stages(ladder, offline=offline)
-        try:
-            record_tasks(chosen, opened, recording, on_progress=show)
-        finally:
-            for stage in opened:
-                stage.close()
+    with contextlib.ExitStack() as stack:
+        recording = stack.enter_context(Recording(out))
+        earlier = [stack.enter_context(Recording(p, read_only=True)) for p in reuse or ()]
+        show = stack.enter_context(counting_bar("recording"))
+        opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
+        record_tasks(chosen, opened, recording, on_progress=show, reuse=earlier)
 
 
 def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list[Task]:

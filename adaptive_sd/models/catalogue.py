@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptive_sd.errors import UnknownModelError
@@ -28,7 +29,10 @@ _UNAVAILABLE = {
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model that can be asked for by name."""
+    """A model that can be asked for by name.
+
+    `formats`: sha256 of its other quantisations, which are made here, by their names.
+    """
 
     name: str
     sha256: str
@@ -41,6 +45,7 @@ class CatalogueEntry:
     member: str
     hub_repo: str | None = None
     hub_file: str | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache
@@ -59,6 +64,12 @@ def find(name: str) -> CatalogueEntry:
     if entry is None:
         raise unknown_model(name)
     return entry
+
+
+def split_format(name: str) -> tuple[str, str]:
+    """The model and the format of "NAME:QUANT"; the format of a bare name is empty."""
+    base, _, quant = name.partition(":")
+    return base, quant
 
 
 def explain_unavailable(name: str) -> str | None:

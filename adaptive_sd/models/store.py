@@ -7,14 +7,22 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from adaptive_sd.errors import DamagedModelError
-from adaptive_sd.models.catalogue import CatalogueEntry, find, load_catalogue, unknown_model
+from adaptive_sd.models.catalogue import (
+    CatalogueEntry,
+    find,
+    load_catalogue,
+    split_format,
+    unknown_model,
+)
 from adaptive_sd.models.download import ShowProgress, pull, pull_hub_file
+from adaptive_sd.models.formats import requantise
 from adaptive_sd.models.gguf import read_header
-from adaptive_sd.models.home import models_dir
+from adaptive_sd.models.home import models_dir, writable_models_dir
 from adaptive_sd.models.sources import FetchHubFile, hub_file
 
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+):((?:[\w.-]+/)*[\w.-]+\.gguf)")
@@ -30,8 +38,9 @@ class ResolvedModel:
     num_parameters: int
 
 
-def file_of(entry: CatalogueEntry) -> Path:
-    return models_dir() / f"{entry.name}.gguf"
+def file_of(entry: CatalogueEntry, quant: str | None = None) -> Path:
+    """Where the model's file lies, as it is fetched or in another format."""
+    return models_dir() / f"{entry.name}{f'.{quant}' if quant else ''}.gguf"
 
 
 def resolve(
@@ -43,13 +52,15 @@ def resolve(
 ) -> ResolvedModel:
     """The file for a catalogue name (fetched if absent), a GGUF path or a hub id.
 
+    "NAME:QUANT" is a catalogue model in a format that the catalogue has for it, made when absent.
     Raises UnknownModelError, DamagedModelError, DownloadError.
     """
-    if name in load_catalogue():
-        entry = find(name)
+    base, quant = split_format(name)
+    if base in load_catalogue() and (not quant or quant in find(base).formats):
+        entry = find(base)
         if not file_of(entry).exists():
             pull(entry, file_of(entry), show_progress=show_progress, offline=offline)
-        return verify(entry)
+        return in_format(entry, quant) if quant else verify(entry)
     path = Path(os.path.expanduser(name))
     if path.suffix == ".gguf" and _is_file(path):
         return _own_file(path, path.stem)
@@ -92,12 +103,36 @@ def verify(entry: CatalogueEntry, *, again: bool = False) -> ResolvedModel:
     return ResolvedModel(path, entry.name, found, entry.num_parameters)
 
 
+def in_format(entry: CatalogueEntry, quant: str) -> ResolvedModel:
+    """The model in another format, made from its file when it is absent or damaged.
+
+    Where this machine makes other bytes than the catalogue's it is the file as it was fetched,
+    with a warning: an artifact fitted for the format then does not count as fitted for it.
+    """
+    path, wanted = file_of(entry, quant), entry.formats[quant]
+    name = f"{entry.name}:{quant}"
+    if not path.exists() or _known_hash(path) != wanted:
+        source = verify(entry)
+        writable_models_dir()
+        requantise(source.path, quant, path)
+        if _known_hash(path) != wanted:
+            path.unlink()
+            warnings.warn(
+                f"{name} comes out with other bytes on this machine; {entry.name} is used.",
+                stacklevel=2,
+            )
+            return source
+    return ResolvedModel(path, name, wanted, entry.num_parameters)
+
+
 def remove(name: str) -> bool:
-    """Delete a catalogue model's file and what is kept of it; False when it was not there."""
-    path = file_of(find(name))
-    existed = path.exists()
-    path.unlink(missing_ok=True)
-    _note_of(path).unlink(missing_ok=True)
+    """Delete a catalogue model's files and what is kept of them; False when none was there."""
+    entry = find(name)
+    paths = [file_of(entry, quant) for quant in (None, *entry.formats)]
+    existed = any(path.exists() for path in paths)
+    for path in paths:
+        path.unlink(missing_ok=True)
+        _note_of(path).unlink(missing_ok=True)
     return existed
 
 

@@ -8,7 +8,7 @@ from adaptive_sd.data.grading import grade
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.verification import common_prefix
 from adaptive_sd.errors import EngineError
-from adaptive_sd.forms import detect_form
+from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Sampling
@@ -20,14 +20,18 @@ def record(
     recording: Recording,
     *,
     on_progress: Callable[[int, int], None],
+    reuse: Sequence[Recording] = (),
 ) -> None:
     """Fill `recording`; what it holds already is not run again, but graded by today's graders.
 
-    Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row;
+    Greedy answers in each stage's own style; those of the recordings in `reuse` are taken over
+    where they are the same stage's. A stage that fails on a prompt leaves an error row;
     `on_progress` gets (answers recorded, answers wanted).
     """
     recording.put_stages([_recorded(stage) for stage in stages])
     recording.put_tasks(tasks)
+    for earlier in reuse:
+        recording.reuse(earlier, lambda task, index: _style_of(task, stages[index])[1])
     recording.regrade(grade)
     done = recording.done()
     wanted = [(t, i) for t in tasks for i in range(len(stages)) if (t.id, i) not in done]
@@ -63,8 +67,7 @@ def record_pairs(stages: Sequence[Stage], recording: Recording) -> None:
 
 
 def _record_one(task: Task, index: int, stage: Stage, recording: Recording) -> None:
-    form = detect_form(task.prompt)  # as live: no label helps
-    _, style = stage.style_of(form)
+    form, style = _style_of(task, stage)
     sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
     try:
         draft = stage.run(task.prompt, sampling, form=form)
@@ -72,3 +75,7 @@ def _record_one(task: Task, index: int, stage: Stage, recording: Recording) -> N
         recording.put_error(task, index, style, str(error))
         return
     recording.put_outcome(task, index, style, draft, grade(task, draft.text))
+
+
+def _style_of(task: Task, stage: Stage) -> tuple[Form, str]:
+    return stage.style_of(detect_form(task.prompt))  # as live: no label helps

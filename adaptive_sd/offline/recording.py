@@ -205,9 +205,33 @@ class Recording:
             )
         self._db.commit()
 
-    def _insert(self, row: tuple[object, ...]) -> None:
+    def _insert(self, row: tuple[object, ...], *, commit: bool = True) -> None:
         self._db.execute(f"INSERT INTO outcome VALUES ({', '.join('?' * len(row))})", row)
+        if commit:
+            self._db.commit()
+
+    def reuse(self, other: Recording, style_of: Callable[[Task, int], str]) -> int:
+        """Take over answers of the same stages to the same prompts; returns how many.
+
+        The same: model file, engine and, by `style_of` (task, stage index), the style asked in.
+        """
+        tasks = {task.id: task for task in self.tasks()}
+        shared = {task.id for task in other.tasks() if tasks.get(task.id) == task}
+        done, taken = self.done(), 0
+        for theirs, stage in enumerate(other.stages()):
+            for ours, own in enumerate(self.stages()):
+                if own.info != stage.info:
+                    continue
+                for prompt_id, _, style, *rest in other._db.execute(
+                    "SELECT * FROM outcome WHERE stage_index = ? AND error IS NULL", (theirs,)
+                ):
+                    if prompt_id not in shared or (prompt_id, ours) in done:
+                        continue
+                    if style == style_of(tasks[prompt_id], ours):
+                        self._insert((prompt_id, ours, style, *rest), commit=False)
+                        taken += 1
         self._db.commit()
+        return taken
 
     def outcomes(self) -> Iterator[Outcome]:
         """Every recorded answer, ordered by prompt and stage."""
