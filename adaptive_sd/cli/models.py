@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptive_sd.cli.explain import table
-from adaptive_sd.cli.progress import download_bar
+from adaptive_sd.cli.explain import interval, table
+from adaptive_sd.cli.progress import counting_bar, download_bar
+from adaptive_sd.data.tasks import load_tasks
 from adaptive_sd.errors import DamagedModelError
 from adaptive_sd.models.catalogue import CatalogueEntry, find, load_catalogue
 from adaptive_sd.models.download import pull
-from adaptive_sd.models.store import file_of, remove
+from adaptive_sd.models.formats import FORMATS, requantise
+from adaptive_sd.models.home import writable_models_dir
+from adaptive_sd.models.store import discard, file_of, remove, resolve
 from adaptive_sd.models.store import verify as verify_file
+
+if TYPE_CHECKING:
+    from adaptive_sd.offline.tune import Tuning
 
 app = typer.Typer(help="Model files on this machine.", no_args_is_help=True)
 NamesArgument = Annotated[list[str], typer.Argument(help="Catalogue names.")]
@@ -71,6 +78,70 @@ def rm(names: NamesArgument) -> None:
     for entry in [find(name) for name in names]:
         existed = remove(entry.name)
         print(f"{entry.name}: {'removed' if existed else 'was not cached'}", file=sys.stderr)
+
+
+@app.command("tune")
+def tune(
+    name: Annotated[str, typer.Argument(help="A catalogue name, GGUF file or hub id.")],
+    formats: Annotated[str, typer.Option(help="Formats to try.")] = ",".join(FORMATS),
+    tasks: Annotated[str, typer.Option(help="A bundled set or a JSONL file.")] = "tuning",
+    limit: Annotated[int | None, typer.Option(min=1, help="The first prompts only.")] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Quality that a format may give up.")
+    ] = 0.03,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    offline: OfflineOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Find the format of a model that is fastest here without losing quality.
+
+    The file that pays is kept beside the fetched one; the others are deleted.
+    """
+    from adaptive_sd.offline import tune as tuning  # loads scikit-learn
+
+    chosen = load_tasks(tasks, limit)
+    source = resolve(name, offline=offline)
+    folder = writable_models_dir()
+    stem = source.path.name.removesuffix(".gguf")
+    made = {quant.strip(): folder / f"{stem}.{quant.strip()}.gguf" for quant in formats.split(",")}
+    new = [path for path in made.values() if not path.exists()]
+    kept = None
+    try:
+        for quant, path in made.items():
+            requantise(source.path, quant, path)
+        with counting_bar(f"tuning {name}") as show:
+            found = tuning.tune(
+                [("as fetched", source.path), *made.items()],
+                chosen,
+                tolerance=tolerance,
+                seed=seed,
+                on_progress=show,
+            )
+        kept = found.kept
+    finally:
+        for path in new:
+            if kept is None or path != kept.path:
+                discard(path)
+    print(json.dumps(asdict(found), indent=2, default=str) if as_json else _tuning_lines(found))
+
+
+def _tuning_lines(found: Tuning) -> str:
+    head = ("format", "size", "prefill", "decode", "quality", "difference", "cost", "ratio")
+    rows = [
+        (
+            *(m.quant, f"{m.bytes / 1e6:.0f} MB"),
+            *(f"{1 / m.rates.prefill_s:.0f}/s", f"{1 / m.rates.decode_s:.0f}/s"),
+            *(f"{m.quality:.3f}", interval(m.difference), f"{m.cost:.3f} s", interval(m.ratio)),
+        )
+        for m in found.measured
+    ]
+    kept = found.kept
+    said = (
+        f"none gives up at most {found.tolerance:g} of quality and saves enough: keep the file"
+        if kept is None
+        else f'{kept.quant} pays: model = "{kept.path}"  # sha256 {kept.sha256}'
+    )
+    return f"{table([head, *rows])}\n{found.num_tasks} tasks; {said}"
 
 
 def fetch(entries: list[CatalogueEntry], *, offline: bool) -> list[CatalogueEntry]:

@@ -131,9 +131,14 @@ def remove(name: str) -> bool:
     paths = [file_of(entry, quant) for quant in (None, *entry.formats)]
     existed = any(path.exists() for path in paths)
     for path in paths:
-        path.unlink(missing_ok=True)
-        _note_of(path).unlink(missing_ok=True)
+        discard(path)
     return existed
+
+
+def discard(path: Path) -> None:
+    """Delete a model file and what is kept of it."""
+    path.unlink(missing_ok=True)
+    _note_of(path).unlink(missing_ok=True)
 
 
 def _known_hash(path: Path, *, again: bool = False) -> str:

@@ -40,8 +40,14 @@ def written(path: Path, *lines: object) -> Path:
 
 
 def test_the_bundled_sets_are_these() -> None:
-    assert set(bundled_names()) == {"demo-mix", *SUBSETS}
+    assert set(bundled_names()) == {"demo-mix", "tuning", *SUBSETS}
     assert sum(SUBSETS.values()) >= 300
+
+
+def test_formats_are_chosen_on_other_prompts_of_the_reported_sets() -> None:
+    tuning, mix = load_tasks("tuning"), load_tasks("demo-mix")
+    assert {t.dataset for t in tuning} == {t.dataset for t in mix} and len(tuning) == 56
+    assert not {prompt_hash(t.prompt) for t in tuning} & {prompt_hash(t.prompt) for t in mix}
 
 
 @pytest.mark.parametrize("name", SUBSETS)
