@@ -115,7 +115,7 @@ def generate(
     answer = Answer(vocabulary, sampling, limit, observer)
     model.start(prompt)
     num_cached = len(model.tokens)
-    _read(model, prompt[:-1], chunk, answer)
+    read_prompt(model, prompt[:-1], chunk, answer)
     pending = prompt[-1]
     hidden: NDArray[np.float16] | None = None
     first_s: float | None = None
@@ -132,8 +132,30 @@ def generate(
         model.truncate(known + num_accepted)
         lost = len(model.tokens) < known + num_accepted
         if lost and answer.finish_reason is None:  # a memory that cannot drop a tail
-            _read(model, [*prompt, *(c.token for c in answer.choices[:-1])], chunk, answer)
+            read_prompt(model, [*prompt, *(c.token for c in answer.choices[:-1])], chunk, answer)
     end_s = clock()
+    return draft_of(
+        answer,
+        prompt,
+        num_cached,
+        (end_s if first_s is None else first_s) - start_s,
+        0.0 if first_s is None else end_s - first_s,
+        hidden,
+        verifier,
+    )
+
+
+def draft_of(
+    answer: Answer,
+    prompt: Sequence[int],
+    num_cached: int,
+    prefill_s: float,
+    decode_s: float,
+    hidden: NDArray[np.float16] | None,
+    verifier: DraftVerifier | None = None,
+) -> Draft:
+    """An answer that has ended, with what it took."""
+    assert answer.finish_reason is not None
     return Draft(
         text=answer.text,
         token_ids=tuple(c.token for c in answer.choices),
@@ -142,17 +164,17 @@ def generate(
         token_margins=tuple(c.margin for c in answer.choices),
         finish_reason=answer.finish_reason,
         tokens_in=len(prompt),
-        prefill_s=(end_s if first_s is None else first_s) - start_s,
-        decode_s=0.0 if first_s is None else end_s - first_s,
+        prefill_s=prefill_s,
+        decode_s=decode_s,
         num_cached=num_cached,
-        num_drafted=verifier.num_drafted,
-        num_accepted=verifier.num_accepted,
-        num_spans=verifier.num_spans,
+        num_drafted=verifier.num_drafted if verifier else 0,
+        num_accepted=verifier.num_accepted if verifier else 0,
+        num_spans=verifier.num_spans if verifier else 0,
         hidden=hidden,
     )
 
 
-def _read(model: TokenModel, tokens: Sequence[int], chunk: int, answer: Answer) -> None:
+def read_prompt(model: TokenModel, tokens: Sequence[int], chunk: int, answer: Answer) -> None:
     """Bring `tokens`, of which the cache holds a prefix, into the cache; ends when cancelled."""
     for at in range(len(model.tokens), len(tokens), chunk):
         if answer.cancelled():

@@ -14,11 +14,12 @@ import llama_cpp
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.generation import generate
 from adaptive_sd.engines.llama_cpp.chat import ChatFormat
-from adaptive_sd.engines.llama_cpp.library import PREFILL_CHUNK, Context, Model
+from adaptive_sd.engines.llama_cpp.library import MAX_BRANCHES, PREFILL_CHUNK, Context, Model
 from adaptive_sd.engines.llama_cpp.speed import measure_rates
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.engines.verification import DraftVerifier
-from adaptive_sd.errors import ContextOverflowError, EngineClosedError, EngineError
+from adaptive_sd.engines.voting import generate_votes
+from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineClosedError, EngineError
 from adaptive_sd.types import Acceptance, Draft, Message, Observer, Progress, Rates, Sampling
 
 T = TypeVar("T")
@@ -76,11 +77,6 @@ class LlamaCppEngine:
     def info(self) -> EngineInfo:
         return self._info
 
-    @property
-    def is_chat(self) -> bool:
-        """False for a base model, which has no chat template and only completes."""
-        return self._chat.is_chat
-
     def generate(
         self,
         messages: Sequence[Message],
@@ -105,6 +101,38 @@ class LlamaCppEngine:
                 prompt,
                 sampling,
                 verifier=DraftVerifier(drafted, rates, acceptance),
+                chunk=PREFILL_CHUNK,
+                observer=_until(interrupted, observer),
+            )
+
+        return self._run(work, interrupted)
+
+    def sample(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        count: int,
+        *,
+        observer: Observer | None = None,
+    ) -> list[Draft]:
+        """`count` answers decoded together, with seeds from `sampling.seed` on.
+
+        Raises ConfigError for more than MAX_BRANCHES, or for a model that cannot.
+        """
+        check_sampling(sampling)
+        if not 1 <= count <= MAX_BRANCHES:
+            raise ConfigError(f"{count} answers at once; it must be 1 to {MAX_BRANCHES}.")
+        interrupted = threading.Event()
+
+        def work() -> list[Draft]:
+            if not self._context.can_fork:
+                raise ConfigError(f"{self._info.model} cannot decode several answers at once.")
+            return generate_votes(
+                self._context,
+                self._model,
+                self._prompt_tokens(messages),
+                sampling,
+                count,
                 chunk=PREFILL_CHUNK,
                 observer=_until(interrupted, observer),
             )

@@ -18,6 +18,11 @@ from adaptive_sd.errors import DamagedModelError, EngineError
 PREFILL_CHUNK = 128
 """Prompt tokens read in one pass: small enough that a cancelled request ends soon."""
 
+MAX_BRANCHES = 8
+"""Most answers that are decoded together."""
+
+_FIRST_BRANCH = NUM_SLOTS + 1  # after the running sequence and the kept beginnings
+
 _silent = llama_cpp.llama_log_callback(lambda level, text, user_data: None)
 
 
@@ -120,7 +125,7 @@ class Context:
         params.n_ctx = size + BUDGET_TOKENS
         params.kv_unified = True  # kept beginnings share their cells with the running sequence
         params.n_batch = params.n_ubatch = PREFILL_CHUNK
-        params.n_seq_max = NUM_SLOTS + 1
+        params.n_seq_max = NUM_SLOTS + 1 + MAX_BRANCHES
         params.n_threads = params.n_threads_batch = num_threads
         params.no_perf = True
         self._model = model
@@ -140,6 +145,7 @@ class Context:
         self.size = size
         self.tokens: list[int] = []
         """Tokens whose keys and values are in the running sequence, in order."""
+        self._lengths: list[int] = []  # of the branches
 
     def start(self, prompt: Sequence[int]) -> None:
         """Make the running sequence the longest known beginning of `prompt`, but not all of it."""
@@ -186,9 +192,7 @@ class Context:
     def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Extend the cache; logits after each token, shape (len(tokens), num_vocab), a copy."""
         self._decode(tokens, logits=True)
-        pointer = llama_cpp.llama_get_logits(self._ctx)
-        rows = np.ctypeslib.as_array(pointer, shape=(len(tokens), self._model.num_vocab))
-        return rows.copy()
+        return self._rows(len(tokens))
 
     def extend_with_hidden(
         self, tokens: Sequence[int]
@@ -203,23 +207,58 @@ class Context:
         finally:
             llama_cpp.llama_set_embeddings(self._ctx, False)
 
+    @property
+    def can_fork(self) -> bool:
+        """Whether sequences can share cells; recurrent memories cannot."""
+        return bool(self._can_copy)
+
+    def fork(self, count: int) -> None:
+        """Begin `count` branches, at most MAX_BRANCHES, as copies of the running sequence."""
+        assert 0 < count <= MAX_BRANCHES, count
+        for branch in range(count):
+            llama_cpp.llama_memory_seq_cp(self._memory, 0, _FIRST_BRANCH + branch, -1, -1)
+        self._lengths = [len(self.tokens)] * count
+
+    def extend_branches(self, tokens: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Append (branch, token) pairs in one pass; logits after each, a copy."""
+        self._pass(
+            [(token, self._lengths[b], _FIRST_BRANCH + b) for b, token in tokens], logits=True
+        )
+        for branch, _ in tokens:
+            self._lengths[branch] += 1
+        return self._rows(len(tokens))
+
+    def drop_branches(self) -> None:
+        """Forget all branches; the running sequence stays."""
+        for branch in range(len(self._lengths)):
+            llama_cpp.llama_memory_seq_rm(self._memory, _FIRST_BRANCH + branch, -1, -1)
+        self._lengths = []
+
     def _decode(self, tokens: Sequence[int], *, logits: bool) -> None:
         count, start = len(tokens), len(self.tokens)
         assert 0 < count <= (MAX_ROWS if logits else PREFILL_CHUNK), count
         assert start + count <= self.size, (start, count)
+        self._pass([(token, start + i, 0) for i, token in enumerate(tokens)], logits=logits)
+        self.tokens.extend(tokens)
+
+    def _pass(self, entries: Sequence[tuple[int, int, int]], *, logits: bool) -> None:
+        """One pass over (token, position, sequence) entries; forgets everything if it fails."""
         batch = self._batch
-        batch.n_tokens = count
-        for i, token in enumerate(tokens):
+        batch.n_tokens = len(entries)
+        for i, (token, position, sequence) in enumerate(entries):
             batch.token[i] = token
-            batch.pos[i] = start + i
+            batch.pos[i] = position
             batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
+            batch.seq_id[i][0] = sequence
             batch.logits[i] = logits
         status = llama_cpp.llama_decode(self._ctx, batch)
         if status != 0:
             self._reset()
-            raise EngineError(f"llama_decode failed with status {status} at token {start}.")
-        self.tokens.extend(tokens)
+            raise EngineError(f"llama_decode failed with status {status} at token {entries[0][1]}.")
+
+    def _rows(self, count: int) -> NDArray[np.float32]:
+        pointer = llama_cpp.llama_get_logits(self._ctx)
+        return np.ctypeslib.as_array(pointer, shape=(count, self._model.num_vocab)).copy()
 
     def close(self) -> None:
         if self._ctx:

@@ -1,0 +1,74 @@
+"""Answers decoded together are those decoded one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from adaptive_sd.engines.llama_cpp import LlamaCppEngine
+from adaptive_sd.errors import ConfigError, ContextOverflowError
+from adaptive_sd.types import Draft, Message, Sampling
+from tests.engines.margin import assert_same_up_to_margin
+from tests.engines.test_llama_cpp import TINY_NOISE, ask
+
+
+def test_each_vote_is_the_answer_of_its_own_seed(tiny: LlamaCppEngine) -> None:
+    """Up to noise: keys in 16 bits move a probability by some 1e-3, rarely across a draw."""
+    same = 0
+    for seed in range(0, 40, 5):
+        sampling = Sampling(max_tokens=20, temperature=0.8, seed=seed, stop=("zq",))
+        votes = tiny.sample(ask(f"q{seed}"), sampling, 5)
+        for i, vote in enumerate(votes):
+            alone = tiny.generate(ask(f"q{seed}"), replace(sampling, seed=seed + i))
+            if vote.text == alone.text:
+                same += 1
+                assert vote.finish_reason == alone.finish_reason
+                assert vote.token_logprobs == pytest.approx(alone.token_logprobs, abs=0.02)
+    assert same >= 36
+
+
+def test_greedy_votes_are_all_the_greedy_answer(tiny: LlamaCppEngine) -> None:
+    plain = tiny.generate(ask("hello"), Sampling(max_tokens=30))
+    for vote in tiny.sample(ask("hello"), Sampling(max_tokens=30), 3):
+        assert_same_up_to_margin(plain, vote, TINY_NOISE)
+
+
+def test_the_prompt_is_read_and_paid_once(tiny: LlamaCppEngine) -> None:
+    first, *others = tiny.sample(ask("hello"), Sampling(max_tokens=5, temperature=1.0), 4)
+    assert first.prefill_s > 0 and all(vote.prefill_s == 0 for vote in others)
+    assert all(vote.num_cached == vote.tokens_in == first.tokens_in for vote in others)
+
+
+def test_votes_leave_the_running_sequence_as_it_was(tiny: LlamaCppEngine) -> None:
+    before = tiny.generate(ask("hello"), Sampling(max_tokens=20))
+    tiny.sample(ask("hello"), Sampling(max_tokens=20, temperature=1.0), 5)
+    again = tiny.generate(ask("hello"), Sampling(max_tokens=20))
+    assert again.text == before.text and again.num_cached == again.tokens_in - 1
+
+
+def test_votes_share_the_context(tiny: LlamaCppEngine) -> None:
+    room = tiny.info.context
+    votes = tiny.sample(ask("a" * (room // 2)), Sampling(max_tokens=room, temperature=1.0), 4)
+    assert sum(vote.tokens_out for vote in votes) + votes[0].tokens_in <= room
+    with pytest.raises(ContextOverflowError):
+        tiny.sample(ask("a" * room), Sampling(), 2)
+
+
+def test_a_cancelled_vote_ends_all(tiny: LlamaCppEngine) -> None:
+    seen: list[int] = []
+
+    def observe(progress: object) -> bool:
+        seen.append(1)
+        return len(seen) < 8
+
+    sampling = Sampling(max_tokens=200, temperature=1.0)
+    votes: list[Draft] = tiny.sample(ask("hello"), sampling, 3, observer=observe)
+    assert "cancelled" in {vote.finish_reason for vote in votes}
+    assert tiny.generate([Message("user", "hello")], Sampling(max_tokens=3)).tokens_out <= 3
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_too_many_votes_are_refused(tiny: LlamaCppEngine, count: int) -> None:
+    with pytest.raises(ConfigError, match="at once"):
+        tiny.sample(ask("hello"), Sampling(), count)
