@@ -150,19 +150,25 @@ class Stage:
         observer: Observer | None = None,
     ) -> Draft:
         """Answer as a rung of a ladder: in this stage's style for the prompt's form."""
-        if isinstance(prompt, str):
-            style = find_style(*self.style_of(form or detect_form(prompt)))
-            messages = style.messages(prompt)
-        else:
-            messages = to_messages(prompt)
         return self.engine.generate(
-            messages,
+            self._messages(prompt, form),
             sampling,
             draft=draft,
             observer=observer,
             rates=self.rates,
             acceptance=acceptance,
         )
+
+    def sample(
+        self, prompt: Prompt, sampling: Sampling, count: int, *, form: Form | None = None
+    ) -> list[Draft]:
+        """`count` answers as `run` asks for one, with seeds from `sampling.seed` on."""
+        return self.engine.sample(self._messages(prompt, form), sampling, count)
+
+    def _messages(self, prompt: Prompt, form: Form | None) -> list[Message]:
+        if not isinstance(prompt, str):
+            return to_messages(prompt)
+        return find_style(*self.style_of(form or detect_form(prompt))).messages(prompt)
 
     def style_of(self, form: Form) -> tuple[Form, str]:
         """The form and the name of the style that this stage uses for it."""

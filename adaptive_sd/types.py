@@ -90,6 +90,11 @@ class Rates:
         verify_s = num_spans * self.pass_s(num_drafted / num_spans + 1) if num_spans else 0.0
         return self.prefill_s * tokens_in + self.decode_s * num_decoded + verify_s
 
+    def votes_s(self, tokens_in: int, num_chosen: Sequence[int]) -> float:
+        """Cost of answers decoded together: a pass has a row for each that has not ended."""
+        running = [sum(n > step for n in num_chosen) for step in range(max(num_chosen))]
+        return self.prefill_s * tokens_in + sum(map(self.pass_s, running))
+
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from adaptive_sd.config import default_config, ladder_of
 from adaptive_sd.data.tasks import Task, load_tasks
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.votes import STEP_STYLES, record_votes
 
 SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
 
@@ -34,6 +36,10 @@ def record(
         list[Path] | None,
         typer.Option(help="Earlier recording; what the same stages answered is taken over."),
     ] = None,
+    votes: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Sampled step-by-step answers of the last stage instead."),
+    ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
     """Run every stage on every prompt, grade and store the answers."""
@@ -46,6 +52,11 @@ def record(
         recording = stack.enter_context(Recording(out))
         earlier = [stack.enter_context(Recording(p, read_only=True)) for p in reuse or ()]
         show = stack.enter_context(counting_bar("recording"))
+        if votes is not None:
+            last = replace(ladder.stages[-1], style={f.value: s for f, s in STEP_STYLES.items()})
+            (stage,) = open_stages(replace(ladder, stages=(last,)), offline=offline)
+            record_votes(chosen, stack.enter_context(stage), votes, recording, on_progress=show)
+            return
         opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
         record_tasks(chosen, opened, recording, on_progress=show, reuse=earlier)
 

@@ -46,6 +46,17 @@ class Engine(Protocol):
         """
         ...
 
+    def sample(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        count: int,
+        *,
+        observer: Observer | None = None,
+    ) -> list[Draft]:
+        """`count` answers to the same messages, with seeds from `sampling.seed` on."""
+        ...
+
     def tokenize(self, text: str) -> list[int]:
         """Tokens of plain text, and the token that ends a turn, as a draft is verified."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -78,6 +79,26 @@ class FakeEngine:
             num_accepted=min(num_accepted, count),
             num_spans=1 if draft else 0,
         )
+
+    def sample(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        count: int,
+        *,
+        observer: Observer | None = None,
+    ) -> list[Draft]:
+        """See Engine.sample; the script is asked with " vote SEED" after the message."""
+        *before, last = messages
+        seeds = range(sampling.seed, sampling.seed + count)
+        return [
+            self.generate(
+                [*before, replace(last, content=f"{last.content} vote {seed}")],
+                replace(sampling, seed=seed),
+                observer=observer,
+            )
+            for seed in seeds
+        ]
 
     def tokenize(self, text: str) -> list[int]:
         return [*range(len(text.split(" "))), -1]
