@@ -1,0 +1,54 @@
+"""What studies read: a table's prompts to report on, and the artifact that has not seen them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptive_sd.artifact import Artifact, load_artifact
+from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
+from adaptive_sd.decision.calibration import Interval
+from adaptive_sd.offline.replay.run import check_artifact
+from adaptive_sd.offline.studies.sweep import SweepPoint
+
+
+class Study(NamedTuple):
+    """An artifact, and the prompts of a table that it is reported on."""
+
+    artifact: Artifact
+    table: OutcomeTable
+
+    @property
+    def names(self) -> list[str]:
+        return [stage.name for stage in self.artifact.stages]
+
+
+def read_study(table: Path, artifact: Path) -> Study:
+    """The table's `test` prompts, or all where it has no `split`.
+
+    Raises DataError where the artifact was fitted on one of them, or for another ladder.
+    """
+    outcomes, fitted = read_outcomes(table), load_artifact(artifact)
+    if (split := outcomes.columns.get("split")) is not None:
+        outcomes = outcomes.take(np.flatnonzero(split[:, 0] == "test"))
+    check_artifact(fitted, outcomes)
+    return Study(fitted, outcomes)
+
+
+def point_json(point: SweepPoint) -> dict[str, object]:
+    """As a JSON object; intervals as [value, low, high]."""
+    return {
+        key: list(value) if isinstance(value, Interval | tuple) else value
+        for key, value in point._asdict().items()
+    }
+
+
+def point_text(point: SweepPoint) -> str:
+    difference, ratio = point.difference, point.ratio
+    return (
+        f"quality {point.quality:.3f}, against largest "
+        f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], cost ratio "
+        f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+    )
