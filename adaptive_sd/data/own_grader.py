@@ -38,7 +38,7 @@ class OwnGrader:
                 return Grade(None, "the grader gave no grade", self.version)
             value = float(quality)
         except Exception as error:  # code of the user's may fail in any way
-            return Grade(None, f"the grader failed: {type(error).__name__}: {error!s:.200}", "")
+            return Grade(None, f"the grader failed: {error!r:.200}", "")
         if math.isnan(value) or not 0 <= value <= 1:
             return Grade(None, f"the grader gave {value!r}, not a number from 0 to 1", "")
         return Grade(value, "by a grader of the user's", self.version)
@@ -75,9 +75,7 @@ def installed_grader(name: str) -> OwnGrader:
     try:
         function = point.load()
     except Exception as error:  # code of others may fail in any way
-        raise ConfigError(
-            f"grader {name!r} of {release} cannot be loaded: {type(error).__name__}: {error}."
-        ) from error
+        raise ConfigError(f"grader {name!r} of {release} cannot be loaded: {error!r}.") from error
     return OwnGrader(f"own {name} {release}", _checked(function, f"grader {name!r}"))
 
 
@@ -97,7 +95,7 @@ def _of_file(path: Path) -> tuple[str, GradeFunction]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # code of the user's may fail in any way
-        raise ConfigError(f"{path}: it failed: {type(error).__name__}: {error}.") from error
+        raise ConfigError(f"{path}: it failed: {error!r}.") from error
     version = f"own {path.stem} {hashlib.sha256(source).hexdigest()[:16]}"
     return version, _checked(getattr(module, "grade", None), str(path))
 

@@ -1,4 +1,4 @@
-"""Task sets: bundled ones by name, others as JSONL files."""
+"""Task sets: bundled ones by name, those of the public hub, others as JSONL files."""
 
 from __future__ import annotations
 
@@ -37,11 +37,15 @@ def bundled_names() -> list[str]:
 
 
 def load_tasks(name: str, limit: int | None = None) -> list[Task]:
-    """A bundled set or a JSONL file, the first `limit` prompts of it.
+    """A bundled set, a hub set (hub:NAME) or a JSONL file, the first `limit` prompts of it.
 
     demo-mix is every prompt of the four subsets, evenly mixed from the start, so that its first
     prompts are a mix too. Raises DataError naming the near sets, or the file, line and field.
     """
+    if name.startswith("hub:"):
+        from adaptive_sd.data.hub.load import load_hub  # it makes Tasks: imported when asked for
+
+        return load_hub(name.removeprefix("hub:"))[:limit]
     tasks = _mix() if name == "demo-mix" else list(_read(_find(name)))
     return tasks[:limit]
 
@@ -68,7 +72,7 @@ def _find(name: str) -> Path:
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"no task set {name[:200]!r}: {hint}bundled sets: {', '.join(bundled_names())}; "
-        "or give a JSONL file."
+        "or give a JSONL file, or hub:NAME for a set of the public hub."
     )
 
 
@@ -103,11 +107,16 @@ def _parse(line: str, where: str) -> Task:
             raise DataError(f"{where}: field {known.name!r} is {value!r:.40}; it must be {must}.")
         values[known.name] = value
     task = Task(**values)  # type: ignore[arg-type]
+    check_task(task, where)
+    return task
+
+
+def check_task(task: Task, where: str) -> None:
+    """Raise DataError for a task that can never be asked or graded: before hours of recording."""
     for name, text in (("id", task.id), ("prompt", task.prompt), ("answer", task.answer)):
         _check_text(text, f"{where}: field {name!r}", may_be_empty=name == "answer")
-    if reason := refusal(task, installed_names()):  # found here and not after hours of recording
+    if reason := refusal(task, installed_names()):
         raise DataError(f"{where}: field {reason}.")
-    return task
 
 
 def _check_text(text: str, where: str, *, may_be_empty: bool) -> None:
