@@ -126,7 +126,7 @@ def _rows(
 
 
 def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, object]:
-    """What a draft gives; where the stage failed readers leave the prompt out, so no cost counts."""
+    """What a draft gives; where the stage failed, readers leave the prompt and its cost out."""
     if draft is None:
         return {"cost": 0.0, "hidden": None, "logprobs": None}
     view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))

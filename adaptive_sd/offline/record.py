@@ -13,7 +13,6 @@ from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Sampling
 
-
 OnProgress = Callable[[int, int], None]
 """Called with (done, total)."""
 
@@ -49,12 +48,11 @@ def regrade(recording: Recording, graders: Graders, *, on_progress: OnProgress) 
     """
     tasks = {task.id: task for task in recording.tasks()}
     outdated = [g for g in recording.graded() if graders.is_outdated(tasks[g.prompt_id], g.version)]
-    for count, old in enumerate(outdated):
-        on_progress(count, len(outdated))
+    for count, old in enumerate(outdated, start=1):
         given = graders.grade(tasks[old.prompt_id], old.text)
         if given.version or old.quality is None:
             recording.put_grade(old.prompt_id, old.stage_index, given)
-    on_progress(len(outdated), len(outdated))
+        on_progress(count, len(outdated))
 
 
 def _recorded(stage: Stage) -> RecordedStage:

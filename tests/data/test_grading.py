@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from adaptive_sd.data.grading import GRADER_NAMES, grade
 from adaptive_sd.data.sandbox import sandbox_works
 from adaptive_sd.data.tasks import Task
-from adaptive_sd.errors import DataError
 
 needs_sandbox = pytest.mark.skipif(not sandbox_works(), reason="no PID namespace can be had here")
 
