@@ -23,6 +23,7 @@ from adaptive_sd.data.judging import RubricJudge
 from adaptive_sd.data.own_grader import load_grader
 from adaptive_sd.data.tasks import Task, load_tasks
 from adaptive_sd.errors import ConfigError
+from adaptive_sd.models.home import is_offline
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.record import regrade
 from adaptive_sd.offline.recording import Recording
@@ -65,7 +66,7 @@ def record(
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
     """Run every stage on every prompt, grade and store the answers."""
-    if offline:
+    if is_offline(offline):
         os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own packages read it when imported
     left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
     chosen = [t for name in tasks for t in _choose(name, limit, seed, left_out)]

@@ -46,6 +46,6 @@ class Graders:
             return self._own
         if task.grader == "judge":
             return self._judge
-        if task.grader in GRADER_NAMES:
-            return BuiltInGrader()
-        return installed_grader(task.grader) if task.grader in installed_names() else None
+        if task.grader in installed_names():
+            return installed_grader(task.grader)
+        return BuiltInGrader() if task.grader in GRADER_NAMES else None

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from adaptive_sd.data.grading import Grade
+from adaptive_sd.data.grading import GRADER_NAMES, Grade
 from adaptive_sd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def load_grader(name: str) -> OwnGrader:
 
 
 def installed_names() -> list[str]:
-    """The names of installed graders."""
+    """The names of installed graders; a built-in one keeps its name."""
     return sorted(_installed())
 
 
@@ -81,7 +81,7 @@ def installed_grader(name: str) -> OwnGrader:
 
 @functools.cache
 def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {p.name: p for p in entry_points(group=GROUP) if p.name not in GRADER_NAMES}
 
 
 def _of_file(path: Path) -> tuple[str, GradeFunction]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from adaptive_sd.data.grading import refusal
-from adaptive_sd.data.own_grader import installed_names
+from adaptive_sd.data.own_grader import installed_grader, installed_names
 from adaptive_sd.errors import DataError
 
 _FOLDER = Path(__file__).with_name("bundled")
@@ -112,11 +112,16 @@ def _parse(line: str, where: str) -> Task:
 
 
 def check_task(task: Task, where: str) -> None:
-    """Raise DataError for a task that can never be asked or graded: before hours of recording."""
+    """Raise DataError for a task that can never be asked or graded: before hours of recording.
+
+    Raises ConfigError when it names an installed grader that cannot be loaded.
+    """
     for name, text in (("id", task.id), ("prompt", task.prompt), ("answer", task.answer)):
         _check_text(text, f"{where}: field {name!r}", may_be_empty=name == "answer")
     if reason := refusal(task, installed_names()):
         raise DataError(f"{where}: field {reason}.")
+    if task.grader in installed_names():
+        installed_grader(task.grader)
 
 
 def _check_text(text: str, where: str, *, may_be_empty: bool) -> None:
