@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 from adaptive_sd.artifact import Artifact
+from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.fit import fit_artifact
-from adaptive_sd.offline.record import record
+from adaptive_sd.offline.record import record, regrade
 from adaptive_sd.offline.recording import Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
@@ -64,14 +65,15 @@ def make_stages(folder: Path) -> list[Stage]:
 
 def make_recording(path: Path, tasks: list[Task], stages: list[Stage]) -> None:
     with Recording(path) as recording:
-        record(tasks, stages, recording, on_progress=lambda done, total: None)
+        regrade(recording, Graders(), on_progress=lambda done, total: None)
+        record(tasks, stages, recording, graders=Graders(), on_progress=lambda done, total: None)
 
 
 def make_table(folder: Path, tasks: list[Task]) -> OutcomeTable:
     path = folder / "recording.sqlite"
     make_recording(path, tasks, make_stages(folder))
-    exported, stages = export_recordings([path])
-    write_outcomes(exported, stages, folder / "table.parquet")
+    exported = export_recordings([path])
+    write_outcomes(exported.table, exported.stages, folder / "table.parquet")
     return read_outcomes(folder / "table.parquet")
 
 

@@ -10,7 +10,16 @@ import typer
 from typer.exceptions import TyperException
 
 from adaptive_sd import __version__
-from adaptive_sd.cli import answering, benching, checking, demo, offline, replaying
+from adaptive_sd.cli import (
+    answering,
+    benching,
+    checking,
+    demo,
+    importing,
+    offline,
+    recording,
+    replaying,
+)
 from adaptive_sd.cli import models as model_commands
 from adaptive_sd.errors import AdaptiveSDError
 
@@ -25,8 +34,9 @@ app.command("answer")(answering.answer)
 app.command("demo")(demo.demo)
 app.add_typer(model_commands.app, name="models")
 app.command("doctor")(checking.doctor)
-app.command("record")(offline.record)
+app.command("record")(recording.record)
 app.command("export")(offline.export)
+app.add_typer(importing.app, name="import")
 app.command("fit")(offline.fit)
 app.command("replay")(replaying.replay)
 app.add_typer(benching.app, name="bench")

@@ -1,73 +1,13 @@
-"""`adaptive-sd record`, `export` and `fit`."""
+"""`adaptive-sd export` and `fit`."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import random
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from adaptive_sd.build import open_stages
-from adaptive_sd.cli.progress import counting_bar
-from adaptive_sd.config import default_config, ladder_of
-from adaptive_sd.data.tasks import Task, load_tasks
-from adaptive_sd.offline.record import record as record_tasks
-from adaptive_sd.offline.recording import Recording
-from adaptive_sd.offline.votes import STEP_STYLES, record_votes
-
-SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
-
-
-def record(
-    tasks: Annotated[list[str], typer.Argument(help="Bundled sets or JSONL files.")],
-    out: Annotated[Path, typer.Option(help="SQLite file; an interrupted one is gone on with.")],
-    stages: Annotated[str | None, typer.Option(help="Stages, cheapest first.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Prompts of each set.")] = None,
-    seed: SeedOption = 0,
-    skip: Annotated[
-        list[Path] | None, typer.Option(help="JSONL with prompts to leave out.")
-    ] = None,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(help="Earlier recording; what the same stages answered is taken over."),
-    ] = None,
-    votes: Annotated[
-        int | None,
-        typer.Option(min=1, max=8, help="Sampled step-by-step answers of the last stage instead."),
-    ] = None,
-    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
-) -> None:
-    """Run every stage on every prompt, grade and store the answers."""
-    left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
-    chosen = [t for name in tasks for t in _choose(name, limit, seed, left_out)]
-    ladder = default_config()
-    if stages is not None:
-        ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
-    with contextlib.ExitStack() as stack:
-        recording = stack.enter_context(Recording(out))
-        earlier = [stack.enter_context(Recording(p, read_only=True)) for p in reuse or ()]
-        show = stack.enter_context(counting_bar("recording"))
-        if votes is not None:
-            last = replace(ladder.stages[-1], style={f.value: s for f, s in STEP_STYLES.items()})
-            (stage,) = open_stages(replace(ladder, stages=(last,)), offline=offline)
-            record_votes(chosen, stack.enter_context(stage), votes, recording, on_progress=show)
-            return
-        opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
-        record_tasks(chosen, opened, recording, on_progress=show, reuse=earlier)
-
-
-def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list[Task]:
-    """A seeded choice of `limit` prompts of one set, in their own order."""
-    tasks = [task for task in load_tasks(name) if task.id not in left_out]
-    if limit is None or limit >= len(tasks):
-        return tasks
-    picked = sorted(random.Random(seed).sample(range(len(tasks)), limit))
-    return [tasks[i] for i in picked]
 
 
 def export(
@@ -81,15 +21,21 @@ def export(
     from adaptive_sd.data.outcomes import write_outcomes  # loads pyarrow: not for `answer`
     from adaptive_sd.offline.export import export_recordings
 
-    table, stages = export_recordings(recordings, test or ())
-    write_outcomes(table, stages, out)
-    print(f"{out}: {table.num_rows} rows", file=sys.stderr)
+    exported = export_recordings(recordings, test or ())
+    write_outcomes(exported.table, exported.stages, out)
+    print(f"{out}: {exported.table.num_rows} rows", file=sys.stderr)
+    if exported.num_unfinished:
+        print(
+            f"left out: {exported.num_unfinished} prompts that not every stage has answered yet; "
+            "run `adaptive-sd record` again to go on.",
+            file=sys.stderr,
+        )
 
 
 def fit(
     table: Annotated[Path, typer.Argument(help="Outcome table (Parquet or CSV).")],
     out: Annotated[Path, typer.Option(help="Folder of the artifact.")],
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Fit predictors and policy, and say how good they are out of fold."""

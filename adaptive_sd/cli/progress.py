@@ -13,33 +13,48 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 Show = Callable[[int, int], None]
 """Called with (done, total)."""
 
+_COUNTING_WINDOW_S = 600.0  # one answer may take half a minute
+_DOWNLOAD_WINDOW_S = 30.0
+
+
+class RateColumn(ProgressColumn):
+    """Items a minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{60 * task.speed:.3g}/min" if task.speed else "", style="progress.data.speed")
+
 
 def counting_bar(task: str) -> AbstractContextManager[Show]:
-    """Counts items, with the time that is left."""
-    return _bar(task, MofNCompleteColumn(), TimeRemainingColumn())
+    """Counts items, with their rate and the time that is left."""
+    columns = (MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    return _bar(task, _COUNTING_WINDOW_S, *columns)
 
 
 def download_bar(task: str) -> AbstractContextManager[Show]:
     """Counts bytes, with their rate."""
-    return _bar(task, DownloadColumn(), TransferSpeedColumn())
+    return _bar(task, _DOWNLOAD_WINDOW_S, DownloadColumn(), TransferSpeedColumn())
 
 
 @contextmanager
-def _bar(task: str, *columns: ProgressColumn) -> Iterator[Show]:
+def _bar(task: str, window_s: float, *columns: ProgressColumn) -> Iterator[Show]:
+    """A bar that appears with the first count; rate and time left are those of the window."""
     with Progress(
         TextColumn(task),
         BarColumn(),
         *columns,
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
+        speed_estimate_period=window_s,
     ) as bar:
-        line = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(line, completed=done, total=total)
+        line = bar.add_task("", total=None, visible=False)
+        yield lambda done, total: bar.update(line, completed=done, total=total, visible=True)

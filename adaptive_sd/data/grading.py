@@ -4,32 +4,59 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from adaptive_sd.data.sandbox import run_code
-from adaptive_sd.data.tasks import Task
-from adaptive_sd.errors import DataError
 from adaptive_sd.forms import find_code, find_letter, find_number, normalise_words
 
+if TYPE_CHECKING:
+    from adaptive_sd.data.tasks import Task
+
 GRADER_VERSION = "2"
+"""Of the built-in graders; a recording grades again what another version graded."""
 
 
 class Grade(NamedTuple):
-    """Quality, None when it was not graded, and why."""
+    """Quality, None when it was not graded, and why; `version` names what graded it.
+
+    An empty version: it could not be graded this time, and another time should be tried.
+    """
 
     quality: float | None
     reason: str
+    version: str = GRADER_VERSION
+
+
+class Grader(Protocol):
+    """Grades answers, without ever raising; a changed grader has another version."""
+
+    @property
+    def version(self) -> str: ...
+
+    def grade(self, task: Task, text: str) -> Grade: ...
 
 
 def grade(task: Task, text: str) -> Grade:
-    """Raises DataError for an unknown grader."""
-    grader = _GRADERS.get(task.grader)
-    if grader is None:
-        raise DataError(
-            f"task {task.id!r}: unknown grader {task.grader!r}; known: {', '.join(_GRADERS)}."
-        )
-    return grader(task, text)
+    """Grade by the built-in grader that the task names. Never raises."""
+    if reason := refusal(task):
+        return Grade(None, f"the task's {reason}", version="")
+    return _GRADERS[task.grader](task, text)
+
+
+def refusal(task: Task, installed: Sequence[str] = ()) -> str | None:
+    """Why no answer to this task can ever be graded; None when one can.
+
+    `installed` are further graders' names, which take every task.
+    """
+    if task.grader not in (*GRADER_NAMES, *installed):
+        known = ", ".join((*GRADER_NAMES, *installed))
+        return f"'grader' is {task.grader!r:.40}; known: {known}"
+    if task.grader == "choice" and not re.fullmatch(r"\s*[A-Za-z]\s*", task.answer):
+        return f"'answer' is {task.answer!r:.40}; it must be a letter"
+    if task.grader == "number" and find_number(task.answer) is None:
+        return f"'answer' is {task.answer!r:.40}; it must be a number"
+    return None
 
 
 def _verdict(right: bool, found: object, wanted: object) -> Grade:
@@ -38,16 +65,13 @@ def _verdict(right: bool, found: object, wanted: object) -> Grade:
 
 def _choice(task: Task, text: str) -> Grade:
     wanted = task.answer.strip().upper()
-    if not re.fullmatch("[A-Z]", wanted):
-        raise DataError(f"task {task.id!r}: answer {task.answer!r:.40} is not a letter.")
     found = find_letter(text, max("J", wanted))
     return _verdict(found == wanted, found, wanted)
 
 
 def _number(task: Task, text: str) -> Grade:
     wanted, found = find_number(task.answer), find_number(text)
-    if wanted is None:
-        raise DataError(f"task {task.id!r}: answer {task.answer!r} is not a number.")
+    assert wanted is not None  # else it was refused
     right = found is not None and abs(found - wanted) <= abs(wanted) / 10**6
     return _verdict(right, None if found is None else str(found), task.answer)
 
@@ -105,11 +129,17 @@ def _code(task: Task, text: str) -> Grade:
         elif at:
             code = task.prompt[: at.start()] + code  # its imports and helpers
     result = run_code(code, str(task.extra.get("test", "")), entry_point)
-    return Grade(None if result.passed is None else float(result.passed), result.reason)
+    if result.passed is None:  # another time, or on another system, it may run
+        return Grade(None, result.reason, version="")
+    return Grade(float(result.passed), result.reason)
 
 
 def _none(task: Task, text: str) -> Grade:
     return Grade(None, "this set has no grader")
+
+
+def _judge(task: Task, text: str) -> Grade:
+    return Grade(None, "only a judge can grade this: give --judge or --judge-stage", version="")
 
 
 _GRADERS: dict[str, Callable[[Task, str], Grade]] = {
@@ -119,5 +149,7 @@ _GRADERS: dict[str, Callable[[Task, str], Grade]] = {
     "contains": _contains,
     "f1": _f1,
     "code": _code,
+    "judge": _judge,
     "none": _none,
 }
+GRADER_NAMES = tuple(_GRADERS)

@@ -55,13 +55,22 @@ class OutcomeTable:
 
 
 def write_outcomes(table: pa.Table, stages: tuple[StageRecord, ...], path: Path) -> None:
-    """Write a Parquet file whole or not at all. Raises DataError where it cannot be written."""
+    """Write a Parquet or CSV file (by suffix) whole or not at all; CSV keeps only stages' names.
+
+    Raises DataError where it cannot be written or has columns that CSV cannot hold.
+    """
     described = [stage.to_json() for stage in stages]
     metadata = {_METADATA_KEY: json.dumps({"version": _VERSION, "stages": described}).encode()}
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     table = table.replace_schema_metadata(metadata)
+    nested = [f.name for f in table.schema if pa.types.is_nested(f.type)]
+    if path.suffix == ".csv" and nested:
+        raise DataError(f"{path}: CSV cannot hold {', '.join(nested)}; write a .parquet file.")
     try:
-        pa.parquet.write_table(table, temporary, compression="zstd")
+        if path.suffix == ".csv":
+            pa.csv.write_csv(table, temporary)
+        else:
+            pa.parquet.write_table(table, temporary, compression="zstd")
         temporary.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}).") from error

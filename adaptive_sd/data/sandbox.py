@@ -39,15 +39,19 @@ def run_code(
     """Run `program`, then `test`, then check(entry_point) where the test defines `check`.
 
     The code sees no other process and no network, runs without privileges in an empty folder,
-    and ends with all that it started after `wall_s` at the latest. Files are not hidden: started
-    by root it has an id of its own, started by another user it has that user's rights.
+    and ends with all that it started after `wall_s` at the latest. Where the kernel has Landlock
+    it reads nothing but Python and the system's programs, and writes nowhere else; without it,
+    started by root it has an id of its own, started by another user that user's rights.
     """
     if not sandbox_works():
         return CodeResult(None, _NO_SANDBOX)
     nonce = secrets.token_hex(16)
     task = {"program": program, "test": test, "entry_point": entry_point, "nonce": nonce}
     limits = {"cpu_s": int(wall_s) + 1, "memory_bytes": memory_bytes}
-    return _run(json.dumps(task | limits) + "\n", nonce, wall_s)
+    try:
+        return _run(json.dumps(task | limits) + "\n", nonce, wall_s)
+    except OSError as error:  # no process, no disk: not the code's fault
+        return CodeResult(None, f"not graded: the sandbox could not start ({error.strerror})")
 
 
 def _run(task: str, nonce: str, wall_s: float) -> CodeResult:
@@ -96,7 +100,7 @@ def _start(folder: Path, writing: int, stderr: IO[str]) -> subprocess.Popen[str]
         stderr=stderr,
         text=True,
         cwd=workplace,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(workplace)},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(workplace), "TMPDIR": str(workplace)},
         start_new_session=True,
     )
 
@@ -128,7 +132,10 @@ def sandbox_works() -> bool:
     if shutil.which("unshare") is None or (os.geteuid() == 0 and shutil.which("setpriv") is None):
         return False
     nonce = secrets.token_hex(8)
-    probe = "import os\nassert os.getpid() == 1 and os.geteuid() != 0\n"
+    probe = (
+        "import decimal, os, random, tempfile\nassert os.getpid() == 1 and os.geteuid() != 0\n"
+        "tempfile.TemporaryFile().close()\n"
+    )
     task = {"program": probe, "test": "", "entry_point": None, "nonce": nonce}
     result = _run(
         json.dumps(task | {"cpu_s": 5, "memory_bytes": 1 << 30}) + "\n", nonce, wall_s=20.0

@@ -1,4 +1,4 @@
-"""Task sets: bundled ones by name, others as JSONL files."""
+"""Task sets: bundled ones by name, those of the public hub, others as JSONL files."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import contextlib
 import difflib
 import hashlib
 import json
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from adaptive_sd.data.grading import refusal
+from adaptive_sd.data.own_grader import installed_grader, installed_names
 from adaptive_sd.errors import DataError
-from adaptive_sd.forms import find_number
 
 _FOLDER = Path(__file__).with_name("bundled")
 _PARTS_OF_MIX = ("mmlu-subset", "gsm8k-subset", "humaneval-subset", "squad-subset")
-GRADER_NAMES = ("choice", "number", "exact", "contains", "f1", "code", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,15 @@ def bundled_names() -> list[str]:
 
 
 def load_tasks(name: str, limit: int | None = None) -> list[Task]:
-    """A bundled set or a JSONL file, the first `limit` prompts of it.
+    """A bundled set, a hub set (hub:NAME) or a JSONL file, the first `limit` prompts of it.
 
     demo-mix is every prompt of the four subsets, evenly mixed from the start, so that its first
     prompts are a mix too. Raises DataError naming the near sets, or the file, line and field.
     """
+    if name.startswith("hub:"):
+        from adaptive_sd.data.hub.load import load_hub  # it makes Tasks: imported when asked for
+
+        return load_hub(name.removeprefix("hub:"))[:limit]
     tasks = _mix() if name == "demo-mix" else list(_read(_find(name)))
     return tasks[:limit]
 
@@ -69,7 +72,7 @@ def _find(name: str) -> Path:
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"no task set {name[:200]!r}: {hint}bundled sets: {', '.join(bundled_names())}; "
-        "or give a JSONL file."
+        "or give a JSONL file, or hub:NAME for a set of the public hub."
     )
 
 
@@ -104,22 +107,21 @@ def _parse(line: str, where: str) -> Task:
             raise DataError(f"{where}: field {known.name!r} is {value!r:.40}; it must be {must}.")
         values[known.name] = value
     task = Task(**values)  # type: ignore[arg-type]
-    for name, text in (("id", task.id), ("prompt", task.prompt), ("answer", task.answer)):
-        _check_text(text, f"{where}: field {name!r}", may_be_empty=name == "answer")
-    if task.grader not in GRADER_NAMES:
-        raise DataError(
-            f"{where}: field 'grader' is {task.grader!r:.40}; known: {', '.join(GRADER_NAMES)}."
-        )
-    _check_answer(task, f"{where}: field 'answer'")
+    check_task(task, where)
     return task
 
 
-def _check_answer(task: Task, where: str) -> None:
-    """An answer that can never be met is found here and not after hours of recording."""
-    if task.grader == "choice" and not re.fullmatch(r"\s*[A-Za-z]\s*", task.answer):
-        raise DataError(f"{where} is {task.answer!r:.40}; it must be a letter.")
-    if task.grader == "number" and find_number(task.answer) is None:
-        raise DataError(f"{where} is {task.answer!r:.40}; it must be a number.")
+def check_task(task: Task, where: str) -> None:
+    """Raise DataError for a task that can never be asked or graded: before hours of recording.
+
+    Raises ConfigError when it names an installed grader that cannot be loaded.
+    """
+    for name, text in (("id", task.id), ("prompt", task.prompt), ("answer", task.answer)):
+        _check_text(text, f"{where}: field {name!r}", may_be_empty=name == "answer")
+    if reason := refusal(task, installed_names()):
+        raise DataError(f"{where}: field {reason}.")
+    if task.grader in installed_names():
+        installed_grader(task.grader)
 
 
 def _check_text(text: str, where: str, *, may_be_empty: bool) -> None:

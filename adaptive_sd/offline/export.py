@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,15 +33,25 @@ TOKEN_STATISTICS = frozenset(
 """Features made from per-token evidence that the table leaves out."""
 
 
-def export_recordings(
-    paths: Sequence[Path], test_paths: Sequence[Path] = ()
-) -> tuple[pa.Table, tuple[StageRecord, ...]]:
+class Export(NamedTuple):
+    """An outcome table, its stages, and the number of prompts that lack answers and are not in it.
+
+    A prompt on which a stage failed is in it: that row has no quality.
+    """
+
+    table: pa.Table
+    stages: tuple[StageRecord, ...]
+    num_unfinished: int
+
+
+def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) -> Export:
     """The outcome table of recordings of one ladder; with `test_paths` it says what is for tests.
 
     Costs are token counts times the rates of the first recording's machine; prompt tokens that
     were in the KV cache cost nothing. Raises DataError when the ladders differ.
     """
     rows: list[dict[str, object]] = []
+    num_unfinished = 0
     ladder: list[RecordedStage] = []
     for path in (*paths, *test_paths):
         with Recording(path, read_only=True) as recording:
@@ -50,7 +61,9 @@ def export_recordings(
             if len(found) != len(ladder) or not all(alike):
                 raise DataError(f"{path}: recorded with another ladder than {paths[0]}.")
             split = {"split": "test" if path in test_paths else "fit"} if test_paths else {}
-            rows += [row | split for row in _rows(recording, ladder)]
+            finished = _finished(recording, len(ladder))
+            num_unfinished += len(recording.tasks()) - len(finished)
+            rows += [row | split for row in _rows(recording, ladder, finished)]
     stages = tuple(
         StageRecord(
             *(s.name, s.info.model, s.info.model_hash, s.styles, s.rates, s.info.num_parameters)
@@ -61,8 +74,10 @@ def export_recordings(
         raise DataError(f"{paths[0]}: no prompt has answers of all stages yet.")
     hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
     logprobs = pa.array([row.pop("logprobs") for row in rows], type=pa.list_(pa.float32()))
-    table = pa.Table.from_pylist(rows)
-    return table.append_column("logprobs", logprobs).append_column("hidden", hidden), stages
+    names = dict.fromkeys(name for row in rows for name in row)  # a failed row has few of them
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    table = table.append_column("logprobs", logprobs).append_column("hidden", hidden)
+    return Export(table, stages, num_unfinished)
 
 
 def pair_acceptance(pairs: Sequence[Pair], forms: Mapping[str, Form]) -> dict[PairKey, Acceptance]:
@@ -74,24 +89,30 @@ def pair_acceptance(pairs: Sequence[Pair], forms: Mapping[str, Form]) -> dict[Pa
     return {key: fit_acceptance(*np.array(values, np.int64).T) for key, values in groups.items()}
 
 
-def _rows(recording: Recording, ladder: Sequence[RecordedStage]) -> list[dict[str, object]]:
+def _finished(recording: Recording, num_stages: int) -> dict[str, list[Outcome]]:
+    """The outcomes of each prompt that every stage has answered, or failed on."""
+    outcomes: dict[str, list[Outcome]] = {}
+    for outcome in recording.outcomes():
+        outcomes.setdefault(outcome.prompt_id, []).append(outcome)
+    return {i: stages for i, stages in outcomes.items() if len(stages) == num_stages}
+
+
+def _rows(
+    recording: Recording,
+    ladder: Sequence[RecordedStage],
+    finished: Mapping[str, Sequence[Outcome]],
+) -> list[dict[str, object]]:
     names = [stage.name for stage in ladder]
     tasks = {task.id: task for task in recording.tasks()}
     views = {i: PromptView.of(t.prompt, detect_form(t.prompt)) for i, t in tasks.items()}
     forms = {prompt_id: view.form for prompt_id, view in views.items()}
     pairs = {(p.prompt_id, p.drafted, p.target): p for p in recording.pairs()}
     acceptance = pair_acceptance(list(pairs.values()), forms)
-    outcomes: dict[str, list[Outcome]] = {}
-    for outcome in recording.outcomes():
-        outcomes.setdefault(outcome.prompt_id, []).append(outcome)
     rows = []
-    for prompt_id, stages in outcomes.items():
-        if len(stages) != len(names) or any(o.draft is None for o in stages):
-            continue
+    for prompt_id, stages in finished.items():
         task, view = tasks[prompt_id], views[prompt_id]
         for outcome in stages:
             draft, k = outcome.draft, outcome.stage_index
-            assert draft is not None  # checked above
             row: dict[str, object] = {"prompt_id": prompt_id, "stage": names[k], "stage_index": k}
             row |= {"quality": outcome.quality, "dataset": task.dataset, "prompt": task.prompt}
             row |= {"category": task.category} | _row(draft, view, ladder[k].rates)
@@ -104,7 +125,10 @@ def _rows(recording: Recording, ladder: Sequence[RecordedStage]) -> list[dict[st
     return rows
 
 
-def _row(draft: Draft, prompt: PromptView, rates: Rates) -> dict[str, object]:
+def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, object]:
+    """What a draft gives; where the stage failed, readers leave the prompt and its cost out."""
+    if draft is None:
+        return {"cost": 0.0, "hidden": None, "logprobs": None}
     view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
     statistics = zip(STATISTIC_NAMES, extract_features(view, prompt), strict=False)
     return {
@@ -124,7 +148,7 @@ def _row(draft: Draft, prompt: PromptView, rates: Rates) -> dict[str, object]:
 
 def _after(
     earlier: str,
-    draft: Draft,
+    draft: Draft | None,
     pair: Pair | None,
     rates: Rates,
     acceptance: Mapping[PairKey, Acceptance],
@@ -132,7 +156,7 @@ def _after(
     style: str,
 ) -> dict[str, object]:
     """Cost and accepted tokens of this draft had it verified `earlier`'s first; empty if none."""
-    if pair is None:
+    if draft is None or pair is None:
         return {
             f"{name}_after_{earlier}": None for name in ("cost", "accepted", "drafted", "agreed")
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adaptive_sd.data.grading import grade
+from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.verification import common_prefix
 from adaptive_sd.errors import EngineError
@@ -13,34 +13,59 @@ from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Sampling
 
+OnProgress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
 
 def record(
     tasks: Sequence[Task],
     stages: Sequence[Stage],
     recording: Recording,
     *,
-    on_progress: Callable[[int, int], None],
-    reuse: Sequence[Recording] = (),
+    graders: Graders,
+    on_progress: OnProgress,
 ) -> None:
-    """Fill `recording`; what it holds already is not run again, but graded by today's graders.
+    """Fill `recording`; what it holds already is not run again.
 
-    Greedy answers in each stage's own style; those of the recordings in `reuse` are taken over
-    where they are the same stage's. A stage that fails on a prompt leaves an error row;
-    `on_progress` gets (answers recorded, answers wanted).
+    Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row.
     """
     recording.put_stages([_recorded(stage) for stage in stages])
     recording.put_tasks(tasks)
-    for earlier in reuse:
-        recording.reuse(earlier, lambda task, index: _style_of(task, stages[index])[1])
-    recording.regrade(grade)
     done = recording.done()
     wanted = [(t, i) for t in tasks for i in range(len(stages)) if (t.id, i) not in done]
     total = len(tasks) * len(stages)
     for count, (task, index) in enumerate(wanted, start=total - len(wanted)):
         on_progress(count, total)
-        _record_one(task, index, stages[index], recording)
+        _record_one(task, index, stages[index], recording, graders)
     on_progress(total, total)
     record_pairs(stages, recording)
+
+
+def take_over(
+    tasks: Sequence[Task],
+    stages: Sequence[Stage],
+    recording: Recording,
+    earlier: Sequence[Recording],
+) -> None:
+    """Copy from earlier recordings what the same stages answered to the same prompts."""
+    recording.put_stages([_recorded(stage) for stage in stages])
+    recording.put_tasks(tasks)
+    for other in earlier:
+        recording.reuse(other, lambda task, index: _style_of(task, stages[index])[1])
+
+
+def regrade(recording: Recording, graders: Graders, *, on_progress: OnProgress) -> None:
+    """Grade again what other graders, or another version of them, have graded.
+
+    A grade is kept where none can be given now.
+    """
+    tasks = {task.id: task for task in recording.tasks()}
+    outdated = [g for g in recording.graded() if graders.is_outdated(tasks[g.prompt_id], g.version)]
+    for count, old in enumerate(outdated, start=1):
+        given = graders.grade(tasks[old.prompt_id], old.text)
+        if given.version or old.quality is None:
+            recording.put_grade(old.prompt_id, old.stage_index, given)
+        on_progress(count, len(outdated))
 
 
 def _recorded(stage: Stage) -> RecordedStage:
@@ -66,7 +91,9 @@ def record_pairs(stages: Sequence[Stage], recording: Recording) -> None:
             recording.put_pair(Pair(prompt_id, earlier, target, len(tokens), agreed))
 
 
-def _record_one(task: Task, index: int, stage: Stage, recording: Recording) -> None:
+def _record_one(
+    task: Task, index: int, stage: Stage, recording: Recording, graders: Graders
+) -> None:
     form, style = _style_of(task, stage)
     sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
     try:
@@ -74,7 +101,7 @@ def _record_one(task: Task, index: int, stage: Stage, recording: Recording) -> N
     except EngineError as error:
         recording.put_error(task, index, style, str(error))
         return
-    recording.put_outcome(task, index, style, draft, grade(task, draft.text))
+    recording.put_outcome(task, index, style, draft, graders.grade(task, draft.text))
 
 
 def _style_of(task: Task, stage: Stage) -> tuple[Form, str]:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.data.grading import GRADER_VERSION, Grade
+from adaptive_sd.data.grading import Grade
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.errors import DataError
@@ -47,6 +47,16 @@ class Outcome(NamedTuple):
     draft: Draft | None
     quality: float | None
     reason: str
+
+
+class GradedText(NamedTuple):
+    """An answer's text with its grade so far and the version of what graded it."""
+
+    prompt_id: str
+    stage_index: int
+    text: str
+    quality: float | None
+    version: str
 
 
 class RecordedStage(NamedTuple):
@@ -172,7 +182,7 @@ class Recording:
                 *(_blob(values, "<f4") for values in evidence),
                 *(hidden, draft.finish_reason, draft.tokens_in, draft.num_cached),
                 *(draft.prefill_s, draft.decode_s, grade.quality, grade.reason),
-                *(GRADER_VERSION, None),
+                *(grade.version, None),
             )
         )
 
@@ -188,22 +198,30 @@ class Recording:
     def pairs(self) -> list[Pair]:
         return [Pair(*row) for row in self._db.execute("SELECT * FROM pair")]
 
-    def regrade(self, grade: Callable[[Task, str], Grade]) -> None:
-        """Grade again what another version of the graders has graded."""
-        tasks = {task.id: task for task in self.tasks()}
+    def graded(self) -> list[GradedText]:
+        """Every answer with the version of what graded it."""
         rows = self._db.execute(
-            "SELECT prompt_id, stage_index, text FROM outcome "
-            "WHERE error IS NULL AND grader_version != ?",
-            (GRADER_VERSION,),
-        ).fetchall()
-        for prompt_id, stage_index, text in rows:
-            given = grade(tasks[prompt_id], text)
-            self._db.execute(
-                "UPDATE outcome SET quality = ?, grade_reason = ?, grader_version = ? "
-                "WHERE prompt_id = ? AND stage_index = ?",
-                (given.quality, given.reason, GRADER_VERSION, prompt_id, stage_index),
-            )
+            "SELECT prompt_id, stage_index, text, quality, grader_version FROM outcome "
+            "WHERE error IS NULL"
+        )
+        return [GradedText(*row) for row in rows]
+
+    def put_grade(self, prompt_id: str, stage_index: int, grade: Grade) -> None:
+        """Replace the grade of a recorded answer."""
+        self._db.execute(
+            "UPDATE outcome SET quality = ?, grade_reason = ?, grader_version = ? "
+            "WHERE prompt_id = ? AND stage_index = ?",
+            (*grade, prompt_id, stage_index),
+        )
         self._db.commit()
+
+    def gaps(self) -> dict[str, int]:
+        """How many answers failed or were not graded, by reason."""
+        rows = self._db.execute(
+            "SELECT coalesce(error, grade_reason) AS reason, count(*) FROM outcome "
+            "WHERE quality IS NULL GROUP BY reason ORDER BY count(*) DESC, reason"
+        )
+        return dict(rows.fetchall())
 
     def _insert(self, row: tuple[object, ...], *, commit: bool = True) -> None:
         self._db.execute(f"INSERT INTO outcome VALUES ({', '.join('?' * len(row))})", row)

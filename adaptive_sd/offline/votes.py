@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.data.grading import grade
+from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.errors import DataError, EngineError
@@ -39,6 +39,7 @@ def record_votes(
     count: int,
     recording: Recording,
     *,
+    graders: Graders,
     on_progress: Callable[[int, int], None],
 ) -> None:
     """Record `count` answers to each task: the i-th is that of the recording's stage NAME#i.
@@ -54,18 +55,22 @@ def record_votes(
     info, styles = stage.engine.info, stage.style_names()
     recording.put_stages([RecordedStage(name, info, styles, rates) for name in names])
     recording.put_tasks(chosen)
-    recording.regrade(grade)
     done = recording.done()
     for number, task in enumerate(chosen):
         on_progress(number, len(chosen))
         missing = [i for i in range(count) if (task.id, i) not in done]
         if missing:
-            _record_one(task, stage, count, missing, recording)
+            _record_one(task, stage, count, missing, recording, graders)
     on_progress(len(chosen), len(chosen))
 
 
 def _record_one(
-    task: Task, stage: Stage, count: int, missing: Sequence[int], recording: Recording
+    task: Task,
+    stage: Stage,
+    count: int,
+    missing: Sequence[int],
+    recording: Recording,
+    graders: Graders,
 ) -> None:
     form = detect_form(task.prompt)
     _, style = stage.style_of(form)
@@ -77,7 +82,7 @@ def _record_one(
             recording.put_error(task, i, style, str(error))
         return
     for i in missing:
-        recording.put_outcome(task, i, style, drafts[i], grade(task, drafts[i].text))
+        recording.put_outcome(task, i, style, drafts[i], graders.grade(task, drafts[i].text))
 
 
 def majority(answers: Sequence[str]) -> int:

@@ -297,3 +297,17 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
         with pytest.raises(DataError, match="cannot be written"):
             write_outcomes(pa.Table.from_pylist(rows()), STAGES, path)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_table_is_the_same_in_csv_which_refuses_lists(tmp_path: Path) -> None:
+    rows = {"prompt_id": ["a", "a"], "stage": ["s", "l"], "stage_index": [0, 1]}
+    table = pa.table(rows | {"quality": [0.5, 1.0], "cost": [1.0, 2.0]})
+    for name in ("t.parquet", "t.csv"):
+        write_outcomes(table, (StageRecord("s"), StageRecord("l")), tmp_path / name)
+    found = [read_outcomes(tmp_path / name) for name in ("t.parquet", "t.csv")]
+    assert found[0].quality.tolist() == found[1].quality.tolist() == [[0.5, 1.0]]
+    assert found[0].stages == found[1].stages
+    listed = table.append_column("logprobs", pa.array([[0.1], [0.2]]))
+    with pytest.raises(DataError, match="CSV cannot hold logprobs"):
+        write_outcomes(listed, (StageRecord("s"), StageRecord("l")), tmp_path / "t.csv")
+    assert read_outcomes(tmp_path / "t.csv").quality.tolist() == [[0.5, 1.0]]

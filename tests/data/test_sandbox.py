@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -82,6 +84,54 @@ def test_code_sees_an_empty_folder_no_other_process_and_no_privileges() -> None:
     finally:
         del os.environ["SECRET"]
     assert result.passed is True, result.reason
+
+
+def test_code_reads_and_writes_its_own_folder_only() -> None:
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:
+        pytest.skip("this kernel has no Landlock")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        secret = folder / "secret"
+        secret.write_text("s3cret")
+        secret.chmod(0o666)
+        for attack in (
+            f"open({str(secret)!r}).read()",
+            f"open({str(secret)!r}, 'w')",
+            f"import os; os.listdir({name!r})",
+            f"import os; os.remove({str(secret)!r})",
+            f"import subprocess; subprocess.check_call(['cat', {str(secret)!r}])",
+            f"open({str(folder / 'new')!r}, 'w')",
+            "open('/etc/passwd').read()",
+            "import os; os.listdir('/')",
+        ):
+            result = run_code(attack, "", None)
+            assert result.passed is False, attack
+            assert "Permission" in result.reason or "CalledProcess" in result.reason, result.reason
+        assert secret.read_text() == "s3cret" and os.listdir(name) == ["secret"]
+
+
+def test_what_programs_need_is_there() -> None:
+    """The standard library, temporary files, the clock and the system's programs."""
+    program = (
+        "import asyncio, collections, ctypes, datetime, decimal, hashlib, json, math, random, re\n"
+        "import sqlite3, statistics, subprocess, tempfile, unittest, zlib, zoneinfo\n"
+        "with tempfile.TemporaryDirectory() as folder:\n    open(folder + '/x', 'w').write('x')\n"
+        "open('here', 'w').write('x')\nassert open('here').read() == 'x'\n"
+        "assert subprocess.check_output(['echo', 'x']) == b'x\\n'\n"
+        "datetime.datetime.now().astimezone()\nrandom.SystemRandom().random()\n"
+        "sqlite3.connect('data.db').execute('CREATE TABLE t (x)')\n"
+    )
+    result = run_code(program, "", None)
+    assert result.passed is True, result.reason
+
+
+def test_a_system_without_room_is_not_the_code_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    result = run_code(RIGHT, CHECK, "f")
+    assert result.passed is None and "No such file" in result.reason
 
 
 def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path) -> None:

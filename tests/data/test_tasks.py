@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.data.grading import grade
-from adaptive_sd.data.tasks import GRADER_NAMES, Task, bundled_names, load_tasks, prompt_hash
+from adaptive_sd.data.grading import GRADER_NAMES, grade
+from adaptive_sd.data.tasks import Task, bundled_names, load_tasks, prompt_hash
 from adaptive_sd.errors import DataError
 
 SUBSETS = {

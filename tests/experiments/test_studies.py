@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from adaptive_sd.artifact import Artifact, load_artifact, save_artifact
+from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.engines.fake import FakeEngine
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fit, test = make_tasks(120), make_tasks(60, seed=1)
     make_recording(folder / "fit.sqlite", fit, make_stages(folder))
     make_recording(folder / "test.sqlite", test, make_stages(folder))
-    table, stages = export_recordings([folder / "fit.sqlite"], [folder / "test.sqlite"])
+    table, stages, _ = export_recordings([folder / "fit.sqlite"], [folder / "test.sqlite"])
     write_outcomes(table, stages, folder / "table.parquet")
     save_artifact(fit_artifact(read_outcomes(folder / "table.parquet"))[0], folder / "artifact")
 
@@ -60,8 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stage = Stage("large", load=lambda: engine, rates_path=folder / "v.json", styles=STEP_STYLES)
     with Recording(folder / "votes.sqlite") as recording:
         voted = [*fit[:80], *test[:40]]
-        record_votes(voted, stage, 3, recording, on_progress=lambda *_: None)
-    votes, stages = export_recordings([folder / "votes.sqlite"])
+        record_votes(voted, stage, 3, recording, graders=Graders(), on_progress=lambda *_: None)
+    votes, stages, _ = export_recordings([folder / "votes.sqlite"])
     write_outcomes(votes, stages, folder / "votes.parquet")
     return folder
 

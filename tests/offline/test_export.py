@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import DataError, EngineError
 from adaptive_sd.judge import cost_of
@@ -35,17 +38,41 @@ def test_what_a_later_stage_pays_and_accepts_stands_in_its_row(tmp_path: Path) -
     assert np.isnan(table.columns["cost_after_large"].astype(float)).all()
 
 
-def test_a_prompt_with_an_error_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failing", [{"#0:"}, {"#1:"}, {"#0:", "#1:", "#2:"}])
+def test_a_prompt_with_an_error_is_in_the_table_and_left_out_by_its_readers(
+    tmp_path: Path, failing: set[str]
+) -> None:
     def fail(prompt: str) -> str:
-        if "#1:" in prompt:
+        if any(mark in prompt for mark in failing):
             raise EngineError("broken")
         return "The answer is 1"
 
-    engine = FakeEngine("small", fail, rates=RATES["small"])
-    stages = [Stage("small", load=lambda: engine, rates_path=tmp_path / "rates.json")]
+    engine = FakeEngine("middle", fail, rates=RATES["middle"])
+    stages = make_stages(tmp_path)
+    stages[1] = Stage("middle", load=lambda: engine, rates_path=tmp_path / "rates.json")
     make_recording(tmp_path / "r.sqlite", make_tasks(3), stages)
-    table, _ = export_recordings([tmp_path / "r.sqlite"])
-    assert table["prompt_id"].to_pylist() == ["s0/0", "s0/2"]
+    exported = export_recordings([tmp_path / "r.sqlite"])
+    assert exported.table.num_rows == 9 and exported.num_unfinished == 0
+    quality = exported.table["quality"].to_pylist()
+    assert [k for k, value in enumerate(quality) if value is None] == [
+        3 * i + 1 for i in range(3) if f"#{i}:" in failing
+    ]
+    write_outcomes(exported.table, exported.stages, tmp_path / "t.parquet")
+    table = read_outcomes(tmp_path / "t.parquet")
+    assert table.num_left_out == len(failing)
+    assert table.prompt_ids == tuple(f"s0/{i}" for i in range(3) if f"#{i}:" not in failing)
+
+
+def test_a_prompt_that_lacks_a_stage_is_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    make_recording(path, make_tasks(4), make_stages(tmp_path))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM outcome WHERE prompt_id = 's0/1' AND stage_index = 2")
+        database.execute("DELETE FROM outcome WHERE prompt_id = 's0/3'")
+    exported = export_recordings([path])
+    assert exported.num_unfinished == 2
+    assert set(exported.table["prompt_id"].to_pylist()) == {"s0/0", "s0/2"}
+    assert set(exported.table["dataset"].to_pylist()) == {"sums"}
 
 
 def test_recordings_of_one_ladder_are_joined_and_of_two_refused(tmp_path: Path) -> None:
@@ -53,7 +80,7 @@ def test_recordings_of_one_ladder_are_joined_and_of_two_refused(tmp_path: Path) 
     make_recording(tmp_path / "a.sqlite", make_tasks(2, seed=1), stages)
     make_recording(tmp_path / "b.sqlite", make_tasks(3, seed=2), stages)
     make_recording(tmp_path / "c.sqlite", make_tasks(1, seed=3), stages[:2])
-    both, _ = export_recordings([tmp_path / "a.sqlite", tmp_path / "b.sqlite"])
-    assert both.num_rows == 5 * len(stages)
+    both = export_recordings([tmp_path / "a.sqlite", tmp_path / "b.sqlite"])
+    assert both.table.num_rows == 5 * len(stages)
     with pytest.raises(DataError, match="another ladder"):
         export_recordings([tmp_path / "a.sqlite", tmp_path / "c.sqlite"])

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.grading import Grade
+from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import ContextOverflowError, DataError
-from adaptive_sd.offline.record import record
+from adaptive_sd.offline.record import record, regrade, take_over
 from adaptive_sd.offline.recording import Outcome, Recording
 from adaptive_sd.stage import Stage
 from tests.ladder import RATES, make_recording, make_stages, make_tasks
@@ -51,7 +53,7 @@ def test_an_interrupted_recording_goes_on_without_loss_or_repeat(
             raise Interrupted
 
     with Recording(tmp_path / "cut.sqlite") as recording, pytest.raises(Interrupted):
-        record(tasks, make_stages(tmp_path), recording, on_progress=interrupt)
+        record(tasks, make_stages(tmp_path), recording, graders=Graders(), on_progress=interrupt)
     assert len(outcomes_of(tmp_path / "cut.sqlite")) == after
     make_recording(tmp_path / "cut.sqlite", tasks, make_stages(tmp_path))
     whole, cut = (outcomes_of(tmp_path / f"{name}.sqlite") for name in ("whole", "cut"))
@@ -92,7 +94,11 @@ def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path: Path) -> Non
     with Recording(path) as first:
         with pytest.raises(DataError, match="another process"):
             Recording(path)
-        record(make_tasks(1), make_stages(tmp_path), first, on_progress=lambda d, t: None)
+        record(
+            *(make_tasks(1), make_stages(tmp_path), first),
+            graders=Graders(),
+            on_progress=lambda d, t: None,
+        )
     with Recording(path) as again:
         assert len(again.done()) == 3
 
@@ -137,11 +143,65 @@ def test_only_what_other_graders_graded_is_graded_again(tmp_path: Path) -> None:
     before = outcomes_of(path)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE outcome SET quality = 0.5, grader_version = '0' WHERE stage_index")
-    make_recording(path, tasks, make_stages(tmp_path))
+    shown: list[tuple[int, int]] = []
+    for _ in range(2):  # the second finds nothing to do
+        with Recording(path) as recording:
+            regrade(recording, Graders(), on_progress=lambda *seen: shown.append(seen))
+    assert shown == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert list(map(comparable, outcomes_of(path))) == list(map(comparable, before))
+
+
+class Fixed:
+    """A grader that gives one grade."""
+
+    def __init__(self, version: str, quality: float | None, *, works: bool = True) -> None:
+        self.version = version
+        self._grade = Grade(quality, version, version if works else "")
+
+    def grade(self, task: Task, text: str) -> Grade:
+        return self._grade
+
+
+def versions(path: Path) -> set[tuple[float | None, str]]:
+    with Recording(path, read_only=True) as recording:
+        return {(g.quality, g.version) for g in recording.graded()}
+
+
+def test_a_changed_grader_grades_again_and_one_that_cannot_takes_nothing_away(
+    tmp_path: Path,
+) -> None:
+    path, tasks = tmp_path / "r.sqlite", make_tasks(2)
     with Recording(path) as recording:
-        recording.regrade(lambda task, text: Grade(0.25, "never called: all are of this version"))
-    assert {o.quality for o in outcomes_of(path)} <= {0.0, 1.0}
+        for grader, expected in (
+            (Fixed("own 1", 0.25), (0.25, "own 1")),
+            (Fixed("own 2", 0.5), (0.5, "own 2")),
+            (Fixed("own 3", None, works=False), (0.5, "own 2")),
+            (Fixed("own 4", None), (None, "own 4")),
+            (Fixed("own 5", None, works=False), (None, "")),
+            (Fixed("own 5", 1.0), (1.0, "own 5")),
+        ):
+            graders = Graders(own=grader)
+            regrade(recording, graders, on_progress=lambda d, t: None)
+            record(
+                *(tasks, make_stages(tmp_path), recording),
+                graders=graders,
+                on_progress=lambda d, t: None,
+            )
+            assert versions(path) == {expected}
+
+
+def test_what_a_judge_graded_stays_when_no_judge_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    tasks = [dataclasses.replace(task, grader="judge") for task in make_tasks(2)]
+    make_recording(path, tasks, make_stages(tmp_path))
+    assert versions(path) == {(None, "")}
+    with Recording(path) as recording:
+        assert {"judge" in reason for reason in recording.gaps()} == {True}
+        assert sum(recording.gaps().values()) == 6
+        graders = Graders(judge=Fixed("judge m", 0.75))
+        regrade(recording, graders, on_progress=lambda d, t: None)
+    make_recording(path, tasks, make_stages(tmp_path))
+    assert versions(path) == {(0.75, "judge m")}
 
 
 def test_the_answers_of_unchanged_stages_are_taken_over(tmp_path: Path) -> None:
@@ -154,7 +214,8 @@ def test_the_answers_of_unchanged_stages_are_taken_over(tmp_path: Path) -> None:
         Recording(tmp_path / "new.sqlite") as recording,
         Recording(tmp_path / "earlier.sqlite", read_only=True) as earlier,
     ):
-        record(tasks, stages, recording, on_progress=lambda *_: None, reuse=[earlier])
+        take_over(tasks, stages, recording, [earlier])
+        record(tasks, stages, recording, graders=Graders(), on_progress=lambda *_: None)
     engines = [stage.engine for stage in stages]
     assert [len(e.calls) for e in engines if isinstance(e, FakeEngine)] == [6, 3, 3]
     new, whole = outcomes_of(tmp_path / "new.sqlite"), outcomes_of(tmp_path / "whole.sqlite")

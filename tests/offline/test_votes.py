@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.fake import FakeEngine
@@ -36,8 +37,15 @@ def make_stage(folder: Path) -> Stage:
 
 def vote(folder: Path, tasks: list[Task], count: int = 5) -> OutcomeTable:
     with Recording(folder / "votes.sqlite") as recording:
-        record_votes(tasks, make_stage(folder), count, recording, on_progress=lambda *_: None)
-    table, stages = export_recordings([folder / "votes.sqlite"])
+        record_votes(
+            tasks,
+            make_stage(folder),
+            count,
+            recording,
+            graders=Graders(),
+            on_progress=lambda *_: None,
+        )
+    table, stages, _ = export_recordings([folder / "votes.sqlite"])
     write_outcomes(table, stages, folder / "votes.parquet")
     return read_outcomes(folder / "votes.parquet")
 

@@ -1,0 +1,163 @@
+"""`adaptive-sd record`."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptive_sd.build import open_stages
+from adaptive_sd.cli.progress import counting_bar
+from adaptive_sd.config import default_config, ladder_of
+from adaptive_sd.data.endpoint import Endpoint
+from adaptive_sd.data.graders import Graders
+from adaptive_sd.data.grading import Grader
+from adaptive_sd.data.hub.sets import HUB_SETS
+from adaptive_sd.data.judging import RubricJudge
+from adaptive_sd.data.own_grader import load_grader
+from adaptive_sd.data.tasks import Task, load_tasks
+from adaptive_sd.errors import ConfigError
+from adaptive_sd.models.home import is_offline
+from adaptive_sd.offline.record import record as record_tasks
+from adaptive_sd.offline.record import regrade, take_over
+from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.votes import STEP_STYLES, record_votes
+
+_TASKS_HELP = (
+    "Bundled sets, JSONL files, or sets of the public hub: hub:NAME (hub:NAME=FILE reads a local "
+    f"copy in Parquet or JSON). Hub names: {', '.join(HUB_SETS)}."
+)
+_MOST_REASONS = 5
+
+
+def record(
+    tasks: Annotated[list[str], typer.Argument(help=_TASKS_HELP)],
+    out: Annotated[Path, typer.Option(help="SQLite file; an interrupted one is gone on with.")],
+    stages: Annotated[str | None, typer.Option(help="Stages, cheapest first.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Prompts of each set.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of prompts.")] = 0,
+    skip: Annotated[
+        list[Path] | None, typer.Option(help="JSONL with prompts to leave out.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Judge of free answers: base URL of an OpenAI-compatible endpoint."),
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The model behind --judge.")] = None,
+    judge_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the key of --judge.")
+    ] = None,
+    judge_stage: Annotated[
+        str | None, typer.Option(help="Judge of free answers: a larger local model.")
+    ] = None,
+    grader: Annotated[
+        str | None,
+        typer.Option(
+            help="Grade every answer with your own grader: a Python file, which is run, that "
+            "defines grade(task, text) -> float | None, or an installed entry point."
+        ),
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="Earlier recording: answers of the same stages are taken over."),
+    ] = None,
+    votes: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Sampled step-by-step answers of the last stage instead."),
+    ] = None,
+    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
+) -> None:
+    """Run every stage on every prompt, grade and store the answers."""
+    if is_offline(offline):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own packages read it when imported
+    left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
+    chosen = [t for name in tasks for t in _choose(name, limit, seed, left_out)]
+    ladder = default_config()
+    if stages is not None:
+        ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
+    with ExitStack() as stack:
+        recording = stack.enter_context(Recording(out))
+        graders = Graders(
+            judge=_judge(stack, judge, judge_model, judge_key_env, judge_stage, offline),
+            own=load_grader(grader) if grader else None,
+        )
+        _warn_without_judge(graders, chosen)
+        if votes is not None:
+            last = replace(ladder.stages[-1], style={f.value: s for f, s in STEP_STYLES.items()})
+            ladder = replace(ladder, stages=(last,))
+        opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
+        earlier = [stack.enter_context(Recording(p, read_only=True)) for p in reuse or ()]
+        if earlier and votes is None:
+            take_over(chosen, opened, recording, earlier)
+        with counting_bar("grading again") as show:
+            regrade(recording, graders, on_progress=show)
+        with counting_bar("recording") as show:
+            if votes is None:
+                record_tasks(chosen, opened, recording, graders=graders, on_progress=show)
+            else:
+                record_votes(
+                    *(chosen, opened[0], votes, recording), graders=graders, on_progress=show
+                )
+        _print_gaps(recording)
+
+
+def _print_gaps(recording: Recording) -> None:
+    gaps = list(recording.gaps().items())
+    for reason, count in gaps[:_MOST_REASONS]:
+        print(f"without a grade: {count} answers ({reason})", file=sys.stderr)
+    if len(gaps) > _MOST_REASONS:
+        rest = sum(count for _, count in gaps[_MOST_REASONS:])
+        print(f"without a grade: {rest} answers for other reasons", file=sys.stderr)
+
+
+def _judge(
+    stack: ExitStack,
+    url: str | None,
+    model: str | None,
+    key_env: str | None,
+    stage_name: str | None,
+    offline: bool,
+) -> Grader | None:
+    """The judge that the options ask for; the stack closes it."""
+    if url is not None and stage_name is not None:
+        raise typer.BadParameter("give --judge or --judge-stage, not both.")
+    if stage_name is not None:
+        (stage,) = open_stages(ladder_of(default_config(), [stage_name]), offline=offline)
+        stack.callback(stage.close)
+        version = f"{stage_name} {stage.model_hash[:12]}"
+        return RubricJudge(version, lambda messages: stage.generate([messages]).outputs[0])
+    if url is None:
+        return None
+    if model is None:
+        raise typer.BadParameter("--judge needs --judge-model.")
+    key = os.environ.get(key_env, "") if key_env else None
+    if key == "":
+        raise ConfigError(f"--judge-key-env {key_env}: this environment variable is not set.")
+    endpoint = stack.enter_context(Endpoint(url, model, key=key))
+    return RubricJudge(model, endpoint.ask)
+
+
+def _warn_without_judge(graders: Graders, tasks: Sequence[Task]) -> None:
+    count = sum(map(graders.lacks_judge, tasks))
+    if count:
+        print(
+            f"warning: {count} prompts need a judge, so their answers are not graded; run again "
+            "with --judge or --judge-stage to grade what is recorded.",
+            file=sys.stderr,
+        )
+
+
+def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list[Task]:
+    """A seeded choice of `limit` prompts of one set, in their own order."""
+    tasks = [task for task in load_tasks(name) if task.id not in left_out]
+    if limit is None or limit >= len(tasks):
+        return tasks
+    picked = sorted(random.Random(seed).sample(range(len(tasks)), limit))
+    return [tasks[i] for i in picked]

@@ -1,0 +1,1 @@
+"""Task sets of the public hub, each by its published schema; needs the extra `datasets`."""

@@ -1,0 +1,1 @@
+"""Outcome tables from what other programs have measured."""

@@ -1,0 +1,144 @@
+"""`adaptive-sd record` and `export` on a tiny random model: graders, warnings, bad input."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from adaptive_sd.cli import run
+from adaptive_sd.data.outcomes import read_outcomes
+from tests.data.endpoint import echoing_the_key, saying, serving
+
+KEY = "sk-very-secret"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ADAPTIVE_SD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def command(home: Path, tmp_path: Path, tiny_path: Path) -> list[str]:
+    """Record two free questions and one closed one."""
+    tasks = tmp_path / "own.jsonl"
+    common = {"dataset": "own", "category": "c", "prompt": "Is it?", "answer": "yes"}
+    rows = [common | {"id": str(i), "grader": g} for i, g in enumerate(["judge", "judge", "exact"])]
+    tasks.write_text("\n".join(map(json.dumps, rows)))
+    out = ["--out", str(tmp_path / "r.sqlite")]
+    return ["record", str(tasks), *out, "--stages", str(tiny_path), "--offline"]
+
+
+def graded(folder: Path) -> dict[str, tuple[float | None, str]]:
+    with closing(sqlite3.connect(folder / "r.sqlite")) as database:
+        rows = database.execute("SELECT prompt_id, quality, grader_version FROM outcome")
+        return {prompt_id: (quality, version) for prompt_id, quality, version in rows}
+
+
+def test_what_was_recorded_without_a_judge_is_judged_by_the_next_run(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    err = capsys.readouterr().err
+    assert "warning: 2 prompts need a judge" in err and "2 answers (only a judge" in err
+    before = graded(tmp_path)
+    assert before["0"] == (None, "") and before["2"] == (0.0, "2")
+    key = ["--judge-model", "m", "--judge-key-env", "JUDGE_KEY"]
+    with serving(echoing_the_key) as (url, server):
+        assert run([*command, "--judge", url, *key]) == 0
+        assert len(server.asked) == 2 and server.asked[0][1] == f"Bearer {KEY}"
+    out, err = capsys.readouterr()
+    assert "warning" not in err and "the reply has no score" in err
+    assert KEY not in out + err and graded(tmp_path) == before
+    with serving(saying("Score: 10")) as (url, server):
+        for _ in range(2):  # the second has nothing to ask
+            assert run([*command, "--judge", url, *key]) == 0
+        assert len(server.asked) == 2
+    after = graded(tmp_path)
+    assert after["0"][0] == after["1"][0] == 1.0 and after["2"] == before["2"]
+    assert "without a grade" not in capsys.readouterr().err
+    assert all(KEY.encode() not in f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+
+
+def test_a_local_stage_can_judge(
+    command: list[str], tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--judge-stage", str(tiny_path)]) == 0
+    assert "not judged" in capsys.readouterr().err  # a random model writes no score
+    assert graded(tmp_path)["2"] == (0.0, "2")
+
+
+def test_an_own_grader_grades_all_that_was_recorded(command: list[str], tmp_path: Path) -> None:
+    assert run(command) == 0
+    mine = tmp_path / "mine.py"
+    for quality in (0.25, 0.75):
+        mine.write_text(f"def grade(task, text):\n    return {quality}\n")
+        assert run([*command, "--grader", str(mine)]) == 0
+        assert {found for found, _ in graded(tmp_path).values()} == {quality}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--judge", "http://h/v1"], 2, "--judge needs --judge-model"),
+        (["--judge", "http://h/v1", "--judge-stage", "x"], 2, "not both"),
+        (["--judge", "nowhere", "--judge-model", "m"], 1, "error: --judge: "),
+        (["--judge-stage", "nowhere"], 1, "nowhere"),
+        (["--grader", "nowhere.py"], 1, "nowhere.py: cannot be read"),
+        (["--grader", "nowhere"], 1, "neither a Python file nor an entry point"),
+        (
+            ["--judge", "http://h/v1", "--judge-model", "m", "--judge-key-env", "NO_KEY"],
+            1,
+            "NO_KEY: this environment variable is not set",
+        ),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_before_anything_runs(
+    command: list[str],
+    tmp_path: Path,
+    options: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*command, *options]) == code
+    assert message in capsys.readouterr().err
+    assert graded(tmp_path) == {}
+
+
+def test_hub_names_are_in_the_help_and_a_local_copy_is_recorded(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["record", "--help"]) == 0
+    assert "hub:NAME=FILE" in (text := " ".join(capsys.readouterr().out.split())), text
+    pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text(
+        "\n".join(
+            json.dumps({"question": f"{i} + 1?", "answer": f"#### {i + 1}"}) for i in range(9)
+        )
+    )
+    command[1] = f"hub:gsm8k={copy}"
+    assert run([*command, "--limit", "2", "--seed", "3"]) == 0
+    assert (
+        all(name.startswith("gsm8k/") for name in graded(tmp_path)) and len(graded(tmp_path)) == 2
+    )
+
+
+def test_an_export_counts_what_is_unfinished(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    with closing(sqlite3.connect(tmp_path / "r.sqlite")) as database, database:
+        database.execute("DELETE FROM outcome WHERE prompt_id = '1'")
+    table = tmp_path / "t.parquet"
+    assert run(["export", str(tmp_path / "r.sqlite"), "--out", str(table)]) == 0
+    assert "left out: 1 prompts" in capsys.readouterr().err
+    found = read_outcomes(table)
+    assert found.prompt_ids == ("2",) and found.num_left_out == 1
