@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from adaptive_sd.artifact import Artifact, load_artifact
@@ -60,7 +61,11 @@ def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
 
 def _judge(config: Config, stages: list[Stage]) -> Judge:
     shipped = load_artifact(DEFAULT_ARTIFACT)
-    artifact = shipped if config.artifact == "default" else load_artifact(Path(config.artifact))
+    artifact = (
+        _default_artifact(shipped)
+        if config.artifact == "default"
+        else load_artifact(Path(config.artifact))
+    )
     if fits_ladder(artifact, stages):
         return FittedJudge(artifact)
     if config.artifact != "default":
@@ -76,6 +81,29 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
         return known
 
     return PriorJudge(shipped.prior, [stage.num_parameters / 1e9 for stage in stages], rates)
+
+
+def local_artifact() -> Path:
+    """Where `adaptive-sd refit` puts the default ladder's artifact for this machine."""
+    return home_dir() / "artifacts" / "default"
+
+
+def _default_artifact(shipped: Artifact) -> Artifact:
+    """The one fitted for this machine, unless it is of other data or models than the shipped."""
+    if not local_artifact().exists():
+        return shipped
+    try:
+        local = load_artifact(local_artifact())
+    except ArtifactError as error:
+        warnings.warn(f"{error} The shipped one is used.", stacklevel=2)
+        return shipped
+    return local if _origin(local) == _origin(shipped) else shipped
+
+
+def _origin(artifact: Artifact) -> object:
+    """What an artifact was fitted on, but for the machine's rates."""
+    stages = [(s.name, s.model_hash, dict(s.styles)) for s in artifact.stages]
+    return stages, artifact.prompt_hashes
 
 
 def fits_ladder(artifact: Artifact, stages: list[Stage]) -> bool:

@@ -38,6 +38,7 @@ app.command("record")(recording.record)
 app.command("export")(offline.export)
 app.add_typer(importing.app, name="import")
 app.command("fit")(offline.fit)
+app.command("refit")(offline.refit)
 app.command("replay")(replaying.replay)
 app.add_typer(benching.app, name="bench")
 

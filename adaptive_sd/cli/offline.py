@@ -1,13 +1,17 @@
-"""`adaptive-sd export` and `fit`."""
+"""`adaptive-sd export`, `fit` and `refit`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from adaptive_sd.build import local_artifact, open_stages
+from adaptive_sd.config import default_config
 
 
 def export(
@@ -46,3 +50,27 @@ def fit(
     artifact, report = fit_artifact(read_outcomes(table), seed=seed)
     save_artifact(artifact, out)
     print(json.dumps(report.to_json(), indent=2) if as_json else report.as_text())
+
+
+def refit(
+    table: Annotated[Path, typer.Argument(help="Outcome table that the default ladder made.")],
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
+) -> None:
+    """Fit the default ladder to the speed of this machine, if it is not that of the fit."""
+    from adaptive_sd.artifact import save_artifact
+    from adaptive_sd.data.outcomes import read_outcomes
+    from adaptive_sd.offline.refit import TOLERANCE, cost_shift, local_rates
+    from adaptive_sd.offline.refit import refit as fit_here
+
+    outcomes = read_outcomes(table)
+    with contextlib.ExitStack() as stack:
+        stages = open_stages(default_config(), offline=offline)
+        rates = local_rates(outcomes, [stack.enter_context(stage) for stage in stages])
+    shift = cost_shift(outcomes, rates)
+    if shift <= TOLERANCE:
+        print(f"costs differ by at most {shift:.0%} here: the shipped fit will do", file=sys.stderr)
+        return
+    print(f"costs differ by up to {shift:.0%} here: fitting for this machine", file=sys.stderr)
+    save_artifact(fit_here(outcomes, rates, seed=seed), local_artifact())
+    print(f"{local_artifact()}: used from now on", file=sys.stderr)

@@ -16,11 +16,10 @@ from adaptive_sd.decision.features import (
     PromptView,
     extract_features,
 )
-from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, canonical_answer, detect_form
+from adaptive_sd.offline.costs import verified
 from adaptive_sd.offline.recording import Outcome, Pair, RecordedStage, Recording
-from adaptive_sd.styles import find_style
 from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
 
 PairKey = tuple[int, int, Form]
@@ -48,8 +47,10 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
     """The outcome table of recordings of one ladder; with `test_paths` it says what is for tests.
 
     Costs are token counts times the rates of the first recording's machine; prompt tokens that
-    were in the KV cache cost nothing. Raises DataError when the ladders differ.
+    were in the KV cache cost nothing; how much of a draft to verify is decided as drafts of
+    `paths` were accepted. Raises DataError when the ladders differ.
     """
+    acceptance = _acceptance(paths)
     rows: list[dict[str, object]] = []
     num_unfinished = 0
     ladder: list[RecordedStage] = []
@@ -63,7 +64,7 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
             split = {"split": "test" if path in test_paths else "fit"} if test_paths else {}
             finished = _finished(recording, len(ladder))
             num_unfinished += len(recording.tasks()) - len(finished)
-            rows += [row | split for row in _rows(recording, ladder, finished)]
+            rows += [row | split for row in _rows(recording, ladder, finished, acceptance)]
     stages = tuple(
         StageRecord(
             *(s.name, s.info.model, s.info.model_hash, s.styles, s.rates, s.info.num_parameters)
@@ -80,12 +81,15 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
     return Export(table, stages, num_unfinished)
 
 
-def pair_acceptance(pairs: Sequence[Pair], forms: Mapping[str, Form]) -> dict[PairKey, Acceptance]:
+def _acceptance(paths: Sequence[Path]) -> dict[PairKey, Acceptance]:
     """Acceptance for each (drafting stage, target, form) that was recorded."""
     groups: dict[PairKey, list[tuple[int, int]]] = {}
-    for pair in pairs:
-        key = (pair.drafted, pair.target, forms[pair.prompt_id])
-        groups.setdefault(key, []).append((pair.num_agreed, pair.num_drafted))
+    for path in paths:
+        with Recording(path, read_only=True) as recording:
+            forms = {task.id: detect_form(task.prompt) for task in recording.tasks()}
+            for pair in recording.pairs():
+                key = (pair.drafted, pair.target, forms[pair.prompt_id])
+                groups.setdefault(key, []).append((pair.num_agreed, pair.num_drafted))
     return {key: fit_acceptance(*np.array(values, np.int64).T) for key, values in groups.items()}
 
 
@@ -101,13 +105,12 @@ def _rows(
     recording: Recording,
     ladder: Sequence[RecordedStage],
     finished: Mapping[str, Sequence[Outcome]],
+    acceptance: Mapping[PairKey, Acceptance],
 ) -> list[dict[str, object]]:
     names = [stage.name for stage in ladder]
     tasks = {task.id: task for task in recording.tasks()}
     views = {i: PromptView.of(t.prompt, detect_form(t.prompt)) for i, t in tasks.items()}
-    forms = {prompt_id: view.form for prompt_id, view in views.items()}
     pairs = {(p.prompt_id, p.drafted, p.target): p for p in recording.pairs()}
-    acceptance = pair_acceptance(list(pairs.values()), forms)
     rows = []
     for prompt_id, stages in finished.items():
         task, view = tasks[prompt_id], views[prompt_id]
@@ -160,18 +163,13 @@ def _after(
         return {
             f"{name}_after_{earlier}": None for name in ("cost", "accepted", "drafted", "agreed")
         }
-    verified = simulate_verification(
-        pair.num_drafted,
-        pair.num_agreed,
-        draft.num_chosen,
-        find_style(form, style).max_tokens,
-        rates,
-        acceptance[pair.drafted, pair.target, form],
-    )
-    cost = rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen, **verified._asdict())
+    counts = (pair.num_drafted, pair.num_agreed, draft.num_chosen)
+    known = acceptance.get((pair.drafted, pair.target, form), Acceptance())
+    found = verified(*counts, form, style, rates, known)
+    cost = rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen, **found._asdict())
     return {
         f"cost_after_{earlier}": cost,
-        f"accepted_after_{earlier}": verified.num_accepted,
+        f"accepted_after_{earlier}": found.num_accepted,
         f"drafted_after_{earlier}": pair.num_drafted,
         f"agreed_after_{earlier}": pair.num_agreed,
     }

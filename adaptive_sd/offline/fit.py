@@ -68,7 +68,7 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
         projections=projections,
         policy=induction.policy,
         prior=_prior(table, evidence, rng),
-        acceptance=_acceptance(table, evidence.prompts),
+        acceptance=acceptance_of(table, evidence.prompts),
         recommended_lam=induction.recommended_lam,
         lam_origin=report.lambda_origin,
         forms=_forms(evidence.prompts),
@@ -116,7 +116,7 @@ def _mean(table: OutcomeTable, column: str) -> float:
     return 0.0 if values is None else float(np.nanmean(values.astype(np.float64)))
 
 
-def _acceptance(
+def acceptance_of(
     table: OutcomeTable, prompts: Sequence[PromptView]
 ) -> dict[tuple[int, int, Form], Acceptance]:
     """Acceptance for each pair of stages and form of prompt that was recorded."""

@@ -1,0 +1,86 @@
+"""Costs at other rates: what a recording with those rates would have said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
+from adaptive_sd.errors import DataError
+from adaptive_sd.offline.costs import at_rates
+from adaptive_sd.offline.export import export_recordings
+from adaptive_sd.offline.fit import fit_artifact
+from adaptive_sd.offline.refit import cost_shift, refit
+from adaptive_sd.stage import Stage
+from adaptive_sd.types import Rates
+from tests.ladder import SKILL, make_engine, make_recording, make_stages, make_tasks
+
+OTHER = [
+    Rates(0.002, 0.02, ((4, 0.03), (16, 0.05))),
+    Rates(0.001, 0.01, ((4, 0.02), (16, 0.02))),
+    Rates(0.03, 0.4, ((4, 0.5), (16, 0.9))),
+]
+
+
+def make_split_table(folder: Path, stages: list[Stage]) -> OutcomeTable:
+    folder.mkdir()
+    for name, tasks in (("fit", make_tasks(60)), ("test", make_tasks(20, seed=1))):
+        make_recording(folder / f"{name}.sqlite", tasks, stages)
+    table, described, _ = export_recordings([folder / "fit.sqlite"], [folder / "test.sqlite"])
+    write_outcomes(table, described, folder / "table.parquet")
+    return read_outcomes(folder / "table.parquet")
+
+
+def with_rates(folder: Path, rates: list[Rates]) -> list[Stage]:
+    stages = []
+    for name, rate in zip(SKILL, rates, strict=True):
+        engine = make_engine(name)
+        engine._rates = rate
+        stages.append(Stage(name, load=lambda e=engine: e, rates_path=folder / "other.json"))
+    return stages
+
+
+def costs(table: OutcomeTable) -> list[np.ndarray]:
+    names = [f"{what}_after_{name}" for what in ("cost", "accepted") for name in SKILL]
+    return [table.cost, *(table.columns[n].astype(float) for n in names if n in table.columns)]
+
+
+def test_other_rates_cost_what_a_recording_with_them_says(tmp_path: Path) -> None:
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    other = make_split_table(tmp_path / "there", with_rates(tmp_path, OTHER))
+    own = [stage.rates for stage in table.stages]
+    assert all(rates is not None for rates in own)
+    for found, wanted in (
+        (at_rates(table, OTHER), other),
+        (at_rates(table, own), table),  # type: ignore[arg-type]
+        (at_rates(at_rates(table, OTHER), own), table),  # type: ignore[arg-type]
+    ):
+        assert [s.rates for s in found.stages] == [s.rates for s in wanted.stages]
+        for ours, theirs in zip(costs(found), costs(wanted), strict=True):
+            np.testing.assert_allclose(ours, theirs)
+    assert not np.allclose(table.cost, other.cost)
+
+
+@pytest.mark.parametrize("missing", ["tokens_in", "prompt", "signal_finished_by_length"])
+def test_a_table_without_counts_is_refused(tmp_path: Path, missing: str) -> None:
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    columns = {name: values for name, values in table.columns.items() if name != missing}
+    with pytest.raises(DataError, match=missing):
+        at_rates(replace(table, columns=columns), OTHER)
+    with pytest.raises(DataError, match="styles"):
+        at_rates(replace(table, stages=tuple(replace(s, styles={}) for s in table.stages)), OTHER)
+
+
+def test_a_refit_is_asked_for_by_how_much_costs_differ(tmp_path: Path) -> None:
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    own = [stage.rates for stage in table.stages if stage.rates is not None]
+    twice = [Rates(2 * r.prefill_s, 2 * r.decode_s, r.verify_s) for r in own]
+    assert cost_shift(table, own) == pytest.approx(0)
+    assert cost_shift(table, twice) == pytest.approx(1)
+    fitted = refit(table, twice)
+    assert [s.rates for s in fitted.stages] == twice
+    alike = fit_artifact(table)[0]
+    assert fitted.prompt_hashes == alike.prompt_hashes and fitted.data_hash != alike.data_hash
