@@ -1,5 +1,6 @@
 # make demo    set up and answer six prompts through the ladder
 # make test    the tests (fetches the two smallest models if they are not cached)
+# make reproduce  the README's figures again, from the recorded answers (two minutes)
 # make check   format, lint, types, import contracts
 # make clean   remove the environment and caches; models and the compiled wheel stay in
 #              ~/.cache/adaptive-sd, results/ stays too
@@ -7,8 +8,9 @@
 
 SHELL := bash
 BIN := .venv/bin
+TABLE := recordings/default-ladder.parquet
 .DEFAULT_GOAL := demo
-.PHONY: demo test check clean FORCE
+.PHONY: demo test reproduce check clean FORCE
 
 # Always asked: install.sh compares contents and does nothing when all is as it was.
 .venv/.stamp: FORCE
@@ -21,6 +23,12 @@ test: .venv/.stamp
 	@$(BIN)/adaptive-sd models pull smollm2-135m qwen2.5-coder-0.5b \
 	  || echo "make test: models could not be fetched; the tests that need them are skipped." >&2
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Fits the recorded answers' fit half and measures on the other: nothing is read from the shipped fit.
+reproduce: .venv/.stamp
+	@$(BIN)/adaptive-sd fit $(TABLE) --out results/artifact
+	@$(BIN)/python experiments/evaluate_all.py --table $(TABLE) --artifact results/artifact
+	@$(BIN)/adaptive-sd replay $(TABLE)
 
 check: .venv/.stamp
 	@$(BIN)/ruff format --check .
