@@ -31,8 +31,9 @@ from adaptive_sd.offline.recording import Recording
 from adaptive_sd.offline.votes import STEP_STYLES, record_votes
 
 _TASKS_HELP = (
-    "Bundled sets, JSONL files, or sets of the public hub: hub:NAME (hub:NAME=FILE reads a local "
-    f"copy in Parquet or JSON). Hub names: {', '.join(HUB_SETS)}."
+    "Bundled sets, JSONL files, or sets of the public hub: hub:NAME, with the extra `datasets` "
+    "(hub:NAME=FILE reads a local copy in Parquet or JSON). "
+    f"Hub names: {', '.join(HUB_SETS)}."
 )
 _MOST_REASONS = 5
 
@@ -83,11 +84,11 @@ def record(
     if stages is not None:
         ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
     with ExitStack() as stack:
-        recording = stack.enter_context(Recording(out))
         graders = Graders(
             judge=_judge(stack, judge, judge_model, judge_key_env, judge_stage, offline),
             own=load_grader(grader) if grader else None,
         )
+        recording = stack.enter_context(Recording(out))
         _warn_without_judge(graders, chosen)
         if votes is not None:
             last = replace(ladder.stages[-1], style={f.value: s for f, s in STEP_STYLES.items()})

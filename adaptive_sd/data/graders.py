@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adaptive_sd.data import grading
-from adaptive_sd.data.grading import GRADER_NAMES, GRADER_VERSION, Grade, Grader
+from adaptive_sd.data.grading import GRADER_NAMES, Grade, Grader, version_of
 from adaptive_sd.data.own_grader import installed_grader, installed_names
 
 if TYPE_CHECKING:
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class BuiltInGrader:
-    """The built-in graders behind one: the task says which."""
+    """A built-in grader by name."""
 
-    version = GRADER_VERSION
+    def __init__(self, name: str) -> None:
+        self.version = version_of(name)
 
     def grade(self, task: Task, text: str) -> Grade:
         return grading.grade(task, text)
@@ -30,7 +31,7 @@ class Graders:
 
     def grade(self, task: Task, text: str) -> Grade:
         """Never raises; what cannot be graded now has no version."""
-        return (self._of(task) or BuiltInGrader()).grade(task, text)
+        return (self._of(task) or BuiltInGrader(task.grader)).grade(task, text)
 
     def is_outdated(self, task: Task, version: str) -> bool:
         """Whether a grade of that version would be another, or one at all, if given now."""
@@ -48,4 +49,4 @@ class Graders:
             return self._judge
         if task.grader in installed_names():
             return installed_grader(task.grader)
-        return BuiltInGrader() if task.grader in GRADER_NAMES else None
+        return BuiltInGrader(task.grader) if task.grader in GRADER_NAMES else None

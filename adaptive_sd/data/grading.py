@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from adaptive_sd.data.tasks import Task
 
 GRADER_VERSION = "2"
-"""Of the built-in graders; a recording grades again what another version graded."""
+_NUMBER_VERSION = "3"
+
+
+def version_of(grader: str) -> str:
+    """Of a built-in grader; a recording grades again what another version graded."""
+    return _NUMBER_VERSION if grader == "number" else GRADER_VERSION
 
 
 class Grade(NamedTuple):
@@ -70,10 +75,27 @@ def _choice(task: Task, text: str) -> Grade:
 
 
 def _number(task: Task, text: str) -> Grade:
-    wanted, found = find_number(task.answer), find_number(text)
+    wanted, found = find_number(task.answer), find_number(_plain_numbers(text))
     assert wanted is not None  # else it was refused
     right = found is not None and abs(found - wanted) <= abs(wanted) / 10**6
-    return _verdict(right, None if found is None else str(found), task.answer)
+    verdict = _verdict(right, None if found is None else str(found), task.answer)
+    return verdict._replace(version=_NUMBER_VERSION)
+
+
+_BARE_FRACTION = re.compile(r"\\([dt]?)frac(\d)(\d)")
+_MIXED_NUMBER = re.compile(r"(?<![\d.,])(\d{1,9})\s?\\[dt]?frac\{(\d{1,9})\}\{([1-9]\d{0,8})\}")
+
+
+def _plain_numbers(text: str) -> str:
+    r"""LaTeX's spellings of numbers in common ones: 1{,}000, 1\,000, \frac12 and 1\frac{1}{2}."""
+    text = re.sub(r"(?<=[\d,])(\{,\}|\\[,!;])(?=\d{3})", "", text)
+    text = _BARE_FRACTION.sub(r"\\\1frac{\2}{\3}", text)
+
+    def improper(mixed: re.Match[str]) -> str:
+        whole, top, bottom = map(int, mixed.groups())
+        return f"{whole * bottom + top}/{bottom}"
+
+    return _MIXED_NUMBER.sub(improper, text)
 
 
 def _exact(task: Task, text: str) -> Grade:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.verification import common_prefix
-from adaptive_sd.errors import EngineError
+from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
@@ -98,6 +98,8 @@ def _record_one(
     sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
     try:
         draft = stage.run(task.prompt, sampling, form=form)
+    except (CancelledError, EngineClosedError):  # the user's end of the run, not a bad prompt
+        raise
     except EngineError as error:
         recording.put_error(task, index, style, str(error))
         return

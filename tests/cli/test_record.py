@@ -109,7 +109,7 @@ def test_options_that_cannot_be_used_are_refused_before_anything_runs(
 ) -> None:
     assert run([*command, *options]) == code
     assert message in capsys.readouterr().err
-    assert graded(tmp_path) == {}
+    assert not (tmp_path / "r.sqlite").exists()
 
 
 def test_hub_names_are_in_the_help_and_a_local_copy_is_recorded(

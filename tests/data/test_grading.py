@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_sd.data.grading import GRADER_NAMES, grade
+from adaptive_sd.data.grading import GRADER_NAMES, grade, version_of
 from adaptive_sd.data.sandbox import sandbox_works
 from adaptive_sd.data.tasks import Task
 
@@ -62,6 +62,13 @@ NUMBERS = [
     ("25%", "25"),
     ("0.05", ".05"),
     ("3.14", "The answer is 3.14."),
+    ("1234567", r"\boxed{1{,}234{,}567}"),
+    ("10080", r"It is 10\,080."),
+    ("10080", r"$10,\!080$"),
+    ("0.5", r"\boxed{\frac12}"),
+    ("-0.5", r"-\dfrac12"),
+    ("1.5", r"\boxed{1\frac{1}{2}}"),
+    ("-1.5", r"-1 \tfrac{1}{2}"),
 ]
 
 
@@ -80,6 +87,8 @@ def test_right_numbers(answer: str, text: str) -> None:
         *[("18", text) for text in ("18 + 1 = 19", "18/0", "18,000", "18 or 19", "1" * 5000)],
         ("-18", "18"),
         ("0", "0.0001"),
+        ("2", r"1\frac{1}{0}"),
+        ("12", r"1{,}2"),
         ("0.333", "1/3"),
     ],
 )
@@ -121,6 +130,13 @@ def test_letters_beyond_j_count_where_the_set_has_them() -> None:
         assert quality("choice", letter, f"The answer is {letter}.") == 1.0
         assert quality("choice", letter, "J") == 0.0
     assert quality("choice", "b", "B") == 1.0
+
+
+def test_a_grade_has_the_version_of_its_grader() -> None:
+    for name in GRADER_NAMES:
+        found = grade(task(name, "B" if name == "choice" else "5"), "5")
+        assert found.version in (version_of(name), "")
+        assert (found.version == "") <= (found.quality is None)
 
 
 YES = ["yes", "no"]

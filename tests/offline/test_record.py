@@ -14,7 +14,12 @@ from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.grading import Grade
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.fake import FakeEngine
-from adaptive_sd.errors import ContextOverflowError, DataError
+from adaptive_sd.errors import (
+    CancelledError,
+    ContextOverflowError,
+    DataError,
+    EngineClosedError,
+)
 from adaptive_sd.offline.record import record, regrade, take_over
 from adaptive_sd.offline.recording import Outcome, Recording
 from adaptive_sd.stage import Stage
@@ -87,6 +92,20 @@ def test_a_stage_that_fails_leaves_an_error_and_the_run_goes_on(tmp_path: Path) 
     found = outcomes_of(tmp_path / "r.sqlite")
     assert [o.draft is None for o in found] == [False, True, False]
     assert found[1].quality is None and "too long" in found[1].reason
+
+
+@pytest.mark.parametrize("error", [CancelledError, EngineClosedError])
+def test_an_engine_that_was_ended_leaves_no_row(tmp_path: Path, error: type[Exception]) -> None:
+    def fail(prompt: str) -> str:
+        if "#1:" in prompt:
+            raise error("ended")
+        return "The answer is 1"
+
+    engine = FakeEngine("small", fail, rates=RATES["small"])
+    stages = [Stage("small", load=lambda: engine, rates_path=tmp_path / "rates.json")]
+    with pytest.raises(error):
+        make_recording(tmp_path / "r.sqlite", make_tasks(3), stages)
+    assert [o.prompt_id for o in outcomes_of(tmp_path / "r.sqlite")] == ["s0/0"]
 
 
 def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

@@ -87,4 +87,7 @@ def _load(where: str, *arguments: str | None, **options: str) -> Iterable[Row]:
         return rows
     except Exception as error:  # of many libraries: HTTP, Arrow, file systems, its own
         first = (str(error).splitlines() or [""])[0][:200]
-        raise DataError(f"{where}: cannot be read ({type(error).__name__}: {first}).") from error
+        raise DataError(
+            f"{where}: cannot be read ({type(error).__name__}: {first}); a file that is here can "
+            "be read as hub:NAME=FILE."
+        ) from error
