@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import Task
-from adaptive_sd.errors import DataError, EngineError
+from adaptive_sd.errors import CancelledError, DataError, EngineClosedError, EngineError
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.recording import RecordedStage, Recording
 from adaptive_sd.stage import Stage
@@ -77,6 +77,8 @@ def _record_one(
     limit = stage.token_limit(task.prompt, form)
     try:
         drafts = stage.sample(task.prompt, Sampling(limit, TEMPERATURE), count, form=form)
+    except (CancelledError, EngineClosedError):  # the user's end of the run, not a bad prompt
+        raise
     except EngineError as error:
         for i in missing:
             recording.put_error(task, i, style, str(error))
