@@ -27,9 +27,8 @@ _NUM_DRAWS = 5
 _DRAWN_ROWS = 12_000
 """Draws of folds are averaged up to this many rows in all: with more prompts they differ less."""
 
-STAGE_NOISE = 2.0
-CHAIN_NOISE = 1.0
-"""Standard errors: what a stage has to gain somewhere to be kept, and a chain to be used."""
+NOISE = 1.64
+"""Standard errors that a difference has to exceed: one-sided 95 %."""
 
 NUM_FOLDS = 5
 
@@ -73,7 +72,7 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
     """The stages without which the loss out of fold would be higher at some lambda.
 
-    Beyond noise, STAGE_NOISE; those that answer least are tried first.
+    Beyond noise, NOISE; those that answer least are tried first.
     """
 
     def fit(stages: tuple[int, ...]) -> InductionFit:
@@ -87,14 +86,14 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
         if not without:
             break
         trial = fit(without)
-        if (_noise_units(_losses(trial), _losses(best)) <= STAGE_NOISE).all():
+        if (_noise_units(_losses(trial), _losses(best)) <= NOISE).all():
             kept, best = without, trial
     return kept
 
 
 def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     """The draws' mean policy; at each lambda where the best chain of one or two stages loses less
-    out of fold, by CHAIN_NOISE, that chain, which is compared as it was chosen on other folds.
+    out of fold, by NOISE, that chain, which is compared as it was chosen on other folds.
     """
     induced = mean_policy([fit.policy for fit in draws])
     grid = induced.lam_grid
@@ -122,7 +121,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         losses = cost + lam * (1 - quality)
         sums = losses @ members
         chosen = (sums.sum(axis=1, keepdims=True) - sums).argmin(axis=0)[folds]
-        if _noise_units(ours[:, place], losses[chosen, rows]) <= CHAIN_NOISE:
+        if _noise_units(ours[:, place], losses[chosen, rows]) <= NOISE:
             continue
         best = int(sums.sum(axis=1).argmin())
         chains[place] = candidates[best]

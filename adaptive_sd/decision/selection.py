@@ -33,7 +33,7 @@ CANDIDATES = (
         Candidate(f"logistic on statistics, alpha {a:g}", a, (), len(STATISTIC_NAMES))
         for a in (3.0, 30.0, 300.0)
     ),
-    *(Candidate(f"logistic on all, alpha {a:g}", a) for a in (30.0, 300.0)),
+    *(Candidate(f"logistic on all, alpha {a:g}", a) for a in (3.0, 30.0, 300.0)),
     *(Candidate(f"network, alpha {a:g}", a, HIDDEN) for a in (10.0, 50.0)),
 )
 """Simplest first: the first of equals is chosen."""

@@ -28,6 +28,7 @@ from adaptive_sd.offline.evidence import (
 )
 from adaptive_sd.offline.fit_report import FitReport, make_report
 from adaptive_sd.offline.importance import permutation_importance
+from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.types import Acceptance
 
 MIN_PROMPTS = 50
@@ -63,7 +64,9 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     estimates = np.stack([fit.estimates for fit in fits], axis=1)
     fitted = fit_policy(to_fit_table(table, evidence, estimates), rng=rng)
     importances = [
-        permutation_importance(fit, evidence.features[:, k], table.quality[:, k], rng=rng)
+        permutation_importance(
+            fit, evidence.features[:, k], table.quality[:, k], signal_columns(table), rng=rng
+        )
         for k, fit in enumerate(fits)
     ]
     report = make_report(table, fits, importances, fitted, _lam_origin(fitted, table))

@@ -126,3 +126,23 @@ def test_one_stage_alone_can_be_fitted() -> None:
     one = replace(table, stages=table.stages[:1], quality=table.quality[:, :1])
     artifact, report = fit_artifact(replace(one, cost=table.cost[:, :1]))
     assert artifact.policy.stages == (0,) and report.stages[0].share_answered == 1.0
+
+
+def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() -> None:
+    table = bare_table(300)
+    worse = (np.random.default_rng(1).random((300, 1)) < 0.3).astype(float)
+    length = 100 * (1 - table.quality) + 50.0
+    ladder = replace(
+        table,
+        stages=(StageRecord("a"), StageRecord("useless"), StageRecord("b")),
+        quality=np.hstack([table.quality[:, :1], worse, table.quality[:, 1:]]),
+        cost=np.tile([1.0, 2.0, 4.0], (300, 1)),
+        columns={"signal_log_tokens_out": np.log(length[:, [0, 0, 1]])},
+    )
+    artifact, report = fit_artifact(ladder)
+    assert artifact.policy.stages == (0, 2)
+    assert [stage.dropped for stage in report.stages] == [False, True, False]
+    assert "never pays at any lambda, left out: useless" in report.as_text()
+    assert next(iter(report.stages[0].importance)) == "log_tokens_out"
+    assert report.stages[0].importance["log_tokens_out"] > 0.3
+    assert artifact.metrics == report.to_json()
