@@ -70,9 +70,9 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
 
 
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
-    """The stages without which the loss out of fold would be higher at some lambda.
+    """The stages without which the loss out of fold would be higher at some lambda, beyond NOISE.
 
-    Beyond noise, NOISE; those that answer least are tried first.
+    They are tried one at a time, first those that answer least.
     """
 
     def fit(stages: tuple[int, ...]) -> InductionFit:
@@ -92,8 +92,10 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
 
 
 def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
-    """The draws' mean policy; at each lambda where the best chain of one or two stages loses less
-    out of fold, by NOISE, that chain, which is compared as it was chosen on other folds.
+    """The draws' mean policy, and a chain wherever that loses less out of fold, beyond NOISE.
+
+    The chain is the best single stage or threshold pair at that lambda; what it loses is what the
+    best one on the other folds did.
     """
     induced = mean_policy([fit.policy for fit in draws])
     grid = induced.lam_grid
