@@ -90,7 +90,11 @@ def load_artifact(folder: Path) -> Artifact:
             )
         if tuple(manifest["feature_names"]) != FEATURE_NAMES:
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
-        with np.load(folder / "weights.npz", allow_pickle=False) as stored:
+        # opened here: np.load leaves its own file open where the archive is damaged
+        with (
+            (folder / "weights.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             arrays = {name: stored[name] for name in stored.files}
         for name, values in arrays.items():
             if not np.isfinite(values).all():
