@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
-from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -49,7 +49,7 @@ class Artifact:
     stages: tuple[StageRecord, ...]
     predictors: tuple[FittedPredictor, ...]
     projections: tuple[HiddenProjection | None, ...]
-    policy: InducedPolicy
+    policy: GuardedPolicy
     prior: Prior
     acceptance: Mapping[tuple[int, int, Form], Acceptance]
     recommended_lam: float
@@ -90,7 +90,11 @@ def load_artifact(folder: Path) -> Artifact:
             )
         if tuple(manifest["feature_names"]) != FEATURE_NAMES:
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
-        with np.load(folder / "weights.npz", allow_pickle=False) as stored:
+        # opened here: np.load leaves its own file open where the archive is damaged
+        with (
+            (folder / "weights.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             arrays = {name: stored[name] for name in stored.files}
         for name, values in arrays.items():
             if not np.isfinite(values).all():
@@ -147,9 +151,9 @@ def _part(arrays: Arrays, part: str) -> Arrays:
 
 def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
     stages = tuple(StageRecord.from_json(raw) for raw in manifest["stages"])
-    policy = InducedPolicy.from_arrays(_part(arrays, "policy"))
-    if policy.num_stages != len(stages):
-        raise ValueError(f"a policy of {policy.num_stages} stages for {len(stages)}")
+    policy = GuardedPolicy.from_arrays(_part(arrays, "policy"))
+    if policy.stages[-1] >= len(stages):
+        raise ValueError(f"a policy of stage {policy.stages[-1]} for {len(stages)} stages")
     prior = manifest["prior"]
     return Artifact(
         stages=stages,

@@ -12,7 +12,7 @@ import typer
 from adaptive_sd.artifact import load_artifact
 from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
 from adaptive_sd.cascade import Request
-from adaptive_sd.cli.explain import interval, table
+from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config
 from adaptive_sd.data.tasks import load_tasks
@@ -68,9 +68,9 @@ def ladder(
         for name, side in (("ladder", result.ladder), ("largest", result.largest))
     ]
     print(table([("", "quality", "seconds", "cost"), *rows]))
-    print(f"quality difference {interval(result.quality_difference)}")
-    print(f"seconds ratio      {interval(result.latency_ratio)}")
-    print(f"cost ratio         {interval(result.cost_ratio)}")
+    print(f"quality difference {result.quality_difference}")
+    print(f"seconds ratio      {result.latency_ratio}")
+    print(f"cost ratio         {result.cost_ratio}")
     shares = ", ".join(f"{name} {share:.0%}" for name, share in result.share_by_stage.items())
     print(
         f"{result.num_prompts} prompts, escalated {result.escalation_rate:.0%}; answered: {shares}"

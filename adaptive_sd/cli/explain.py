@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adaptive_sd.cascade import Cascade
-from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.trace import Answer, Step
 from adaptive_sd.types import Action
 
@@ -48,11 +47,6 @@ def _step_line(step: Step, *, same: bool) -> str:
         f"{step.reason} ({step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s"
         f"{drafted})"
     )
-
-
-def interval(value: Interval) -> str:
-    """A value with its 95 % interval."""
-    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptive_sd.cli.explain import interval, table
+from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar, download_bar
 from adaptive_sd.data.tasks import load_tasks
 from adaptive_sd.errors import DamagedModelError
@@ -131,7 +131,7 @@ def _tuning_lines(found: Tuning) -> str:
         (
             *(m.quant, f"{m.bytes / 1e6:.0f} MB"),
             *(f"{1 / m.rates.prefill_s:.0f}/s", f"{1 / m.rates.decode_s:.0f}/s"),
-            *(f"{m.quality:.3f}", interval(m.difference), f"{m.cost:.3f} s", interval(m.ratio)),
+            *(f"{m.quality:.3f}", f"{m.difference}", f"{m.cost:.3f} s", f"{m.ratio}"),
         )
         for m in found.measured
     ]

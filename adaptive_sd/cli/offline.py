@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ import typer
 
 from adaptive_sd.build import local_artifact, open_stages
 from adaptive_sd.config import default_config
+
+_DECISIONS_TIMED = 1000
 
 
 def export(
@@ -45,11 +48,17 @@ def fit(
     """Fit predictors and policy, and say how good they are out of fold."""
     from adaptive_sd.artifact import save_artifact
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
+    from adaptive_sd.offline.bench import bench_decision
     from adaptive_sd.offline.fit import fit_artifact
 
     artifact, report = fit_artifact(read_outcomes(table), seed=seed)
     save_artifact(artifact, out)
-    print(json.dumps(report.to_json(), indent=2) if as_json else report.as_text())
+    timing = bench_decision(artifact, _DECISIONS_TIMED).parts["decision"]
+    if as_json:
+        print(json.dumps(report.to_json() | {"decision": asdict(timing)}, indent=2))
+        return
+    print(report.as_text())
+    print(f"a decision: median {timing.median_s * 1e3:.3f} ms, p99 {timing.p99_s * 1e3:.3f} ms")
 
 
 def refit(

@@ -137,6 +137,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __format__(self, spec: str) -> str:
+        """As "value [low, high]", each by `spec`; by default with three decimals."""
+        value, low, high = (format(number, spec or ".3f") for number in self)
+        return f"{value} [{low}, {high}]"
+
 
 def expected_calibration_error(p: ArrayLike, y: ArrayLike, num_bins: int = 10) -> float:
     """Mean of |mean y - mean p| over bins of equal mass; equal predictions share a bin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -42,17 +43,17 @@ class StateValues(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InducedPolicy:
-    """Estimates in each state, a subset of stages held (bit r of its index: stage r).
+    """Estimates in each state, a subset of stages held (bit r of its index: the r-th of `stages`).
 
-    The columns of a state's weights are: log odds of each held draft being right; then for each
-    later stage, linear, the quality in the end and the cost from here, at each lambda of the grid,
-    of running that stage and following the policy. Between grid points they are interpolated in
-    log lambda.
+    Stages of the ladder that are not among `stages` never run. The columns of a state's weights
+    are: log odds of each held draft being right; then for each later stage, linear, the quality in
+    the end and the cost from here, at each lambda of the grid, of running that stage and following
+    the policy. Between grid points they are interpolated in log lambda.
     """
 
-    num_stages: int
+    stages: tuple[int, ...]  # ascending
     lam_grid: FloatArray  # (num_lams,), ascending; the first is 0
-    weights: tuple[FloatArray, ...]  # 2**num_stages of (num_state_features, num_outputs)
+    weights: tuple[FloatArray, ...]  # 2**len(stages) of (num_state_features, num_outputs)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""
@@ -66,7 +67,7 @@ class InducedPolicy:
         )
         state = state_features(evidence.features[None], quality, agreement, statistics)
         values = self.values(stages, state, lam)
-        later = later_stages(stages, self.num_stages)
+        later = later_stages(stages, self.stages)
         values_go = tuple(zip(later, values.values_go[0, :, 0].tolist(), strict=True))
         if not stages:
             return choose((), None, float("inf"), values_go)
@@ -76,33 +77,19 @@ class InducedPolicy:
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
-        low, high, share = self._place(lam)
-        outputs = state @ self.weights[state_index(stages)]
+        low, high, share = place_lam(self.lam_grid, lam)
+        outputs = state @ self.weights[state_index(stages, self.stages)]
         stop, go = sigmoid(outputs[:, : len(stages)]), outputs[:, len(stages) :]
         grid = go.reshape(len(state), -1, 2, len(self.lam_grid))
         below, above = grid[..., low : low + 1], grid[..., high : high + 1]
         between = below * (1 - share) + above * share
         return state_values(stop, between, np.array([lam]))
 
-    def _place(self, lam: float) -> tuple[int, int, float]:
-        """The grid points around `lam`, and how far it is from the lower to the upper one."""
-        check_lam(lam)
-        grid = self.lam_grid
-        if lam > grid[-1]:
-            raise ConfigError(
-                f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
-                "where the best answer is bought at any price."
-            )
-        high = int(np.searchsorted(grid, lam))
-        if grid[high] == lam:
-            return high, high, 0.0
-        if high == 1:
-            return 0, 1, float(lam / grid[1])
-        low = high - 1
-        return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
-
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        arrays: dict[str, NDArray[np.generic]] = {"lam_grid": self.lam_grid}
+        arrays: dict[str, NDArray[np.generic]] = {
+            "stages": np.array(self.stages),
+            "lam_grid": self.lam_grid,
+        }
         return arrays | {f"state{i}": weights for i, weights in enumerate(self.weights)}
 
     @classmethod
@@ -110,31 +97,58 @@ class InducedPolicy:
         """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
         grid = arrays["lam_grid"].astype(np.float64)
         num_states = sum(name.startswith("state") for name in arrays)
-        num_stages = num_states.bit_length() - 1
-        if num_stages < 1 or 2**num_stages != num_states:
-            raise ArtifactError(f"a policy has {num_states} states, which is no power of two.")
+        stages = tuple(int(s) for s in arrays["stages"].astype(np.int64))
+        if not stages or min(np.diff(stages), default=1) < 1 or stages[0] < 0:
+            raise ArtifactError(f"the stages of a policy do not ascend: {stages}.")
+        if 2 ** len(stages) != num_states:
+            raise ArtifactError(f"a policy of {len(stages)} stages has {num_states} states.")
         if grid.ndim != 1 or not len(grid) or grid[0] != 0 or not (np.diff(grid) > 0).all():
             raise ArtifactError("the lambda grid of a policy does not ascend from 0.")
         weights = tuple(arrays[f"state{i}"].astype(np.float64) for i in range(num_states))
         num_prompt_features = len(weights[0]) - 1
         for index, matrix in enumerate(weights):
-            stages = tuple(s for s in range(num_stages) if index >> s & 1)
-            num_outputs = len(stages) + 2 * len(grid) * len(later_stages(stages, num_stages))
-            wanted = (_num_features(num_prompt_features, len(stages)), num_outputs)
+            held = held_of(index, stages)
+            num_outputs = len(held) + 2 * len(grid) * len(later_stages(held, stages))
+            wanted = (_num_features(num_prompt_features, len(held)), num_outputs)
             if matrix.shape != wanted:
                 raise ArtifactError(
                     f"state {index} of a policy has shape {matrix.shape}, not {wanted}."
                 )
-        return cls(num_stages, grid, weights)
+        return cls(stages, grid, weights)
 
 
-def state_index(stages: Sequence[int]) -> int:
-    return sum(1 << stage for stage in stages)
+def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
+    """The grid points around `lam`, and how far it is from the lower to the upper one.
+
+    Raises ConfigError for a lambda outside the grid.
+    """
+    check_lam(lam)
+    if lam > grid[-1]:
+        raise ConfigError(
+            f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
+            "where the best answer is bought at any price."
+        )
+    high = int(np.searchsorted(grid, lam))
+    if grid[high] == lam:
+        return high, high, 0.0
+    if high == 1:
+        return 0, 1, float(lam / grid[1])
+    low = high - 1
+    return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
 
 
-def later_stages(stages: Sequence[int], num_stages: int) -> range:
-    """The stages that can still run: those above the last."""
-    return range(stages[-1] + 1 if stages else 0, num_stages)
+def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
+    return sum(1 << stages.index(stage) for stage in held)
+
+
+def held_of(index: int, stages: Sequence[int]) -> tuple[int, ...]:
+    """The stages held in the state of this index."""
+    return tuple(stage for place, stage in enumerate(stages) if index >> place & 1)
+
+
+def later_stages(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
+    """Those of the ascending `stages` that can still run: above the last one held."""
+    return stages[bisect.bisect_right(stages, held[-1]) :] if held else stages
 
 
 def state_features(

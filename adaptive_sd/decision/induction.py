@@ -13,6 +13,7 @@ from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import (
     STATE_COLUMNS,
     InducedPolicy,
+    held_of,
     later_stages,
     returned_index,
     state_features,
@@ -26,9 +27,6 @@ FloatArray = NDArray[np.float64]
 
 MAX_STAGES = 7
 _NUM_LAMS = 24
-
-RECOMMENDED_SHARE = 0.95
-"""Share of the best single stage's quality that the recommended lambda keeps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +101,6 @@ class InductionFit(NamedTuple):
     cost: NDArray[np.float32]  # (num_prompts, num_lams)
     stage: NDArray[np.int8]  # (num_prompts, num_lams), the stage returned
     run_share: FloatArray  # (num_lams, num_stages), share of prompts on which a stage ran
-    recommended_lam: float
 
 
 class _Outcome(NamedTuple):
@@ -115,30 +112,39 @@ class _Outcome(NamedTuple):
     ran: NDArray[np.uint8]  # bit k: stage k ran from here on
 
 
-def fit_induction(table: FitTable, *, rng: np.random.Generator, num_folds: int = 5) -> InductionFit:
+def fit_induction(
+    table: FitTable,
+    *,
+    rng: np.random.Generator,
+    num_folds: int = 5,
+    stages: Sequence[int] | None = None,
+) -> InductionFit:
     """Fitted backward induction for loss = cost + lam * (1 - quality); see InducedPolicy.
 
     In every state the quality in the end and the cost from here of each next stage are regressed
     on what was *realised* by following the policy after it; the decisions that lead there were
-    made by estimates that had not seen the prompt. Raises DataError for too few prompts.
+    made by estimates that had not seen the prompt. Only `stages` may run, by default all.
+    Raises DataError for too few prompts.
     """
     folds = make_folds(len(table.quality), num_folds, rng=rng)
     grid = lam_grid(table.cost)
-    num_states = 2**table.num_stages
+    usable = tuple(range(table.num_stages) if stages is None else stages)
+    num_states = 2 ** len(usable)
     weights: list[FloatArray] = [np.empty((0, 0))] * num_states
-    outcomes: dict[int, _Outcome] = {}
+    outcomes: dict[tuple[int, ...], _Outcome] = {}
     for index in reversed(range(num_states)):
-        held = tuple(s for s in range(table.num_stages) if index >> s & 1)
-        weights[index], outcomes[index] = _fit_state(table, held, outcomes, grid, folds)
-    first = outcomes[0]
-    ran = np.stack([(first.ran >> s & 1).mean(axis=0) for s in range(table.num_stages)], axis=1)
+        held = held_of(index, usable)
+        later = later_stages(held, usable)
+        weights[index], outcomes[held] = _fit_state(table, held, later, outcomes, grid, folds)
+    first = outcomes[()]
     return InductionFit(
-        policy=InducedPolicy(table.num_stages, grid, tuple(weights)),
+        policy=InducedPolicy(usable, grid, tuple(weights)),
         quality=first.quality,
         cost=first.cost,
         stage=first.stage,
-        run_share=ran,
-        recommended_lam=recommend_lam(grid, first.quality, table.quality),
+        run_share=np.stack(
+            [(first.ran >> s & 1).mean(axis=0) for s in range(table.num_stages)], axis=1
+        ),
     )
 
 
@@ -149,20 +155,11 @@ def lam_grid(cost: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
-def recommend_lam(grid: FloatArray, realised: NDArray[np.floating], single: FloatArray) -> float:
-    """The least lambda that keeps RECOMMENDED_SHARE of the best single stage's quality.
-
-    The lambda of the best quality where none does.
-    """
-    mean = realised.mean(axis=0, dtype=np.float64)
-    enough = mean >= RECOMMENDED_SHARE * single.mean(axis=0).max()
-    return float(grid[int(np.argmax(enough if enough.any() else mean))])
-
-
 def _fit_state(
     table: FitTable,
     held: tuple[int, ...],
-    outcomes: dict[int, _Outcome],
+    later: Sequence[int],
+    outcomes: dict[tuple[int, ...], _Outcome],
     grid: FloatArray,
     folds: NDArray[np.int64],
 ) -> tuple[FloatArray, _Outcome]:
@@ -172,10 +169,9 @@ def _fit_state(
         fit_logistic_from(state, table.quality[:, s], folds, start=first_odds + place)
         for place, s in enumerate(held)
     ]
-    stop = _columns([fit.out_of_fold for fit in stops], len(folds))
+    stop = columns_of([fit.out_of_fold for fit in stops], len(folds))
     ridge = FoldedRidge(state, folds)
-    later = later_stages(held, table.num_stages)
-    weights = [_columns([fit.weights for fit in stops], state.shape[1])]
+    weights = [columns_of([fit.weights for fit in stops], state.shape[1])]
     go = np.empty((len(folds), len(later), 2, len(grid)))
     next_outcomes = [_run(table, stage, held, outcomes) for stage in later]
     for place, outcome in enumerate(next_outcomes):
@@ -187,15 +183,16 @@ def _fit_state(
     return np.concatenate(weights, axis=1), realised
 
 
-def _columns(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
+def columns_of(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
+    """Side by side, shape (num_rows, num_columns); there may be none."""
     return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))
 
 
 def _run(
-    table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[int, _Outcome]
+    table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[tuple[int, ...], _Outcome]
 ) -> _Outcome:
     """What running `stage` and then following the policy brings about."""
-    after = outcomes[sum(1 << s for s in (*held, stage))]
+    after = outcomes[*held, stage]
     paid = table.cost_of(stage, held).astype(np.float32)[:, None]
     return after._replace(cost=after.cost + paid, ran=after.ran | np.uint8(1 << stage))
 

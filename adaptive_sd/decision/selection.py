@@ -33,7 +33,7 @@ CANDIDATES = (
         Candidate(f"logistic on statistics, alpha {a:g}", a, (), len(STATISTIC_NAMES))
         for a in (3.0, 30.0, 300.0)
     ),
-    *(Candidate(f"logistic on all, alpha {a:g}", a) for a in (30.0, 300.0)),
+    *(Candidate(f"logistic on all, alpha {a:g}", a) for a in (3.0, 30.0, 300.0)),
     *(Candidate(f"network, alpha {a:g}", a, HIDDEN) for a in (10.0, 50.0)),
 )
 """Simplest first: the first of equals is chosen."""
@@ -60,6 +60,8 @@ class PredictorFit(NamedTuple):
     predictor: FittedPredictor
     estimates: FloatArray  # (num_rows,), out of fold and calibrated
     report: PredictorReport
+    networks: tuple[FittedPredictor, ...]  # fitted without each fold, not calibrated
+    folds: NDArray[np.int64]  # (num_rows,)
 
 
 def fit_predictor(
@@ -87,7 +89,8 @@ def fit_predictor(
         for c in candidates
     }
     chosen = min(candidates, key=lambda c: losses[c.name])
-    scores = _out_of_fold(chosen, features, seen, folds, seed)
+    networks = _fold_networks(chosen, features, seen, folds, seed)
+    scores = unseen_scores(networks, folds, features)
     estimates = np.empty(len(seen))
     for fold in range(num_folds):
         held_out = folds == fold
@@ -105,7 +108,7 @@ def fit_predictor(
         brier=bootstrap(brier_score, estimates, seen, rng=rng),
         ece=bootstrap(expected_calibration_error, estimates, seen, rng=rng),
     )
-    return PredictorFit(predictor, estimates, report)
+    return PredictorFit(predictor, estimates, report, networks, folds)
 
 
 def _checked(features: NDArray[np.floating], quality: ArrayLike) -> FloatArray:
@@ -124,18 +127,27 @@ def _checked(features: NDArray[np.floating], quality: ArrayLike) -> FloatArray:
     return seen
 
 
-def _out_of_fold(
+def _fold_networks(
     candidate: Candidate,
     features: NDArray[np.floating],
     quality: FloatArray,
     folds: NDArray[np.int64],
     seed: int,
+) -> tuple[FittedPredictor, ...]:
+    """One for each fold, fitted without it."""
+    kept = [folds != fold for fold in range(int(folds.max()) + 1)]
+    return tuple(train(soft_labels(features[k], quality[k]), candidate, seed) for k in kept)
+
+
+def unseen_scores(
+    networks: Sequence[FittedPredictor],
+    folds: NDArray[np.int64],
+    features: NDArray[np.floating],
 ) -> FloatArray:
-    scores = np.empty(len(quality))
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        network = train(soft_labels(features[~held_out], quality[~held_out]), candidate, seed)
-        scores[held_out] = network.scores(features[held_out])
+    """Scores, shape (num_rows,), of each row by the network that was fitted without its fold."""
+    scores = np.empty(len(folds))
+    for fold, network in enumerate(networks):
+        scores[folds == fold] = network.scores(features[folds == fold])
     return scores
 
 
@@ -147,7 +159,8 @@ def _cross_validated_loss(
     seed: int,
 ) -> float:
     """After Platt's two numbers, since the choice is between calibrated predictors."""
-    scores = _out_of_fold(candidate, features, quality, folds, seed)
+    networks = _fold_networks(candidate, features, quality, folds, seed)
+    scores = unseen_scores(networks, folds, features)
     return log_loss(fit_platt(scores, quality).apply(scores), quality)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adaptive_sd.artifact import Artifact
-from adaptive_sd.decision.features import DraftView, PromptView, extract_features
+from adaptive_sd.decision.features import DraftView, HiddenProjection, PromptView, extract_features
 from adaptive_sd.decision.stopping import optimal_stopping_rule
 from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.judge import FittedJudge
@@ -53,18 +53,20 @@ def _timing(run: Callable[[], object], num_calls: int) -> Timing:
 
 
 def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
-    """Time one decision after a draft of 128 tokens of the first stage."""
+    """Time one decision after a draft of 128 tokens of the first stage that may run."""
     judge = FittedJudge(artifact)
-    draft, lam = _draft(artifact), artifact.recommended_lam
-    prompt = PromptView(Form.NUMBER, num_characters=200, num_lines=1, num_digits=6)
+    first = artifact.policy.stages[0]
+    form = artifact.forms[0] if artifact.forms else Form.NUMBER
+    prompt = PromptView(form, num_characters=200, num_lines=1, num_digits=6)
+    draft, lam = _draft(artifact.projections[first]), artifact.recommended_lam
     view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
-    projection, predictor = artifact.projections[0], artifact.predictors[0]
+    projection, predictor = artifact.projections[first], artifact.predictors[first]
     features = extract_features(view, prompt, projection)
     start = judge.begin(prompt)
-    judged = replace(start, held=(judge.judge(prompt, 0, draft),))
+    judged = replace(start, held=(judge.judge(prompt, first, draft),))
 
     def decide() -> None:
-        held = judge.judge(prompt, 0, draft)
+        held = judge.judge(prompt, first, draft)
         judge.decide(replace(start, held=(held,)), lam)
 
     parts = {
@@ -76,8 +78,7 @@ def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
     return DecisionBench(num_calls, parts)
 
 
-def _draft(artifact: Artifact) -> Draft:
-    projection = artifact.projections[0]
+def _draft(projection: HiddenProjection | None) -> Draft:
     width = 0 if projection is None else len(projection.mean)
     rng = np.random.default_rng(0)
     words = " ".join(f"step {i}: {i} + {i} = {2 * i}." for i in range(12))

@@ -23,6 +23,7 @@ from adaptive_sd.decision.features import (
 )
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.forms import Form, canonical_answer, detect_form
+from adaptive_sd.offline.signals import put_signals
 
 Projections = tuple[HiddenProjection | None, ...]
 
@@ -53,7 +54,8 @@ def fit_projections(table: OutcomeTable) -> Projections:
 def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidence:
     """What is missing in the table is missing evidence, marked as such in the features.
 
-    A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from.
+    A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from;
+    signals of other names see signal_columns.
     In tables of others, which do not describe their stages, an answer may be the bare answer.
     """
     columns = table.columns
@@ -75,6 +77,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
         signal = columns.get(f"signal_{name}")
         if signal is not None:
             features[:, :, i] = np.nan_to_num(signal.astype(np.float32))
+    put_signals(features, table)
     return TableEvidence(
         prompts=prompts,
         features=features,

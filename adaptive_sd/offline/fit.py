@@ -15,8 +15,8 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.acceptance import fit_acceptance
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
-from adaptive_sd.decision.induction import RECOMMENDED_SHARE, InductionFit, fit_induction
 from adaptive_sd.decision.known_p import fit_pooled_prior
+from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
 from adaptive_sd.decision.selection import CANDIDATES, PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
@@ -27,6 +27,8 @@ from adaptive_sd.offline.evidence import (
     to_fit_table,
 )
 from adaptive_sd.offline.fit_report import FitReport, make_report
+from adaptive_sd.offline.importance import permutation_importance
+from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.types import Acceptance
 
 MIN_PROMPTS = 50
@@ -60,16 +62,22 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
         for k in range(num_stages)
     ]
     estimates = np.stack([fit.estimates for fit in fits], axis=1)
-    induction = fit_induction(to_fit_table(table, evidence, estimates), rng=rng)
-    report = make_report(table, fits, induction, _lam_origin(induction, table))
+    fitted = fit_policy(to_fit_table(table, evidence, estimates), rng=rng)
+    importances = [
+        permutation_importance(
+            fit, evidence.features[:, k], table.quality[:, k], signal_columns(table), rng=rng
+        )
+        for k, fit in enumerate(fits)
+    ]
+    report = make_report(table, fits, importances, fitted, _lam_origin(fitted, table))
     artifact = Artifact(
         stages=table.stages,
         predictors=tuple(fit.predictor for fit in fits),
         projections=projections,
-        policy=induction.policy,
+        policy=fitted.policy,
         prior=_prior(table, evidence, rng),
         acceptance=acceptance_of(table, evidence.prompts),
-        recommended_lam=induction.recommended_lam,
+        recommended_lam=fitted.recommended_lam,
         lam_origin=report.lambda_origin,
         forms=_forms(evidence.prompts),
         prompt_hashes=_prompt_hashes(table),
@@ -79,10 +87,10 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     return artifact, report
 
 
-def _lam_origin(induction: InductionFit, table: OutcomeTable) -> str:
+def _lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
-    if induction.quality.mean(axis=0).max() >= RECOMMENDED_SHARE * single.max():
+    if fitted.quality.max() >= RECOMMENDED_SHARE * single.max():
         return f"the least that kept {best} out of fold"
     return f"the best quality out of fold; no lambda kept {best}"
 

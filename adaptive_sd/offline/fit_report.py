@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.decision.induction import InductionFit
+from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.decision.selection import PredictorFit, PredictorReport
+
+_NUM_FEATURES = 10
+_LEAST_FALL = 0.0005
+"""Of AUC, below which a feature is not worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
     """One stage: measured quality and cost, its predictor, and how often it runs and answers.
 
-    The shares are of prompts, at the recommended lambda.
+    The shares are of prompts, at the recommended lambda. `importance` is what the predictor's AUC
+    loses without a feature, the largest first. `dropped`: it never pays and never runs.
     """
 
     stage: str
     quality: float
     cost: float
     predictor: PredictorReport
+    importance: Mapping[str, float]
     share_run: float
     share_answered: float
+    dropped: bool
+
+    def as_lines(self) -> list[str]:
+        predictor = self.predictor
+        told = [
+            f"{name} {fall:.3f}"
+            for name, fall in list(self.importance.items())[:_NUM_FEATURES]
+            if fall >= _LEAST_FALL
+        ]
+        return [
+            f"{self.stage}: quality {self.quality:.3f}, cost {self.cost:.3f}; "
+            f"runs on {self.share_run:.0%}, answers {self.share_answered:.0%}",
+            f"  predictor: {predictor.candidate}, {predictor.calibration}; "
+            f"AUC {predictor.auc}, Brier {predictor.brier}, ECE {predictor.ece}",
+            f"  AUC falls without: {', '.join(told) or 'no single feature'}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReport:
+    """The lambdas, from and to, around which a chain of one or two stages did better."""
+
+    lambdas: tuple[float, float]
+    stages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +63,7 @@ class FitReport:
     num_prompts: int
     num_left_out: int
     stages: tuple[StageReport, ...]
+    guards: tuple[GuardReport, ...]
     recommended_lambda: float
     lambda_origin: str
     quality: float
@@ -46,17 +75,15 @@ class FitReport:
     def as_text(self) -> str:
         lines = [f"{self.num_prompts} prompts fitted, {self.num_left_out} left out"]
         for stage in self.stages:
-            predictor = stage.predictor
-            lines += [
-                f"{stage.stage}: quality {stage.quality:.3f}, cost {stage.cost:.3f}; "
-                f"runs on {stage.share_run:.0%}, answers {stage.share_answered:.0%}",
-                f"  predictor: {predictor.candidate}, {predictor.calibration}; "
-                f"AUC {_interval(predictor.auc)}, Brier {_interval(predictor.brier)}, "
-                f"ECE {_interval(predictor.ece)}",
-            ]
-        unused = [s.stage for s in self.stages if s.share_run == 0]
-        if unused:
-            lines.append(f"never pays at this lambda: {', '.join(unused)}")
+            lines += stage.as_lines()
+        if dropped := [s.stage for s in self.stages if s.dropped]:
+            lines.append(f"never pays at any lambda, left out: {', '.join(dropped)}")
+        for guard in self.guards:
+            low, high = guard.lambdas
+            lines.append(
+                f"lambda {low:.3g} to {high:.3g}: the policy did no better out of fold than "
+                f"{' then '.join(guard.stages)}, which is used"
+            )
         lines.append(
             f"recommended lambda {self.recommended_lambda:.3g} ({self.lambda_origin}): "
             f"quality {self.quality:.3f}, cost {self.cost:.3f}"
@@ -65,30 +92,48 @@ class FitReport:
 
 
 def make_report(
-    table: OutcomeTable, fits: Sequence[PredictorFit], induction: InductionFit, lam_origin: str
+    table: OutcomeTable,
+    fits: Sequence[PredictorFit],
+    importances: Sequence[Mapping[str, float]],
+    fitted: PolicyFit,
+    lam_origin: str,
 ) -> FitReport:
-    at = int(np.searchsorted(induction.policy.lam_grid, induction.recommended_lam))
+    seen = fitted.seen_at(fitted.recommended_lam)
     stages = tuple(
         StageReport(
             stage=stage.name,
             quality=float(table.quality[:, k].mean()),
             cost=float(table.cost[:, k].mean()),
             predictor=fit.report,
-            share_run=float(induction.run_share[at, k]),
-            share_answered=float((induction.stage[:, at] == k).mean()),
+            importance=importance,
+            share_run=float(seen.run_share[k]),
+            share_answered=float(seen.answer_share[k]),
+            dropped=k not in fitted.policy.stages,
         )
-        for k, (stage, fit) in enumerate(zip(table.stages, fits, strict=True))
+        for k, (stage, fit, importance) in enumerate(
+            zip(table.stages, fits, importances, strict=True)
+        )
     )
     return FitReport(
         num_prompts=len(table.prompt_ids),
         num_left_out=table.num_left_out,
         stages=stages,
-        recommended_lambda=induction.recommended_lam,
+        guards=_guards(fitted, [stage.name for stage in table.stages]),
+        recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
-        quality=float(induction.quality[:, at].mean(dtype=np.float64)),
-        cost=float(induction.cost[:, at].mean(dtype=np.float64)),
+        quality=seen.quality,
+        cost=seen.cost,
     )
 
 
-def _interval(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+def _guards(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:
+    """Neighbouring lambdas with chains of the same stages as one."""
+    found: list[GuardReport] = []
+    before: ThresholdPolicy | None = None
+    for lam, chain in zip(fitted.policy.lam_grid.tolist(), fitted.policy.chains, strict=True):
+        if chain is not None:
+            goes_on = before is not None and before.stages == chain.stages
+            low = found.pop().lambdas[0] if goes_on else lam
+            found.append(GuardReport((low, lam), tuple(names[s] for s in chain.stages)))
+        before = chain
+    return tuple(found)

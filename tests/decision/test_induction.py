@@ -10,14 +10,12 @@ import pytest
 from adaptive_sd.decision.features import FEATURE_DIM
 from adaptive_sd.decision.induction import (
     MAX_STAGES,
-    RECOMMENDED_SHARE,
     FitTable,
     InductionFit,
     fit_induction,
     lam_grid,
-    recommend_lam,
 )
-from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.decision.rollout import roll_out_induced
 from adaptive_sd.errors import DataError
 from tests.decision.tables import table_of, wild_table
 
@@ -29,7 +27,7 @@ def fit(table: FitTable, seed: int = 0) -> InductionFit:
 
 
 def loss_at(found: InductionFit, table: FitTable, lam: float) -> float:
-    outcome = roll_out(found.policy, table, lam)
+    outcome = roll_out_induced(found.policy, table, lam)
     return float((outcome.cost + lam * (1 - outcome.quality)).mean())
 
 
@@ -82,7 +80,7 @@ def three_stages(num_prompts: int = 600) -> tuple[FitTable, np.ndarray]:
 
 def test_what_the_prompt_tells_skips_the_stages_that_would_fail() -> None:
     table, kind = three_stages()
-    outcome = roll_out(fit(table).policy, table, 50.0)
+    outcome = roll_out_induced(fit(table).policy, table, 50.0)
     np.testing.assert_array_equal(outcome.stage, kind)
     np.testing.assert_array_equal(outcome.num_run, 1)
     np.testing.assert_array_equal(outcome.quality, 1.0)
@@ -95,16 +93,16 @@ def test_where_the_prompt_tells_all_each_lambda_buys_what_it_is_worth() -> None:
     found = fit(table)
     for lam in (1.0, 1.8, 4.0, 7.5, 12.0, 100.0):
         buys = table.cost[0][kind] < table.cost[0, 0] + lam
-        outcome = roll_out(found.policy, table, lam)
+        outcome = roll_out_induced(found.policy, table, lam)
         np.testing.assert_array_equal(outcome.stage, np.where(buys, kind, 0), err_msg=str(lam))
 
 
 def test_lambda_0_pays_the_least_and_the_largest_buys_the_best() -> None:
     table = signal_table()
     found = fit(table)
-    cheapest = roll_out(found.policy, table, 0.0)
+    cheapest = roll_out_induced(found.policy, table, 0.0)
     np.testing.assert_array_equal(cheapest.cost, 1.0)
-    dearest = roll_out(found.policy, table, float(found.policy.lam_grid[-1]))
+    dearest = roll_out_induced(found.policy, table, float(found.policy.lam_grid[-1]))
     both = np.where(table.estimates[:, 0] > 0.8, table.quality[:, 0], table.quality[:, 1])
     assert dearest.quality.mean() >= both.mean() - 1e-9
     assert dearest.quality.mean() > table.quality.mean(axis=0).max() + 0.02
@@ -135,7 +133,7 @@ def test_agreement_of_two_drafts_is_evidence() -> None:
     found = fit(table := table_of(quality, np.array([1.0, 1.0, 10.0]), answers=answers))
     blind = fit(unseen := table_of(quality, np.array([1.0, 1.0, 10.0])))
     assert loss_at(found, table, 100.0) < 0.9 * loss_at(blind, unseen, 100.0)
-    outcome = roll_out(found.policy, table, 100.0)
+    outcome = roll_out_induced(found.policy, table, 100.0)
     assert (outcome.num_run[right.all(axis=1)] == 2).all()
     assert (outcome.num_run[~right.all(axis=1)] == 3).all()
 
@@ -216,16 +214,6 @@ def test_the_grid_of_lambdas_begins_at_0_and_ascends_around_the_costs() -> None:
     assert grid[0] == 0 and (np.diff(grid) > 0).all()
     assert grid[1] < cost.min() and grid[-1] > 100 * cost.mean(axis=0).max()
     assert (np.diff(lam_grid(np.zeros((3, 2)))) > 0).all()
-
-
-def test_the_recommended_lambda_is_the_least_that_keeps_the_stated_share() -> None:
-    grid = np.array([0.0, 1.0, 2.0, 3.0])
-    single = np.array([[0.5, 1.0]] * 4)
-    share = RECOMMENDED_SHARE
-    realised = np.tile([0.5, share - 0.01, share + 0.005, 1.0], (4, 1))
-    assert recommend_lam(grid, realised, single) == 2.0
-    assert recommend_lam(grid, realised[:, [0, 2, 1, 3]], single) == 1.0
-    assert recommend_lam(grid, 0.9 * realised[:, [0, 1, 3, 2]], single) == 2.0
 
 
 @pytest.mark.parametrize(

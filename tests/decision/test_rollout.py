@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.induction import fit_induction
-from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.decision.rollout import roll_out_induced
 from adaptive_sd.errors import ConfigError
 from tests.decision.tables import Wild, drive, evidence_of, table_of, wild_table
 
 
 def assert_equal_row_by_row(policy: InducedPolicy, wild: Wild, lam: float) -> None:
-    found = roll_out(policy, wild.table, lam)
+    found = roll_out_induced(policy, wild.table, lam)
     for row in range(len(found.cost)):
         plain = drive(policy, wild.table, row, lam, wild.answers)
         assert found.stage[row] == plain.returned, (row, lam)
@@ -36,7 +36,7 @@ def test_a_fitted_policy(num_stages: int, verified: bool) -> None:
     paths = set()
     for lam in (*policy.lam_grid[::3], *between, 0.1 * policy.lam_grid[1]):
         assert_equal_row_by_row(policy, unseen, float(lam))
-        outcome = roll_out(policy, unseen.table, float(lam))
+        outcome = roll_out_induced(policy, unseen.table, float(lam))
         paths |= set(zip(outcome.stage.tolist(), outcome.num_run.tolist(), strict=True))
     assert len(paths) >= 2 * num_stages - 1  # else the law was tried on hardly any path
 
@@ -48,7 +48,7 @@ def test_every_state_is_seen_alike_also_those_that_are_hardly_ever_reached() -> 
     weights = tuple(0.02 * rng.normal(size=w.shape) for w in shaped.weights)
     for state in weights:
         state[0] += 0.5  # estimates between the bounds, where clipping hides nothing
-    policy = InducedPolicy(5, shaped.lam_grid, weights)
+    policy = InducedPolicy(tuple(range(5)), shaped.lam_grid, weights)
     lam = float(shaped.lam_grid[7])
     for size in range(6):
         for stages in itertools.combinations(range(5), size):
@@ -74,7 +74,7 @@ def test_any_policy(seed: int, place: float, scale: float, num_stages: int) -> N
     wild = wild_table(10, num_stages, seed=seed)
     shaped = fit_induction(wild.table, rng=rng, num_folds=2).policy
     weights = tuple(scale * rng.normal(size=w.shape) for w in shaped.weights)
-    policy = InducedPolicy(num_stages, shaped.lam_grid, weights)
+    policy = InducedPolicy(tuple(range(num_stages)), shaped.lam_grid, weights)
     assert_equal_row_by_row(policy, wild, float(place * shaped.lam_grid[-1]))
 
 
@@ -86,7 +86,7 @@ def test_the_draft_returned_is_an_earlier_one_where_the_later_is_seen_to_fail() 
     table = table_of(quality, np.array([1.0, 2.0]), estimates)
     policy = fit_induction(table, rng=np.random.default_rng(0)).policy
     # both: 3 + 20 * .3 * .4 = 5.4; stage 0 alone: 1 + 8; stage 1 alone: 2 + 6
-    outcome = roll_out(policy, table, 20.0)
+    outcome = roll_out_induced(policy, table, 20.0)
     np.testing.assert_array_equal(outcome.num_run, 2)
     np.testing.assert_array_equal(outcome.stage, second)
     np.testing.assert_array_equal(outcome.quality, np.maximum(second, 0.6))
@@ -95,7 +95,7 @@ def test_the_draft_returned_is_an_earlier_one_where_the_later_is_seen_to_fail() 
 def test_more_weight_of_quality_buys_more_of_it_on_the_whole() -> None:
     table = wild_table(400, 3, seed=5).table
     policy = fit_induction(table, rng=np.random.default_rng(0)).policy
-    outcomes = [roll_out(policy, table, float(lam)) for lam in policy.lam_grid]
+    outcomes = [roll_out_induced(policy, table, float(lam)) for lam in policy.lam_grid]
     cost = np.array([outcome.cost.mean() for outcome in outcomes])
     quality = np.array([outcome.quality.mean() for outcome in outcomes])
     assert (np.diff(cost) > -0.05 * cost.max()).all() and cost[-1] > 2 * cost[0]
@@ -106,4 +106,4 @@ def test_a_lambda_outside_the_grid_is_refused() -> None:
     table = wild_table(20, 2, seed=0).table
     policy = fit_induction(table, rng=np.random.default_rng(0)).policy
     with pytest.raises(ConfigError, match="lambda is"):
-        roll_out(policy, table, 2 * float(policy.lam_grid[-1]))
+        roll_out_induced(policy, table, 2 * float(policy.lam_grid[-1]))

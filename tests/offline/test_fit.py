@@ -87,8 +87,10 @@ def test_a_table_of_required_columns_is_enough_and_gives_the_same_for_a_seed() -
     (first, report), (second, _) = fit_artifact(table, seed=3), fit_artifact(table, seed=3)
     assert report.num_prompts == 80
     assert first.metrics == second.metrics and first.recommended_lam == second.recommended_lam
-    for ours, theirs in zip(first.policy.weights, second.policy.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (policy.to_arrays() for policy in (first.policy, second.policy))
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, theirs[name])
 
 
 def test_without_evidence_the_better_buy_is_found() -> None:
@@ -123,4 +125,24 @@ def test_one_stage_alone_can_be_fitted() -> None:
     table = bare_table(60)
     one = replace(table, stages=table.stages[:1], quality=table.quality[:, :1])
     artifact, report = fit_artifact(replace(one, cost=table.cost[:, :1]))
-    assert artifact.policy.num_stages == 1 and report.stages[0].share_answered == 1.0
+    assert artifact.policy.stages == (0,) and report.stages[0].share_answered == 1.0
+
+
+def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() -> None:
+    table = bare_table(300)
+    worse = (np.random.default_rng(1).random((300, 1)) < 0.3).astype(float)
+    length = 100 * (1 - table.quality) + 50.0
+    ladder = replace(
+        table,
+        stages=(StageRecord("a"), StageRecord("useless"), StageRecord("b")),
+        quality=np.hstack([table.quality[:, :1], worse, table.quality[:, 1:]]),
+        cost=np.tile([1.0, 2.0, 4.0], (300, 1)),
+        columns={"signal_log_tokens_out": np.log(length[:, [0, 0, 1]])},
+    )
+    artifact, report = fit_artifact(ladder)
+    assert artifact.policy.stages == (0, 2)
+    assert [stage.dropped for stage in report.stages] == [False, True, False]
+    assert "never pays at any lambda, left out: useless" in report.as_text()
+    assert next(iter(report.stages[0].importance)) == "log_tokens_out"
+    assert report.stages[0].importance["log_tokens_out"] > 0.3
+    assert artifact.metrics == report.to_json()

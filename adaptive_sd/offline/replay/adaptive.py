@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
-from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.induction import FitTable, InductionFit
+from adaptive_sd.decision.guarded import GuardedPolicy
+from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, single_stages
 from adaptive_sd.offline.replay.halves import Halves
@@ -24,18 +25,14 @@ _LEAST_STEP = 1e-3
 """In log lambda: a jump in cost is not looked into any closer."""
 
 
-def adaptive(halves: Halves, induction: InductionFit) -> Dials:
+def adaptive(halves: Halves, fitted: PolicyFit) -> Dials:
     """Each lambda, and the single stages; seen out of fold is what lies between the grid's."""
     single = single_stages(halves.fit, halves.test, halves.names)
-    policy = induction.policy
+    policy = fitted.policy
     lams = spread_lams(policy, halves.fit, MAX_POINTS - len(single.labels))
-    at, grid = np.log(lams), np.log(policy.lam_grid[1:])
-    cost, quality = (
-        np.interp(at, grid, seen[:, 1:].mean(axis=0, dtype=np.float64))
-        for seen in (induction.cost, induction.quality)
-    )
+    seen = [fitted.seen_at(lam) for lam in lams]
     runs = [run_adaptive(policy, halves.test, lam) for lam in lams]
-    return single.plus(Dials.of(lams, list(zip(cost, quality, strict=True)), runs))
+    return single.plus(Dials.of(lams, [(s.cost, s.quality) for s in seen], runs))
 
 
 def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dials:
@@ -52,7 +49,7 @@ def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dia
     return replace(single.plus(Dials.of(lams, unseen, runs)), chosen=chosen)
 
 
-def spread_lams(policy: InducedPolicy, table: FitTable, count: int) -> list[float]:
+def spread_lams(policy: GuardedPolicy, table: FitTable, count: int) -> list[float]:
     """Positive lambdas, spread by what following the policy on the table costs."""
     low, high = (float(lam) for lam in policy.lam_grid[[1, -1]])
     return spread(lambda lam: run_adaptive(policy, table, lam).mean[0], low, high, count)
@@ -76,12 +73,12 @@ def spread(cost_of: Callable[[float], float], low: float, high: float, count: in
     return lams
 
 
-def run_adaptive(policy: InducedPolicy, table: FitTable, lam: float) -> Run:
+def run_adaptive(policy: GuardedPolicy, table: FitTable, lam: float) -> Run:
     rolled = roll_out(policy, table, lam)
     return Run(rolled.quality, rolled.cost, (rolled.num_run > 1).astype(np.float64))
 
 
-def random(halves: Halves, policy: InducedPolicy, lams: Sequence[float]) -> Dials:
+def random(halves: Halves, policy: GuardedPolicy, lams: Sequence[float]) -> Dials:
     """Paths drawn with the frequencies of the policy's: what that comes to in the mean.
 
     At each of the policy's lambdas; and the single stages, which are its points too.
@@ -98,7 +95,7 @@ Path = tuple[tuple[int, ...], int]
 """The stages run, and the one whose draft is returned."""
 
 
-def follow(policy: InducedPolicy, table: FitTable, lam: float) -> list[Path]:
+def follow(policy: GuardedPolicy, table: FitTable, lam: float) -> list[Path]:
     """The path of each prompt."""
     # What a stage costs changes no decision, and sums of powers of two tell which ones were paid.
     marks = np.broadcast_to(2.0 ** np.arange(table.num_stages), table.cost.shape)

@@ -49,7 +49,7 @@ def deviations(chances: dict[Held, StateChances], num_stages: int) -> dict[Held,
         held: np.array(
             [
                 np.std(chances[*held, stage].held[:, -1] - state.later[:, place])
-                for place, stage in enumerate(later_stages(held, num_stages))
+                for place, stage in enumerate(later_stages(held, range(num_stages)))
             ]
         )
         for held, state in chances.items()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import later_stages
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.induction import FitTable, columns_of
 from adaptive_sd.decision.logistic import fit_logistic_from
 from adaptive_sd.decision.ridge import FoldedRidge
 
@@ -59,24 +59,20 @@ def _fit_state(
         fit_logistic_from(rows, fit.quality[:, stage], folds, start=first_odds + place)
         for place, stage in enumerate(held)
     ]
-    later = list(later_stages(held, fit.num_stages))
+    later = list(later_stages(held, range(fit.num_stages)))
     ridge = FoldedRidge(rows, folds)
     quality = ridge.fit(fit.quality[:, later])
     costs = [fit.cost_of(stage, held) for stage in later]
     cost = ridge.fit(np.stack(costs, axis=1) if costs else np.empty((len(rows), 0)))
     return (
         StateChances(
-            _columns([s.out_of_fold for s in starts], len(rows)),
+            columns_of([s.out_of_fold for s in starts], len(rows)),
             np.clip(quality.out_of_fold, 0, 1),
             np.maximum(cost.out_of_fold, 0),
         ),
         StateChances(
-            _columns([sigmoid(unseen @ s.weights) for s in starts], len(unseen)),
+            columns_of([sigmoid(unseen @ s.weights) for s in starts], len(unseen)),
             np.clip(unseen @ quality.weights, 0, 1),
             np.maximum(unseen @ cost.weights, 0),
         ),
     )
-
-
-def _columns(columns: list[FloatArray], num_rows: int) -> FloatArray:
-    return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from adaptive_sd.decision.induction import InductionFit, fit_induction
+from adaptive_sd.decision.policy_fit import PolicyFit, fit_policy
 from adaptive_sd.offline.replay.adaptive import adaptive, lams_of, random
 from adaptive_sd.offline.replay.agreement import agreement
 from adaptive_sd.offline.replay.cascade_routing import cascade_routing
@@ -37,8 +37,8 @@ class Contest:
         return self._found[name]
 
     @cached_property
-    def induction(self) -> InductionFit:
-        return fit_induction(self.halves.fit, rng=self._fit_rng)
+    def fitted(self) -> PolicyFit:
+        return fit_policy(self.halves.fit, rng=self._fit_rng)
 
     @cached_property
     def chances(self) -> Chances:
@@ -51,7 +51,7 @@ class Contest:
 
 _MAKERS: dict[str, Callable[[Contest], Dials]] = {
     "single_stages": lambda c: single_stages(c.halves.fit, c.halves.test, c.halves.names),
-    "random": lambda c: random(c.halves, c.induction.policy, lams_of(c.dials("adaptive"))),
+    "random": lambda c: random(c.halves, c.fitted.policy, lams_of(c.dials("adaptive"))),
     "threshold_chain": lambda c: threshold_chain(c.halves),
     "best_pair": lambda c: best_pair(c.halves),
     "frugal": lambda c: frugal(c.halves),
@@ -59,7 +59,7 @@ _MAKERS: dict[str, Callable[[Contest], Dials]] = {
     "router": lambda c: router(c.halves, c.chances, rng=c.rng(3)),
     "cascade_routing": lambda c: cascade_routing(c.halves, c.chances, rng=c.rng(4)),
     "known_p": lambda c: known_p(c.halves, c.chances),
-    "adaptive": lambda c: adaptive(c.halves, c.induction),
+    "adaptive": lambda c: adaptive(c.halves, c.fitted),
     "oracle": lambda c: oracle(c.halves),
 }
 POLICIES = tuple(_MAKERS)

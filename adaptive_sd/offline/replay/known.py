@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptive_sd.decision.induced import later_stages, returned_index
+from adaptive_sd.decision.induced import returned_index
 from adaptive_sd.decision.induction import FitTable, lam_grid
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
@@ -38,7 +38,8 @@ def cheapest_move(held: Held, held_quality: np.ndarray, losses: np.ndarray, lam:
     `losses` (num_rows, num_later) are of going on with each later stage.
     """
     num_rows = len(losses)
-    later = np.array([*later_stages(held, (held[-1] if held else -1) + 1 + losses.shape[1]), STOP])
+    first = held[-1] + 1 if held else 0
+    later = np.array([*range(first, first + losses.shape[1]), STOP])
     best = losses.argmin(axis=1) if losses.shape[1] else np.full(num_rows, -1)
     if not held:
         return Move(later[best], np.full(num_rows, -1))

@@ -108,10 +108,10 @@ class ReplayReport:
             rows.append(
                 (
                     name,
-                    _interval(report.area),
+                    format(report.area, ".4f"),
                     _cell(costs[0.98]),
                     _cell(None if report.chosen is None else report.chosen.cost),
-                    "" if report.gain is None else _interval(report.gain, "+"),
+                    "" if report.gain is None else format(report.gain, "+.4f"),
                 )
             )
         return rows
@@ -165,11 +165,6 @@ def _number(value: float) -> float | None:
 
 def _bounds(interval: Interval) -> list[float | None]:
     return [_number(interval.low), _number(interval.high)]
-
-
-def _interval(interval: Interval, sign: str = "") -> str:
-    value, low, high = (format(v, f"{sign}.4f") for v in interval)
-    return f"{value} [{low}, {high}]"
 
 
 def _cell(value: float | None) -> str:

@@ -46,9 +46,7 @@ def point_json(point: SweepPoint) -> dict[str, object]:
 
 
 def point_text(point: SweepPoint) -> str:
-    difference, ratio = point.difference, point.ratio
     return (
-        f"quality {point.quality:.3f}, against largest "
-        f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], cost ratio "
-        f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+        f"quality {point.quality:.3f}, against largest {point.difference:+.3f}, "
+        f"cost ratio {point.ratio:.2f}"
     )

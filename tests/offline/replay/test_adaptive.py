@@ -65,7 +65,7 @@ def test_every_setting_is_what_the_live_cascade_does(
 @settings(max_examples=8, deadline=None)
 def test_paths_come_to_what_the_rollout_says(seed: int) -> None:
     contest = contest_of(wild_halves(30, 3, seed=seed))
-    table, policy = contest.halves.test, contest.induction.policy
+    table, policy = contest.halves.test, contest.fitted.policy
     dials = contest.dials("adaptive")
     for place in range(3, len(dials.labels), 9):
         rolled = roll_out(policy, table, dials.labels[place])
@@ -91,7 +91,7 @@ def test_the_control_is_the_mean_of_many_draws() -> None:
     contest = contest_of(wild_halves(30, 3, seed=5))
     table = contest.halves.test
     lam = lams_of(contest.dials("adaptive"))[20]
-    share_of = shares(follow(contest.induction.policy, table, lam))
+    share_of = shares(follow(contest.fitted.policy, table, lam))
     run = run_random(table, share_of)
     rng = np.random.default_rng(0)
     drawn = rng.choice(len(share_of), p=list(share_of.values()), size=(4000, 30))
@@ -112,19 +112,21 @@ def test_the_policy_is_the_one_that_fit_makes_of_the_fit_half(tmp_path: Path) ->
     halves = fit_halves(table, Split(whole, whole[:5], own=True), rng=rng)
     artifact, report = fit_artifact(table, seed=4)
     contest = Contest(halves, fit_rng=rng, seed=4)
-    for ours, theirs in zip(contest.induction.policy.weights, artifact.policy.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (policy.to_arrays() for policy in (contest.fitted.policy, artifact.policy))
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, theirs[name])
     assert [f.report.auc for f in halves.predictors] == [s.predictor.auc for s in report.stages]
 
 
 def test_settings_are_spread_over_costs_and_no_more_than_forty() -> None:
     contest = contest_of(wild_halves(200, 3, seed=2))
-    dials = adaptive(contest.halves, contest.induction)
+    dials = adaptive(contest.halves, contest.fitted)
     assert len(dials.labels) <= MAX_POINTS
     lams = lams_of(dials)
     assert len(lams) > 20 and lams == sorted(set(lams))
-    assert lams[-1] <= contest.induction.policy.lam_grid[-1]
-    control = random(contest.halves, contest.induction.policy, lams)
+    assert lams[-1] <= contest.fitted.policy.lam_grid[-1]
+    control = random(contest.halves, contest.fitted.policy, lams)
     assert control.labels == dials.labels
 
 

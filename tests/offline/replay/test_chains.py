@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.decision.chains import NUM_QUANTILES, chains_of
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.offline.replay.chains import (
-    NUM_QUANTILES,
-    Chain,
     best_pair,
-    chains_of,
     frugal,
     run_chain,
     threshold_chain,
@@ -33,10 +31,10 @@ def test_a_chain_is_the_threshold_policy_prompt_by_prompt(seed: int) -> None:
     table = wild_table(12, 4, seed=seed).table
     size = int(rng.integers(1, 5))
     stages = tuple(sorted(rng.permutation(4)[:size].tolist()))
-    chain = Chain(stages, tuple(rng.random(size - 1).tolist()))
+    chain = ThresholdPolicy(stages, tuple(rng.random(size - 1).tolist()))
     run = run_chain(table, chain)
     for row in range(12):
-        path = drive(ThresholdPolicy(*chain), table, row, 1.0)
+        path = drive(chain, table, row, 1.0)
         assert run.quality[row] == path.quality
         assert run.cost[row] == pytest.approx(path.cost)
         assert run.escalated[row] == float(len(path.stages) > 1)

@@ -1,0 +1,72 @@
+"""The fitted policy with its guard: chains where these did better out of fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.induced import InducedPolicy, place_lam
+from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
+from adaptive_sd.errors import ArtifactError
+
+_NONE = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuardedPolicy:
+    """The induced policy; around some lambdas of its grid a chain of one or two stages.
+
+    A lambda between grid points goes with the nearer one, in log lambda.
+    """
+
+    induced: InducedPolicy
+    chains: tuple[ThresholdPolicy | None, ...]  # one for each lambda of the grid
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Those that may run."""
+        return self.induced.stages
+
+    @property
+    def lam_grid(self) -> NDArray[np.float64]:
+        return self.induced.lam_grid
+
+    def chain_at(self, lam: float) -> ThresholdPolicy | None:
+        """None where the induced policy decides; ConfigError for a lambda outside the grid."""
+        low, high, share = place_lam(self.lam_grid, lam)
+        return self.chains[low if share < 0.5 else high]
+
+    def decide(self, evidence: Evidence, lam: float) -> Choice:
+        """Raises ConfigError for a lambda outside the grid."""
+        chain = self.chain_at(lam)
+        return (self.induced if chain is None else chain).decide(evidence, lam)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        stages = np.full((len(self.chains), 2), _NONE)
+        thresholds = np.zeros(len(self.chains))
+        for place, chain in enumerate(self.chains):
+            if chain is not None:
+                stages[place, : len(chain.stages)] = chain.stages
+                thresholds[place] = chain.thresholds[0] if chain.thresholds else 0.0
+        chains = {"chain_stages": stages, "chain_thresholds": thresholds}
+        return self.induced.to_arrays() | chains
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
+        """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
+        stages, thresholds = arrays["chain_stages"], arrays["chain_thresholds"]
+        induced = InducedPolicy.from_arrays(arrays)
+        num_lams = len(induced.lam_grid)
+        if stages.shape != (num_lams, 2) or thresholds.shape != (num_lams,):
+            raise ArtifactError(f"chains have shapes {stages.shape} and {thresholds.shape}.")
+        chains = []
+        for row, threshold in zip(stages.tolist(), thresholds.tolist(), strict=True):
+            found = tuple(int(s) for s in row if s != _NONE)
+            if not set(found) <= set(induced.stages) or found != tuple(sorted(set(found))):
+                raise ArtifactError(f"a chain has the stages {row}.")
+            thresholds_of = (float(threshold),) * (len(found) - 1)
+            chains.append(ThresholdPolicy(found, thresholds_of) if found else None)
+        return cls(induced, tuple(chains))

@@ -1,0 +1,192 @@
+"""Fits the policy of a ladder: the stages that pay, continuation values, and the guard."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.chains import chains_of
+from adaptive_sd.decision.folds import make_folds
+from adaptive_sd.decision.guarded import GuardedPolicy
+from adaptive_sd.decision.induced import InducedPolicy, place_lam
+from adaptive_sd.decision.induction import FitTable, InductionFit, fit_induction
+from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.decision.rollout import Rollout, roll_out_chain
+
+FloatArray = NDArray[np.float64]
+
+RECOMMENDED_SHARE = 0.95
+"""Share of the best single stage's quality that the recommended lambda keeps."""
+
+_NUM_DRAWS = 5
+_DRAWN_ROWS = 12_000
+"""Draws of folds are averaged up to this many rows in all: with more prompts they differ less."""
+
+NOISE = 1.64
+"""Standard errors that a difference has to exceed: one-sided 95 %."""
+
+NUM_FOLDS = 5
+
+
+class Seen(NamedTuple):
+    """Means over prompts at one lambda."""
+
+    quality: float
+    cost: float
+    answer_share: FloatArray  # (num_stages,), of prompts that a stage answers
+    run_share: FloatArray  # (num_stages,), of prompts on which a stage ran
+
+
+class PolicyFit(NamedTuple):
+    """The policy, and what it brought about out of fold at each lambda of its grid."""
+
+    policy: GuardedPolicy
+    quality: FloatArray  # (num_lams,)
+    cost: FloatArray  # (num_lams,)
+    answer_share: FloatArray  # (num_lams, num_stages)
+    run_share: FloatArray  # (num_lams, num_stages)
+    recommended_lam: float
+
+    def seen_at(self, lam: float) -> Seen:
+        """Between grid points linear in log lambda."""
+        low, high, share = place_lam(self.policy.lam_grid, lam)
+        quality, cost, answered, ran = (
+            seen[low] * (1 - share) + seen[high] * share for seen in self[1:5]
+        )
+        return Seen(float(quality), float(cost), answered, ran)
+
+
+def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
+    """Raises DataError for too few prompts."""
+    stages = paying_stages(table, seed=int(rng.integers(2**31)))
+    num_draws = min(_NUM_DRAWS, -(-_DRAWN_ROWS // len(table.quality)))
+    draws = [fit_induction(table, rng=rng, stages=stages) for _ in range(num_draws)]
+    return guard(draws, table, rng=rng)
+
+
+def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
+    """The stages without which the loss out of fold would be higher at some lambda, beyond NOISE.
+
+    They are tried one at a time, first those that answer least.
+    """
+
+    def fit(stages: tuple[int, ...]) -> InductionFit:
+        return fit_induction(table, rng=np.random.default_rng(seed), stages=stages)
+
+    kept = tuple(range(table.num_stages))
+    best = fit(kept)
+    answered = _answer_share(best, table.num_stages).max(axis=0)
+    for stage in np.argsort(answered, kind="stable").tolist():
+        without = tuple(s for s in kept if s != stage)
+        if not without:
+            break
+        trial = fit(without)
+        if (_noise_units(_losses(trial), _losses(best)) <= NOISE).all():
+            kept, best = without, trial
+    return kept
+
+
+def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
+    """The draws' mean policy, and a chain wherever that loses less out of fold, beyond NOISE.
+
+    The chain is the best single stage or threshold pair at that lambda; what it loses is what the
+    best one on the other folds did.
+    """
+    induced = mean_policy([fit.policy for fit in draws])
+    grid = induced.lam_grid
+    candidates = [
+        chain
+        for size in (1, 2)
+        for stages in itertools.combinations(induced.stages, size)
+        for chain in chains_of(table, stages)
+    ]
+    rolled = [roll_out_chain(chain, table) for chain in candidates]
+    cost, quality = np.stack([r.cost for r in rolled]), np.stack([r.quality for r in rolled])
+    folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng)
+    rows, members = np.arange(len(folds)), np.eye(NUM_FOLDS)[folds]
+    ours = np.mean([_losses(fit) for fit in draws], axis=0)
+    found = PolicyFit(
+        GuardedPolicy(induced, (None,) * len(grid)),
+        np.mean([fit.quality.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
+        np.mean([fit.cost.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
+        np.mean([_answer_share(fit, table.num_stages) for fit in draws], axis=0),
+        np.mean([fit.run_share for fit in draws], axis=0),
+        recommended_lam=0.0,
+    )
+    chains: list[ThresholdPolicy | None] = [None] * len(grid)
+    for place, lam in enumerate(grid):
+        losses = cost + lam * (1 - quality)
+        sums = losses @ members
+        chosen = (sums.sum(axis=1, keepdims=True) - sums).argmin(axis=0)[folds]
+        if _noise_units(ours[:, place], losses[chosen, rows]) <= NOISE:
+            continue
+        best = int(sums.sum(axis=1).argmin())
+        chains[place] = candidates[best]
+        found.quality[place] = quality[chosen, rows].mean()
+        found.cost[place] = cost[chosen, rows].mean()
+        found.answer_share[place], found.run_share[place] = _shares(
+            candidates[best], rolled[best], table.num_stages
+        )
+    return found._replace(
+        policy=GuardedPolicy(induced, tuple(chains)),
+        recommended_lam=recommend_lam(grid, found.quality, table.quality.mean(axis=0).max()),
+    )
+
+
+def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:
+    """Of mean weights: what the draws of folds brought in, that takes out again."""
+    weights = zip(*(policy.weights for policy in policies), strict=True)
+    return replace(policies[0], weights=tuple(np.mean(w, axis=0) for w in weights))
+
+
+def recommend_lam(grid: FloatArray, quality: FloatArray, best_single: float) -> float:
+    """The least lambda that keeps RECOMMENDED_SHARE of the best single stage's quality.
+
+    `quality` (num_lams,) is taken as linear in log lambda between grid points. The lambda of the
+    best quality where none keeps it.
+    """
+    target = RECOMMENDED_SHARE * best_single
+    if quality.max() < target:
+        return float(grid[int(np.argmax(quality))])
+    place = int(np.argmax(quality >= target))
+    if place < 2:  # there is no logarithm of 0
+        return float(grid[place])
+    share = (target - quality[place - 1]) / (quality[place] - quality[place - 1])
+    return float(grid[place - 1] * (grid[place] / grid[place - 1]) ** share)
+
+
+def _answer_share(fit: InductionFit, num_stages: int) -> FloatArray:
+    """Of prompts that each stage answers, shape (num_lams, num_stages)."""
+    return np.stack([(fit.stage == s).mean(axis=0) for s in range(num_stages)], axis=1)
+
+
+def _losses(fit: InductionFit) -> FloatArray:
+    losses: FloatArray = fit.cost + fit.policy.lam_grid * (1 - fit.quality)
+    return losses
+
+
+def _noise_units(losses: FloatArray, others: FloatArray) -> FloatArray:
+    """Mean difference over prompts, the first axis, in standard errors.
+
+    Rounding of single precision counts as noise too.
+    """
+    difference = losses - others
+    error = difference.std(axis=0) / np.sqrt(len(difference)) + 1e-5 * others.mean(axis=0) + 1e-12
+    units: FloatArray = difference.mean(axis=0) / error
+    return units
+
+
+def _shares(
+    chain: ThresholdPolicy, rolled: Rollout, num_stages: int
+) -> tuple[FloatArray, FloatArray]:
+    """Of prompts that each stage answers, and on which each ran."""
+    answered = np.bincount(rolled.stage, minlength=num_stages) / len(rolled.stage)
+    ran = np.zeros(num_stages)
+    for place, stage in enumerate(chain.stages):
+        ran[stage] = (rolled.num_run > place).mean()
+    return answered, ran

@@ -1,0 +1,90 @@
+"""The guarded policy: followed on a table as it decides live, saved whole, damage refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptive_sd.decision.guarded import GuardedPolicy
+from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.induction import fit_induction
+from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.errors import AdaptiveSDError, ArtifactError
+from tests.decision.tables import drive, wild_table
+
+INDUCED = fit_induction(
+    wild_table(60, 4, seed=0).table, rng=np.random.default_rng(0), num_folds=2, stages=(0, 1, 3)
+).policy
+CHAINS = (
+    None,
+    ThresholdPolicy((1,), ()),
+    ThresholdPolicy((0, 3), (0.5,)),
+    ThresholdPolicy((1, 3), (0.4,)),
+)
+
+
+def guarded(seed: int, induced: InducedPolicy = INDUCED) -> GuardedPolicy:
+    places = np.random.default_rng(seed).integers(0, len(CHAINS), len(induced.lam_grid))
+    return GuardedPolicy(induced, tuple(CHAINS[place] for place in places.tolist()))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0, 1))
+def test_the_policy_followed_on_a_table_is_the_live_one(seed: int, place: float) -> None:
+    policy = guarded(seed)
+    wild = wild_table(12, 4, seed=seed)
+    low, high = np.log(policy.lam_grid[[1, -1]])
+    lam = min(float(np.exp(low + place * (high - low))), float(policy.lam_grid[-1]))
+    found = roll_out(policy, wild.table, lam)
+    for row in range(12):
+        plain = drive(policy, wild.table, row, lam, wild.answers)
+        assert (found.stage[row], found.num_run[row]) == (plain.returned, len(plain.stages))
+        assert found.quality[row] == plain.quality
+        assert found.cost[row] == pytest.approx(plain.cost, rel=1e-12)
+        assert 2 not in plain.stages  # left out of the policy
+
+
+def test_a_lambda_goes_with_the_nearer_point_of_the_grid() -> None:
+    policy = guarded(1)
+    grid = policy.lam_grid
+    for place in range(1, len(grid) - 1):
+        ratio = grid[place + 1] / grid[place]
+        assert policy.chain_at(float(grid[place])) is policy.chains[place]
+        assert policy.chain_at(float(grid[place] * ratio**0.49)) is policy.chains[place]
+        assert policy.chain_at(float(grid[place] * ratio**0.51)) is policy.chains[place + 1]
+
+
+def test_it_comes_back_as_it_was_saved() -> None:
+    policy = guarded(2)
+    again = GuardedPolicy.from_arrays(policy.to_arrays())
+    assert again.chains == policy.chains and again.stages == (0, 1, 3)
+    for ours, theirs in zip(again.induced.weights, INDUCED.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chain_stages": np.zeros((3, 2), dtype=int)},
+        {"chain_thresholds": np.zeros(3)},
+        {"chain_stages": np.full((len(INDUCED.lam_grid), 2), 2)},  # a stage that was left out
+        {"chain_stages": np.tile([3, 1], (len(INDUCED.lam_grid), 1))},  # not ascending
+        {"stages": np.array([0, 3, 1])},
+        {"stages": np.array([0, 1])},
+        {"stages": np.array([-1, 1, 3])},
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ArtifactError):
+        GuardedPolicy.from_arrays(guarded(3).to_arrays() | change)
+
+
+def test_a_lambda_outside_the_grid_is_refused_with_or_without_a_chain() -> None:
+    for chain in CHAINS:
+        policy = GuardedPolicy(INDUCED, (chain,) * len(INDUCED.lam_grid))
+        for lam in (-1.0, 2 * float(INDUCED.lam_grid[-1]), float("nan")):
+            with pytest.raises(AdaptiveSDError, match="lambda is"):
+                policy.chain_at(lam)
