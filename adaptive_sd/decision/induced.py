@@ -77,12 +77,13 @@ class InducedPolicy:
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
         low, high, share = self._place(lam)
-        outputs = state @ self.weights[state_index(stages)]
-        stop, go = sigmoid(outputs[:, : len(stages)]), outputs[:, len(stages) :]
-        grid = go.reshape(len(state), -1, 2, len(self.lam_grid))
-        below, above = grid[..., low : low + 1], grid[..., high : high + 1]
-        between = below * (1 - share) + above * share
-        return state_values(stop, between, np.array([lam]))
+        weights = self.weights[state_index(stages)]
+        held, go = weights[:, : len(stages)], weights[:, len(stages) :]
+        grid = go.reshape(len(weights), -1, len(self.lam_grid))
+        # estimates are linear in the weights, so that only those of this lambda are needed
+        between = grid[..., low] * (1 - share) + grid[..., high] * share
+        stop = sigmoid(state @ held)
+        return state_values(stop, (state @ between).reshape(len(state), -1, 2, 1), np.array([lam]))
 
     def _place(self, lam: float) -> tuple[int, int, float]:
         """The grid points around `lam`, and how far it is from the lower to the upper one."""

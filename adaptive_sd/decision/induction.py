@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import (
-    STATE_COLUMNS,
     InducedPolicy,
     later_stages,
     returned_index,
@@ -43,7 +42,7 @@ class FitTable:
     quality: FloatArray  # (num_prompts, num_stages)
     cost: FloatArray  # (num_prompts, num_stages)
     estimates: FloatArray  # (num_prompts, num_stages)
-    features: NDArray[np.float32]  # (num_prompts, num_stages, 256)
+    statistics: NDArray[np.float32]  # (num_prompts, num_stages, len(STATE_STATISTICS))
     prompt_features: NDArray[np.float32]  # (num_prompts, num_prompt_features)
     agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
     cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages)
@@ -60,7 +59,7 @@ class FitTable:
                 raise DataError(f"{name} has shape {getattr(self, name).shape}, not {shape}.")
         if not 1 <= num_stages <= MAX_STAGES:
             raise DataError(f"{num_stages} stages; a fit takes 1 to {MAX_STAGES}.")
-        if len(self.features) != num_prompts or len(self.prompt_features) != num_prompts:
+        if len(self.statistics) != num_prompts or len(self.prompt_features) != num_prompts:
             raise DataError(f"features are not of {num_prompts} prompts.")
         for name, upper in (("quality", 1.0), ("estimates", 1.0), ("cost", np.finfo(float).max)):
             values = getattr(self, name)
@@ -89,9 +88,7 @@ class FitTable:
             self.prompt_features[chosen],
             self.estimates[chosen][:, list(held)],
             self.agreement[chosen][:, later, earlier].astype(np.float64),
-            self.features[chosen, held[-1]][:, STATE_COLUMNS]
-            if held
-            else np.empty((0, 0), dtype=np.float32),
+            self.statistics[chosen, held[-1]] if held else np.empty((0, 0), dtype=np.float32),
         )
 
 
@@ -195,7 +192,7 @@ def _run(
     table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[int, _Outcome]
 ) -> _Outcome:
     """What running `stage` and then following the policy brings about."""
-    after = outcomes[sum(1 << s for s in (*held, stage))]
+    after = outcomes.pop(sum(1 << s for s in (*held, stage)))  # only here it is come from
     paid = table.cost_of(stage, held).astype(np.float32)[:, None]
     return after._replace(cost=after.cost + paid, ran=after.ran | np.uint8(1 << stage))
 

@@ -12,6 +12,9 @@ from adaptive_sd.decision.induction import FitTable
 
 FloatArray = NDArray[np.float64]
 
+BATCH_PROMPTS = 8192
+"""Prompts at once: what is made on the way stays small and near."""
+
 
 class Rollout(NamedTuple):
     """What a policy brings about on each prompt."""
@@ -31,7 +34,9 @@ def roll_out(policy: InducedPolicy, table: FitTable, lam: float) -> Rollout:
         np.zeros(num_prompts, dtype=np.int64),
         np.zeros(num_prompts, dtype=np.int64),
     )
-    _visit(policy, table, lam, (), np.arange(num_prompts), result)
+    for start in range(0, num_prompts, BATCH_PROMPTS):
+        rows = np.arange(start, min(start + BATCH_PROMPTS, num_prompts))
+        _visit(policy, table, lam, (), rows, result)
     return result
 
 

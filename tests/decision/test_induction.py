@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from adaptive_sd.decision.features import FEATURE_DIM
+from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import (
     MAX_STAGES,
     RECOMMENDED_SHARE,
@@ -177,7 +177,7 @@ def test_costs_in_other_units_give_the_same_policy() -> None:
         1e-6 * wild.cost,
         wild.estimates,
         prompt=wild.prompt_features,
-        features=wild.features,
+        statistics=wild.statistics,
     )
     plain = fit(
         table_of(
@@ -185,7 +185,7 @@ def test_costs_in_other_units_give_the_same_policy() -> None:
             wild.cost,
             wild.estimates,
             prompt=wild.prompt_features,
-            features=wild.features,
+            statistics=wild.statistics,
         )
     )
     found = fit(micro)
@@ -234,7 +234,7 @@ def test_the_recommended_lambda_is_the_least_that_keeps_the_stated_share() -> No
         ("cost", lambda a: a[:, :1], r"cost has shape \(20, 1\), not \(20, 2\)"),
         ("estimates", lambda a: a[:-1], r"estimates has shape \(19, 2\)"),
         ("agreement", lambda a: a[:, :, 0], "agreement has shape"),
-        ("features", lambda a: a[:-1], "features are not of 20 prompts"),
+        ("statistics", lambda a: a[:-1], "features are not of 20 prompts"),
         ("prompt_features", lambda a: a[:-1], "features are not of 20 prompts"),
         ("quality", lambda a: a + 1, "quality of prompt .* is "),
         ("estimates", lambda a: a * np.nan, "estimates of prompt 0, stage 0 is nan"),
@@ -255,4 +255,4 @@ def test_too_many_stages_and_too_few_prompts_are_refused() -> None:
         wild_table(20, MAX_STAGES + 1, seed=0)
     with pytest.raises(DataError, match="cannot make 5 folds"):
         fit(wild_table(4, 2, seed=0).table)
-    assert wild_table(3, 2, seed=0).table.features.shape == (3, 2, FEATURE_DIM)
+    assert wild_table(3, 2, seed=0).table.statistics.shape == (3, 2, len(STATE_COLUMNS))

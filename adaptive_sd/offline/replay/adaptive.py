@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,12 +14,13 @@ from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.induction import FitTable, InductionFit
 from adaptive_sd.decision.rollout import roll_out
-from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, single_stages
-from adaptive_sd.offline.replay.halves import Halves
+from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, run_single, single_stages
+from adaptive_sd.offline.replay.halves import Halves, rows_of
 
 FloatArray = NDArray[np.float64]
 
 
+_PLACING_PROMPTS = 5000
 _FIRST_LAMS = 12
 _LEAST_STEP = 1e-3
 """In log lambda: a jump in cost is not looked into any closer."""
@@ -41,15 +43,19 @@ def adaptive(halves: Halves, induction: InductionFit) -> Dials:
 def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dials:
     """An artifact fitted elsewhere; its recommended lambda is the one chosen.
 
-    The others are placed by what they cost on `placed_on`.
+    The others are placed by what they cost on some prompts of `placed_on`.
     """
-    single = single_stages(table, table, [stage.name for stage in artifact.stages])
-    placed = spread_lams(artifact.policy, placed_on, MAX_POINTS - len(single.labels) - 1)
+    names = [stage.name for stage in artifact.stages]
+    some = np.unique(np.linspace(0, len(placed_on.quality) - 1, _PLACING_PROMPTS).astype(int))
+    placed = spread_lams(artifact.policy, rows_of(placed_on, some), MAX_POINTS - len(names) - 1)
     lams = sorted({*placed, artifact.recommended_lam})
-    runs = [run_adaptive(artifact.policy, table, lam) for lam in lams]
-    unseen = [(np.nan, np.nan)] * len(lams)
-    chosen = len(single.labels) + lams.index(artifact.recommended_lam)
-    return replace(single.plus(Dials.of(lams, unseen, runs)), chosen=chosen)
+    runs = itertools.chain(
+        (run_single(table, k) for k in range(len(names))),
+        (run_adaptive(artifact.policy, table, lam) for lam in lams),
+    )
+    unseen = [(np.nan, np.nan)] * (len(names) + len(lams))
+    chosen = len(names) + lams.index(artifact.recommended_lam)
+    return replace(Dials.of([*names, *lams], unseen, runs), chosen=chosen)
 
 
 def spread_lams(policy: InducedPolicy, table: FitTable, count: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -49,18 +49,18 @@ class Dials:
 
     @classmethod
     def of(
-        cls, labels: Sequence[Label], fit: Sequence[tuple[float, float]], test: Sequence[Run]
+        cls, labels: Sequence[Label], fit: Sequence[tuple[float, float]], test: Iterable[Run]
     ) -> Self:
-        """`fit` has the mean cost and quality on the fit half."""
+        """`fit` has the mean cost and quality on the fit half; of `test` one run is held."""
         means = np.array(fit)
-        return cls(
-            labels=tuple(labels),
-            quality=np.stack([run.quality for run in test], axis=1),
-            cost=np.stack([run.cost for run in test], axis=1),
-            escalated=np.stack([run.escalated for run in test], axis=1),
-            fit_quality=means[:, 1],
-            fit_cost=means[:, 0],
-        )
+        columns: list[FloatArray] = []
+        for place, run in enumerate(test):
+            if not columns:
+                shape = (len(run.cost), len(labels))
+                columns = [np.empty(shape, order="F") for _ in run]
+            for column, values in zip(columns, run, strict=True):
+                column[:, place] = values
+        return cls(tuple(labels), *columns, fit_quality=means[:, 1], fit_cost=means[:, 0])
 
     def plus(self, other: Dials) -> Dials:
         """These settings and then the other's."""
