@@ -175,8 +175,8 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _is_list_of_numbers(kind: pa.DataType) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
-    return is_list and (
-        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+    return bool(
+        is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
     )
 
 

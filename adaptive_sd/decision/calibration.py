@@ -227,13 +227,18 @@ def bootstrap(
     Of many rows those are resampled as one that agree in p to three digits and in y to two.
     """
     value = metric(p, y, np.ones(len(p)))
-    rows, counts = np.stack([p, y]), np.ones(len(p))
+    predicted, seen, counts = p, y, np.ones(len(p))
     if len(p) > _MANY_ROWS:
-        digits = np.array([[1e3], [1e2]])
-        rows, counts = np.unique(np.rint(rows * digits), axis=1, return_counts=True)
-        rows = rows / digits
+        number = np.rint(1000 * p).astype(np.int64) * 101 + np.rint(100 * y).astype(np.int64)
+        times = np.bincount(number)
+        alike = np.flatnonzero(times)
+        predicted, seen = alike // 101 / 1000, alike % 101 / 100
+        counts = times[alike].astype(np.float64)
     shares = counts / counts.sum()
-    drawn = [metric(*rows, rng.multinomial(len(p), shares)) for _ in range(num_resamples)]
+    drawn = [
+        metric(predicted, seen, rng.multinomial(len(p), shares).astype(np.float64))
+        for _ in range(num_resamples)
+    ]
     defined = [v for v in drawn if math.isfinite(v)]
     if not defined:
         return Interval(value, float("nan"), float("nan"))

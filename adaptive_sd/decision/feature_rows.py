@@ -77,12 +77,14 @@ def _set_logprobs(
 ) -> None:
     """Drafts of one length at a time, as one matrix."""
     lengths = np.array([0 if values is None else len(values) for values in token_logprobs])
+    if not lengths.any():
+        return
     order = np.argsort(lengths, kind="stable")
     distinct, starts = np.unique(lengths[order], return_index=True)
     for length, members in zip(distinct, np.split(order, starts[1:]), strict=True):
         if length:
             values = np.array([token_logprobs[n] for n in members], dtype=np.float64)
-            features[np.ix_(members, _LOGPROBS)] = _logprob_statistics(values)
+            features[members[:, None], _LOGPROBS] = _logprob_statistics(values)
 
 
 def _logprob_statistics(values: FloatArray) -> FloatArray:

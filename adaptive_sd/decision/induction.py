@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,12 @@ class FitTable:
             return plain
         after = self.cost_after[:, stage, held[-1]]
         return np.where(np.isnan(after), plain, after)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> FitTable:
+        """Some prompts of the table."""
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {n: None if v is None else v[rows] for n, v in parts.items()}
+        return FitTable(**chosen)
 
     def state(self, held: Sequence[int], rows: NDArray[np.int64] | None = None) -> FloatArray:
         """State features with these drafts held, of all prompts or of some rows."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,49 +19,67 @@ BATCH_PROMPTS = 8192
 
 
 class Rollout(NamedTuple):
-    """What a policy brings about on each prompt."""
+    """What a policy brings about: shape (num_prompts,), at many lambdas (num_prompts, num_lams)."""
 
-    quality: FloatArray  # (num_prompts,)
+    quality: FloatArray
     cost: FloatArray
-    stage: NDArray[np.int64]  # the stage returned
-    num_run: NDArray[np.int64]
+    stage: NDArray[np.int8]  # the stage returned
+    num_run: NDArray[np.int8]
 
 
 def roll_out(policy: InducedPolicy, table: FitTable, lam: float) -> Rollout:
     """Quality, cost and path length at one lambda; features of the table are taken as live ones."""
-    num_prompts = len(table.quality)
+    return _at((slice(None), 0), roll_out_all(policy, table, [lam]))
+
+
+def roll_out_all(policy: InducedPolicy, table: FitTable, lams: Sequence[float]) -> Rollout:
+    """At each lambda, some prompts at a time: their states are made once."""
+    shape = (len(table.quality), len(lams))
     result = Rollout(
-        np.zeros(num_prompts),
-        np.zeros(num_prompts),
-        np.zeros(num_prompts, dtype=np.int64),
-        np.zeros(num_prompts, dtype=np.int64),
+        np.zeros(shape, order="F"),
+        np.zeros(shape, order="F"),
+        np.zeros(shape, np.int8, order="F"),
+        np.zeros(shape, np.int8, order="F"),
     )
-    for start in range(0, num_prompts, BATCH_PROMPTS):
-        rows = np.arange(start, min(start + BATCH_PROMPTS, num_prompts))
-        _visit(policy, table, lam, (), rows, result)
+    for start in range(0, len(table.quality), BATCH_PROMPTS):
+        batch = slice(start, start + BATCH_PROMPTS)
+        part = table.take(batch)
+        state_of = functools.cache(part.state)
+        rows = np.arange(len(part.quality))
+        for place, lam in enumerate(lams):
+            _visit(policy, part, state_of, lam, (), rows, _at((batch, place), result))
     return result
+
+
+def _at(place: tuple[slice, int], rollout: Rollout) -> Rollout:
+    """A view of some prompts at one lambda."""
+    quality, cost, stage, num_run = rollout
+    return Rollout(quality[place], cost[place], stage[place], num_run[place])
 
 
 def _visit(
     policy: InducedPolicy,
     table: FitTable,
+    state_of: Callable[[tuple[int, ...]], FloatArray],
     lam: float,
     held: tuple[int, ...],
     rows: NDArray[np.int64],
     result: Rollout,
 ) -> None:
-    values = policy.values(held, table.state(held, rows), lam)
-    later = later_stages(held, table.num_stages)
+    state = state_of(held)
+    values = policy.values(held, state if len(rows) == len(state) else state[rows], lam)
+    best = values.values_go[:, :, 0].argmin(axis=1) if values.values_go.shape[1] else rows * 0
     stops = np.zeros(len(rows), dtype=bool)
     if held:
         least = values.values_go[:, :, 0].min(axis=1, initial=np.inf)
         stops = values.value_stop[:, 0] <= least
         returned = np.asarray(held)[returned_index(values.stop_quality)][stops]
-        result.stage[rows[stops]] = returned
-        result.quality[rows[stops]] = table.quality[rows[stops], returned]
-        result.num_run[rows[stops]] = len(held)
-    for place, stage in enumerate(later):
-        chosen = rows[~stops & (values.values_go[:, :, 0].argmin(axis=1) == place)]
+        ended = rows[stops]
+        result.stage[ended] = returned
+        result.quality[ended] = table.quality[ended, returned]
+        result.num_run[ended] = len(held)
+    for place, stage in enumerate(later_stages(held, table.num_stages)):
+        chosen = rows[~stops & (best == place)]
         if len(chosen):
             result.cost[chosen] += table.cost_of(stage, held)[chosen]
-            _visit(policy, table, lam, (*held, stage), chosen, result)
+            _visit(policy, table, state_of, lam, (*held, stage), chosen, result)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +64,17 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     tokens_out = _counts(table, "tokens_out", _counts(table, "signal_tokens_out", np.zeros(shape)))
     tokens_in = _counts(table, "tokens_in", np.zeros(shape))
     features = np.empty((*shape, FEATURE_DIM), dtype=np.float32)
+
+    def lists(stage: int) -> Iterator[Any]:
+        for name in ("logprobs", "hidden"):
+            yield columns[name][:, stage] if name in columns else None
+
     for k, projection in enumerate(projections):
         rows = DraftRows(
             answers.lengths[:, k],
             tokens_out[:, k],
             tokens_in[:, k],
-            *(columns[name][:, k] if name in columns else None for name in ("logprobs", "hidden")),
+            *lists(k),
         )
         features[:, k] = extract_rows(rows, of_prompts, projection)
     for i, name in enumerate(STATISTIC_NAMES):
@@ -119,18 +124,29 @@ def _canonical_answers(table: OutcomeTable, prompts: Sequence[PromptView]) -> _A
             np.zeros((num_prompts, num_stages, num_stages), np.bool_),
         )
     bare = not any(stage.model for stage in table.stages)
-    known: dict[tuple[object, Form], str] = {}
     numbers = {"": 0}  # equal answers have one number
-    found = np.empty((num_prompts, num_stages), np.int64)
-    for n, prompt in enumerate(prompts):
-        for k, text in enumerate(column[n]):
-            key = (text, prompt.form)
-            if (answer := known.get(key)) is None:
-                answer = known[key] = _canonical(text, prompt.form, bare)
-            found[n, k] = numbers.setdefault(answer, len(numbers))
+    known = {form: _Numbered(form, bare, numbers) for form in Form}
+    found = np.array(
+        [
+            [known[prompt.form][text] for text in texts]
+            for prompt, texts in zip(prompts, column.tolist(), strict=True)
+        ]
+    )
     lengths = np.array([len(answer) for answer in numbers])
     agreement = (found[:, :, None] == found[:, None, :]) & (found > 0)[:, :, None]
     return _Answers(lengths[found], agreement)
+
+
+class _Numbered(dict[object, int]):
+    """From an answer's text to the number of its canonical form, made when it is first asked."""
+
+    def __init__(self, form: Form, bare: bool, numbers: dict[str, int]) -> None:
+        self._form, self._bare, self._numbers = form, bare, numbers
+
+    def __missing__(self, text: object) -> int:
+        answer = _canonical(text, self._form, self._bare)
+        self[text] = number = self._numbers.setdefault(answer, len(self._numbers))
+        return number
 
 
 def _canonical(given: object, form: Form, bare: bool) -> str:

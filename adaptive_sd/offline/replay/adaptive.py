@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.induction import FitTable, InductionFit
-from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.decision.rollout import roll_out, roll_out_all
 from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, run_single, single_stages
-from adaptive_sd.offline.replay.halves import Halves, rows_of
+from adaptive_sd.offline.replay.halves import Halves
 
 FloatArray = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def adaptive(halves: Halves, induction: InductionFit) -> Dials:
         np.interp(at, grid, seen[:, 1:].mean(axis=0, dtype=np.float64))
         for seen in (induction.cost, induction.quality)
     )
-    runs = [run_adaptive(policy, halves.test, lam) for lam in lams]
+    runs = run_adaptive(policy, halves.test, lams)
     return single.plus(Dials.of(lams, list(zip(cost, quality, strict=True)), runs))
 
 
@@ -47,13 +47,11 @@ def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dia
     """
     names = [stage.name for stage in artifact.stages]
     some = np.unique(np.linspace(0, len(placed_on.quality) - 1, _PLACING_PROMPTS).astype(int))
-    placed = spread_lams(artifact.policy, rows_of(placed_on, some), MAX_POINTS - len(names) - 1)
+    placed = spread_lams(artifact.policy, placed_on.take(some), MAX_POINTS - len(names) - 1)
     lams = sorted({*placed, artifact.recommended_lam})
-    runs = itertools.chain(
-        (run_single(table, k) for k in range(len(names))),
-        (run_adaptive(artifact.policy, table, lam) for lam in lams),
-    )
     unseen = [(np.nan, np.nan)] * (len(names) + len(lams))
+    singles = (run_single(table, k) for k in range(len(names)))
+    runs = itertools.chain(singles, run_adaptive(artifact.policy, table, lams))
     chosen = len(names) + lams.index(artifact.recommended_lam)
     return replace(Dials.of([*names, *lams], unseen, runs), chosen=chosen)
 
@@ -61,7 +59,7 @@ def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dia
 def spread_lams(policy: InducedPolicy, table: FitTable, count: int) -> list[float]:
     """Positive lambdas, spread by what following the policy on the table costs."""
     low, high = (float(lam) for lam in policy.lam_grid[[1, -1]])
-    return spread(lambda lam: run_adaptive(policy, table, lam).mean[0], low, high, count)
+    return spread(lambda lam: float(roll_out(policy, table, lam).cost.mean()), low, high, count)
 
 
 def spread(cost_of: Callable[[float], float], low: float, high: float, count: int) -> list[float]:
@@ -82,9 +80,11 @@ def spread(cost_of: Callable[[float], float], low: float, high: float, count: in
     return lams
 
 
-def run_adaptive(policy: InducedPolicy, table: FitTable, lam: float) -> Run:
-    rolled = roll_out(policy, table, lam)
-    return Run(rolled.quality, rolled.cost, (rolled.num_run > 1).astype(np.float64))
+def run_adaptive(policy: InducedPolicy, table: FitTable, lams: Sequence[float]) -> Iterator[Run]:
+    """At each lambda."""
+    rolled = roll_out_all(policy, table, lams)
+    for quality, cost, _, num_run in zip(*(side.T for side in rolled), strict=True):
+        yield Run(quality, cost, (num_run > 1).astype(np.float64))
 
 
 def random(halves: Halves, policy: InducedPolicy, lams: Sequence[float]) -> Dials:

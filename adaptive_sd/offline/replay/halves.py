@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.network import FittedPredictor
-from adaptive_sd.decision.rollout import BATCH_PROMPTS
 from adaptive_sd.decision.selection import PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.evidence import (
@@ -25,6 +24,8 @@ from adaptive_sd.offline.evidence import (
 )
 from adaptive_sd.offline.fit import MIN_PROMPTS
 
+_SEEN_AT_ONCE = 2048
+"""Prompts: their features are 10 MB, which the allocator uses again."""
 _READ_BY_ROUTER = ("prompt", "category")
 
 
@@ -116,8 +117,8 @@ def halves_of(table: OutcomeTable, parts: Split, seen: FitTable) -> Halves:
     read = replace(table, columns={n: c for n, c in table.columns.items() if n in _READ_BY_ROUTER})
     return Halves(
         names=tuple(stage.name for stage in table.stages),
-        fit=rows_of(seen, parts.fit),
-        test=rows_of(seen, parts.test),
+        fit=seen.take(parts.fit),
+        test=seen.take(parts.test),
         predictors=(),
         fit_outcomes=read.take(parts.fit),
         test_outcomes=read.take(parts.test),
@@ -133,7 +134,7 @@ def see(
     table: OutcomeTable,
     predictors: Sequence[FittedPredictor],
     projections: Projections,
-    num_at_once: int = BATCH_PROMPTS,
+    num_at_once: int = _SEEN_AT_ONCE,
 ) -> FitTable:
     """The table as predictors see it; the features of `num_at_once` prompts are held at a time."""
     parts = []
@@ -147,23 +148,8 @@ def see(
 
 def joined(parts: Sequence[FitTable]) -> FitTable:
     """All their prompts, in order."""
-    return _by_field(lambda name: _whole([getattr(part, name) for part in parts]))
-
-
-def rows_of(table: FitTable, rows: NDArray[np.int64]) -> FitTable:
-    """Some prompts of the table."""
-
-    def chosen(name: str) -> NDArray[Any] | None:
-        values = getattr(table, name)
-        return None if values is None else values[rows]
-
-    return _by_field(chosen)
-
-
-def _whole(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    arrays = [part for part in parts if part is not None]
-    return np.concatenate(arrays) if arrays else None
-
-
-def _by_field(values: Callable[[str], Any]) -> FitTable:
-    return FitTable(**{field.name: values(field.name) for field in fields(FitTable)})
+    whole: dict[str, Any] = {}
+    for field in fields(FitTable):
+        values = [getattr(part, field.name) for part in parts]
+        whole[field.name] = None if values[0] is None else np.concatenate(values)
+    return FitTable(**whole)

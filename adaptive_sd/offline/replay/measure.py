@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,18 +88,30 @@ def means(values: FloatArray) -> FloatArray:
     return np.array([column.mean() for column in values.T])
 
 
-def _resampled_means(values: FloatArray, prompts: Prompts) -> FloatArray:
-    """Of each column, in each resample."""
+def _all_means(columns: Iterable[FloatArray], prompts: Prompts) -> FloatArray:
+    """Of each column as it is, then in each resample: shape (1 + num_resamples, num_columns)."""
     num_groups = prompts.weights.shape[1]
-    sums = [np.bincount(prompts.group, column, num_groups) for column in values.T]
-    resampled: FloatArray = prompts.weights @ np.stack(sums, axis=1)
-    return resampled
+    whole, sums = [], []
+    for column in columns:
+        whole.append(column.mean())
+        sums.append(np.bincount(prompts.group, column, num_groups))
+    return np.vstack([whole, prompts.weights @ np.stack(sums, axis=1)])
 
 
-def areas(dials: Dials, prompts: Prompts) -> FloatArray:
-    """The area on the prompts as they are, then in each resample: the hull is made anew."""
-    sides = (prompts.cost, prompts.quality, dials.cost, dials.quality)
-    found = [np.vstack([means(side), _resampled_means(side, prompts)]) for side in sides]
+def areas(dials: Dials, prompts: Prompts, rows: NDArray[np.int64] | None = None) -> FloatArray:
+    """The area on the prompts as they are, then in each resample: the hull is made anew.
+
+    `rows` are those of the dials' prompts that `prompts` are, where they are not all of them.
+    """
+
+    def on_prompts(values: FloatArray) -> Iterator[FloatArray]:
+        return (column if rows is None else column[rows] for column in values.T)
+
+    sides = (
+        *(iter(side.T) for side in (prompts.cost, prompts.quality)),
+        *(on_prompts(side) for side in (dials.cost, dials.quality)),
+    )
+    found = [_all_means(columns, prompts) for columns in sides]
     return np.array(
         [area(cost, quality, Scale.of(c, q)) for c, q, cost, quality in zip(*found, strict=True)]
     )
@@ -131,7 +144,7 @@ def make_report(
         points=tuple(
             Point(label, float(c), float(q), float(e))
             for label, c, q, e in zip(
-                dials.labels, cost, quality, means(dials.escalated), strict=True
+                dials.labels, cost, quality, dials.escalation_rate, strict=True
             )
         ),
         gain=gain,

@@ -151,7 +151,7 @@ class _Field:
             dials = self._dials(name)
             if self._seen is not None and name == OURS:
                 prompts = draw(self._seen.table, num_resamples, rng=rng(6))
-                found, paired = areas(dials, prompts), areas(dials.on(self._parts.test), tested)
+                found, paired = areas(dials, prompts), areas(dials, tested, self._parts.test)
             else:
                 prompts = tested
                 found = paired = areas(dials, tested)
