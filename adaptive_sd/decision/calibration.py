@@ -230,10 +230,10 @@ def bootstrap(
     predicted, seen, counts = p, y, np.ones(len(p))
     if len(p) > _MANY_ROWS:
         number = np.rint(1000 * p).astype(np.int64) * 101 + np.rint(100 * y).astype(np.int64)
-        times = np.bincount(number)
-        alike = np.flatnonzero(times)
+        num_alike = np.bincount(number)
+        alike = np.flatnonzero(num_alike)
         predicted, seen = alike // 101 / 1000, alike % 101 / 100
-        counts = times[alike].astype(np.float64)
+        counts = num_alike[alike].astype(np.float64)
     shares = counts / counts.sum()
     drawn = [
         metric(predicted, seen, rng.multinomial(len(p), shares).astype(np.float64))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +34,13 @@ def roll_out(policy: InducedPolicy, table: FitTable, lam: float) -> Rollout:
     return _at((slice(None), 0), roll_out_all(policy, table, [lam]))
 
 
-def roll_out_all(policy: InducedPolicy, table: FitTable, lams: Sequence[float]) -> Rollout:
-    """At each lambda, some prompts at a time: their states are made once."""
+def roll_out_all(
+    policy: InducedPolicy,
+    table: FitTable,
+    lams: Sequence[float],
+    num_at_once: int = BATCH_PROMPTS,
+) -> Rollout:
+    """At each lambda, `num_at_once` prompts at a time: their states are made once."""
     shape = (len(table.quality), len(lams))
     result = Rollout(
         np.zeros(shape, order="F"),
@@ -41,13 +48,18 @@ def roll_out_all(policy: InducedPolicy, table: FitTable, lams: Sequence[float]) 
         np.zeros(shape, np.int8, order="F"),
         np.zeros(shape, np.int8, order="F"),
     )
-    for start in range(0, len(table.quality), BATCH_PROMPTS):
-        batch = slice(start, start + BATCH_PROMPTS)
+
+    def run(start: int) -> None:
+        batch = slice(start, start + num_at_once)
         part = table.take(batch)
         state_of = functools.cache(part.state)
         rows = np.arange(len(part.quality))
         for place, lam in enumerate(lams):
             _visit(policy, part, state_of, lam, (), rows, _at((batch, place), result))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy lets others run while it computes
+        for _ in pool.map(run, range(0, len(table.quality), num_at_once)):
+            pass
     return result
 
 

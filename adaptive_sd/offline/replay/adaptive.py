@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 
 _PLACING_PROMPTS = 5000
+_ROLLED_AT_ONCE = 12
 _FIRST_LAMS = 12
 _LEAST_STEP = 1e-3
 """In log lambda: a jump in cost is not looked into any closer."""
@@ -82,9 +83,10 @@ def spread(cost_of: Callable[[float], float], low: float, high: float, count: in
 
 def run_adaptive(policy: InducedPolicy, table: FitTable, lams: Sequence[float]) -> Iterator[Run]:
     """At each lambda."""
-    rolled = roll_out_all(policy, table, lams)
-    for quality, cost, _, num_run in zip(*(side.T for side in rolled), strict=True):
-        yield Run(quality, cost, (num_run > 1).astype(np.float64))
+    for first in range(0, len(lams), _ROLLED_AT_ONCE):
+        rolled = roll_out_all(policy, table, lams[first : first + _ROLLED_AT_ONCE])
+        for quality, cost, _, num_run in zip(*(side.T for side in rolled), strict=True):
+            yield Run(quality, cost, (num_run > 1).astype(np.float64))
 
 
 def random(halves: Halves, policy: InducedPolicy, lams: Sequence[float]) -> Dials:
