@@ -162,7 +162,18 @@ def _numbers(table: OutcomeTable, name: str) -> FloatArray:
     try:
         return column.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"column {name!r} does not hold numbers ({error}).") from error
+        n, k = next(place for place in np.ndindex(column.shape) if not _is_number(column[place]))
+        raise DataError(
+            f"{name} of {table.prompt_ids[n]!r} at stage {table.stages[k].name!r} is "
+            f"{column[n, k]!r:.40}; it must be a number, or empty."
+        ) from error
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return value is None or float(value) is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def _counts(table: OutcomeTable, name: str, missing: FloatArray) -> FloatArray:

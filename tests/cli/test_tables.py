@@ -20,9 +20,9 @@ NAMES = ("small", "middle", "large")
 
 def rows() -> list[Row]:
     return [
-        {"prompt_id": f"p{n:02d}", "stage": name, "stage_index": k}
+        {"prompt_id": f"p{n:03d}", "stage": name, "stage_index": k}
         | {"quality": float(n % (k + 2) > 0), "cost": k + 1.0, "split": ("fit", "test")[n % 2]}
-        for n in range(60)
+        for n in range(120)
         for k, name in enumerate(NAMES)
     ]
 
@@ -39,20 +39,20 @@ def without(column: str) -> list[Row]:
 
 CASES: dict[str, tuple[list[Row] | bytes, list[str]]] = {
     "missing column": (without("cost"), ["column 'cost' is missing"]),
-    "unknown split": (changed(7, split="tset"), ["row 8", "split of 'p02'", "'tset'"]),
-    "empty split": (changed(7, split=None), ["row 8", "split of 'p02'", "None"]),
-    "two splits": (changed(7, split="test"), ["split of prompt 'p02'", "'fit', 'test', 'fit'"]),
-    "duplicate pair": ([*rows(), rows()[4]], ["'p01'", "stage 1 twice"]),
-    "NaN cost": (changed(5, cost=math.nan), ["row 6", "cost of 'p01'", "'large'", "nan"]),
-    "quality 2.0": (changed(3, quality=2.0), ["row 4", "quality of 'p01'", "'small'", "2.0"]),
-    "stage missing": (rows()[:-1], ["'p59'", "no row for stage 2"]),
+    "unknown split": (changed(7, split="tset"), ["row 8", "split of 'p002'", "'tset'"]),
+    "empty split": (changed(7, split=None), ["row 8", "split of 'p002'", "None"]),
+    "two splits": (changed(7, split="test"), ["split of prompt 'p002'", "'fit', 'test', 'fit'"]),
+    "duplicate pair": ([*rows(), rows()[4]], ["'p001'", "stage 1 twice"]),
+    "NaN cost": (changed(5, cost=math.nan), ["row 6", "cost of 'p001'", "'large'", "nan"]),
+    "quality 2.0": (changed(3, quality=2.0), ["row 4", "quality of 'p001'", "'small'", "2.0"]),
+    "stage missing": (rows()[:-1], ["'p119'", "no row for stage 2"]),
     "bad token count": (
-        [row | {"tokens_out": -1 if n == 9 else 5} for n, row in enumerate(rows())],
-        ["tokens_out of 'p03'", "'small'", "-1"],
+        [row | {"tokens_out": -1 if n == 12 else 5} for n, row in enumerate(rows())],
+        ["tokens_out of 'p004'", "'small'", "-1"],
     ),
     "text for a signal": (
         [row | {"signal_logprob_mean": "high"} for row in rows()],
-        ["'signal_logprob_mean'", "'high'"],
+        ["signal_logprob_mean of 'p000' at stage 'small'", "'high'"],
     ),
     "no rows": ([], ["no rows"]),
     "empty file": (b"", ["not a readable"]),

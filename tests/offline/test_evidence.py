@@ -14,7 +14,7 @@ from adaptive_sd.decision.features import DraftView, PromptView, agree, extract_
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import canonical_answer, detect_form
-from adaptive_sd.offline.evidence import fit_projections, read_evidence
+from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
 from adaptive_sd.offline.replay.halves import see, seen_by
 from adaptive_sd.offline.synthetic import write_synthetic
 from tests.ladder import make_table, make_tasks
@@ -88,8 +88,8 @@ def test_made_up_tables_are_tables_and_the_same_for_a_seed(tmp_path: Path, texts
     [
         ("tokens_out", -3.0, "tokens_out of .* at stage 'middle' is -3; it must be a count"),
         ("tokens_in", np.inf, "tokens_in of .* is inf"),
-        ("signal_margin_mean", "much", "column 'signal_margin_mean' does not hold numbers"),
-        ("cost_after_small", "much", "column 'cost_after_small' does not hold numbers"),
+        ("signal_margin_mean", "much", "signal_margin_mean of .* at stage 'middle' is 'much'"),
+        ("cost_after_small", "much", "cost_after_small of .* at stage 'middle' is 'much'"),
     ],
 )
 def test_evidence_that_is_no_number_is_named(
@@ -97,10 +97,6 @@ def test_evidence_that_is_no_number_is_named(
 ) -> None:
     column = table.columns[name].astype(object)
     column[4, 1] = value
-    if name == "cost_after_small":
-        seen = replace(table, columns={**table.columns, name: column})
-        with pytest.raises(DataError, match=part):
-            see(seen, (), ())
-        return
+    damaged = replace(table, columns={**table.columns, name: column})
     with pytest.raises(DataError, match=part):
-        read_evidence(replace(table, columns={**table.columns, name: column}), (None,) * 3)
+        to_fit_table(damaged, read_evidence(damaged, (None,) * 3), table.quality)
