@@ -51,7 +51,8 @@ def replay(
     """Deterministic for a seed.
 
     Everything is chosen on the fit half and measured on the test half; `adaptive` of an artifact,
-    which was fitted on other prompts, is measured on all prompts. Raises ConfigError for an
+    which was fitted on other prompts, is measured on all prompts, and the others choose by its
+    predictors' estimates: nothing is fitted to predict quality then. Raises ConfigError for an
     unknown policy, DataError for a table that cannot be replayed, or not with the artifact.
     """
     for name in policies:
