@@ -16,7 +16,7 @@ from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config
 from adaptive_sd.data.tasks import load_tasks
-from adaptive_sd.offline import bench
+from adaptive_sd.offline import bench, scale
 from adaptive_sd.offline.compare import compare
 
 app = typer.Typer(
@@ -87,3 +87,34 @@ def stopping(as_json: JsonOption = False) -> None:
     for row in rows:
         per_stage_ns = row.seconds / row.num_stages * 1e9
         print(f"L = {row.num_stages:>9,}   {row.seconds:.6f} s   {per_stage_ns:8.1f} ns a stage")
+
+
+@app.command("replay")
+def replay(
+    max_prompts: Annotated[
+        int, typer.Option(min=100, help="The largest table to replay and to fit.")
+    ] = 1_000_000,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Tables with prompts and whole answers too.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the tables.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay one fitted policy, then fit, on made-up tables of up to a million prompts."""
+    rows: list[scale.ScaleRow] = []
+    for row in scale.bench_replay(max_prompts, texts=texts, seed=seed):
+        rows.append(row)
+        if not as_json:
+            print(
+                f"{row.work:<7} {row.num_prompts:>9,} x {row.num_stages}   {row.seconds:8.1f} s   "
+                f"{row.cpu_s:8.1f} s of CPU   {row.prompts_per_s:>9,.0f} prompts/s   "
+                f"{row.peak_mib:7,.0f} MiB",
+                flush=True,
+            )
+    grown = scale.growths(rows)
+    if as_json:
+        documents = [asdict(row) | {"prompts_per_s": row.prompts_per_s} for row in rows]
+        print(json.dumps({"texts": texts, "rows": documents, "growth": grown}, indent=2))
+        return
+    for work, power in grown.items():
+        print(f"{work}: CPU seconds grow as prompts to the power of {power:.2f} at the large end")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ _BOUNDS = {
     "quality": "from 0 to 1, or empty when it was not graded",
     "cost": "a number, at least 0",
 }
+SPLITS = ("fit", "test")
 _METADATA_KEY = b"adaptive_sd"
 _VERSION = 1
 
@@ -42,6 +43,24 @@ class OutcomeTable:
     cost: NDArray[np.float64]
     columns: Mapping[str, NDArray[np.generic]]
     num_left_out: int
+
+    def is_fit(self) -> NDArray[np.bool_] | None:
+        """Which prompts the column `split` gives to fit on; None where the table has none.
+
+        Raises DataError for another value, and where stages of one prompt differ.
+        """
+        column = self.columns.get("split")
+        if column is None:
+            return None
+        good = np.isin(column.astype(str), SPLITS).all(axis=1)
+        good &= (column == column[:, :1]).all(axis=1)
+        if not good.all():
+            n = int(np.argmin(good))
+            raise DataError(
+                f"split of prompt {self.prompt_ids[n]!r} is {', '.join(map(repr, column[n]))}; "
+                "it must be 'fit' or 'test', the same for all stages."
+            )
+        return np.asarray(column[:, 0] == "fit")
 
     def take(self, rows: NDArray[np.int64]) -> OutcomeTable:
         """Some prompts of the table."""
@@ -83,35 +102,30 @@ def read_outcomes(path: Path) -> OutcomeTable:
     table = _read(path)
     metadata = table.schema.metadata or {}
     _check_columns(path, table)
-    for name in ("prompt_id", "stage"):
-        table = _with_column(table, name, _texts(path, table, name))
-    for name in ("stage_index", "quality", "cost"):
-        table = _with_column(table, name, _numbers(path, table, name))
-    table = table.sort_by([("prompt_id", "ascending"), ("stage_index", "ascending")])
-    ids = np.array(table["prompt_id"].to_pylist(), dtype=object)
-    index = table["stage_index"].to_numpy().astype(int)
+    ids, names = (_texts(path, table, name) for name in ("prompt_id", "stage"))
+    index, quality, cost = (
+        _numbers(path, table, name) for name in ("stage_index", "quality", "cost")
+    )
     num_stages = int(index.max()) + 1
-    _check_complete(path, ids, index, num_stages)
+    _check_split(path, table)
+    order = _order(path, ids, index.astype(np.int64), num_stages)
     shape = (-1, num_stages)
-    names = np.array(table["stage"].to_pylist(), dtype=object).reshape(shape)
-    for k in range(num_stages):
-        if len(set(names[:, k])) != 1:
-            raise DataError(f"{path}: stage_index {k} has names {sorted(set(names[:, k]))[:3]}.")
-    if len(set(names[0])) != num_stages:
-        raise DataError(f"{path}: two stages have one name: {', '.join(names[0])}.")
-    quality = table["quality"].to_numpy().reshape(shape)
-    kept = ~np.isnan(quality).any(axis=1)
+    stage_names = _stage_names(path, names, order.reshape(shape))
+    kept = ~np.isnan(quality[order]).reshape(shape).any(axis=1)
+    num_left_out = int((~kept).sum())
+    order = order.reshape(shape)[kept]
+    columns = {}
+    for name in table.column_names:
+        if name not in _REQUIRED:  # one by one, so that no column is held twice for long
+            columns[name] = _column(table, name)[order]
+            table = table.drop_columns([name])
     return OutcomeTable(
-        stages=_stages(path, metadata, list(names[0])),
-        prompt_ids=tuple(ids.reshape(shape)[kept, 0]),
-        quality=quality[kept],
-        cost=table["cost"].to_numpy().reshape(shape)[kept],
-        columns={
-            name: _column(table, name).reshape(shape)[kept]
-            for name in table.column_names
-            if name not in _REQUIRED
-        },
-        num_left_out=int((~kept).sum()),
+        stages=_stages(path, metadata, stage_names),
+        prompt_ids=tuple(ids.values[code] for code in ids.codes[order[:, 0]].tolist()),
+        quality=quality[order],
+        cost=cost[order],
+        columns=columns,
+        num_left_out=num_left_out,
     )
 
 
@@ -122,7 +136,9 @@ def _read(path: Path) -> pa.Table:
             options = pa.csv.ConvertOptions(column_types=types)
             table = pa.csv.read_csv(path, convert_options=options)
         else:
-            table = pa.parquet.read_table(path, partitioning=None)
+            schema = pa.parquet.read_schema(path)
+            texts = [field.name for field in schema if pa.types.is_string(field.type)]
+            table = pa.parquet.read_table(path, partitioning=None, read_dictionary=texts)
         table.validate(full=True)
         _ = table.column_names  # raises where a name is no text
         return table
@@ -142,33 +158,85 @@ def _check_columns(path: Path, table: pa.Table) -> None:
         raise DataError(f"{path}: it has no rows.")
 
 
-def _with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, values)
-
-
 def _column(table: pa.Table, name: str) -> NDArray[np.generic]:
+    """One value a row; equal texts share one object, lists are views of one array."""
     column = table[name]
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return np.asarray(column.to_numpy())
     values = np.empty(len(column), dtype=object)
-    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        values[:] = [None if v is None else np.asarray(v) for v in column.to_pylist()]
+    if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
+        start = 0
+        for chunk in _encoded(column).chunks:
+            distinct = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
+            codes = chunk.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False)
+            values[start : start + len(chunk)] = distinct[codes]
+            start += len(chunk)
+    elif _is_list_of_numbers(column.type):
+        values[:] = [part for chunk in column.chunks for part in _parts(chunk)]
     else:
         values[:] = column.to_pylist()
     return values
 
 
-def _texts(path: Path, table: pa.Table, name: str) -> pa.Array:
-    values = table[name].to_pylist()
-    if pa.types.is_nested(table[name].type):
-        raise DataError(f"{path}: column {name!r} holds {table[name].type}; it must be text.")
-    for row, value in enumerate(values):
-        if value is None or value == "":
-            raise DataError(f"{path}: row {row + 1}: {name} is empty.")
-    return pa.array([str(value) for value in values], pa.string())
+def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 
-def _numbers(path: Path, table: pa.Table, name: str) -> pa.Array:
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(
+        is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+    )
+
+
+def _parts(chunk: pa.Array) -> Iterator[NDArray[np.generic] | None]:
+    chunk = chunk.cast(pa.list_(chunk.type.value_type))
+    values = np.asarray(chunk.values.to_numpy(zero_copy_only=False))
+    ends = chunk.offsets.to_numpy().tolist()
+    for missing, start, end in zip(chunk.is_null().to_pylist(), ends[:-1], ends[1:], strict=True):
+        yield None if missing else values[start:end]
+
+
+def _check_split(path: Path, table: pa.Table) -> None:
+    if "split" not in table.column_names:
+        return
+    column = _column(table, "split")
+    if (known := np.isin(column.astype(str), SPLITS)).all():
+        return
+    row = int(np.argmin(known))
+    prompt = table["prompt_id"][row].as_py()
+    raise DataError(
+        f"{path}: row {row + 1}: split of {prompt!r} is {column[row]!r:.40}; it must be 'fit' or "
+        "'test'."
+    )
+
+
+class _Texts(NamedTuple):
+    """A column of texts: the distinct ones, and the place of each row's among them."""
+
+    values: list[str]
+    codes: NDArray[np.int64]  # (num_rows,)
+
+
+def _texts(path: Path, table: pa.Table, name: str) -> _Texts:
+    column = table[name]
+    if pa.types.is_nested(column.type):
+        raise DataError(f"{path}: column {name!r} holds {column.type}; it must be text.")
+    if column.null_count:
+        row = int(np.argmax(column.is_null().to_numpy()))
+        raise DataError(f"{path}: row {row + 1}: {name} is empty.")
+    column = _encoded(column).unify_dictionaries().combine_chunks()
+    places: dict[str, int] = {}
+    of_value = [
+        places.setdefault(str(value), len(places)) for value in column.dictionary.to_pylist()
+    ]
+    codes = np.asarray(of_value, dtype=np.int64)[column.indices.to_numpy()]
+    if "" in places and (empty := codes == places[""]).any():
+        raise DataError(f"{path}: row {int(np.argmax(empty)) + 1}: {name} is empty.")
+    return _Texts(list(places), codes)
+
+
+def _numbers(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
     """The column as floats within its bounds, NaN for a quality that was not graded."""
 
     def refuse(row: int, value: object) -> DataError:
@@ -199,7 +267,7 @@ def _numbers(path: Path, table: pa.Table, name: str) -> pa.Array:
     if not good.all():
         row = int(np.argmin(good))
         raise refuse(row, column[row].as_py())
-    return pa.array(array)
+    return array
 
 
 def _to_floats(values: Any) -> Any:
@@ -208,20 +276,41 @@ def _to_floats(values: Any) -> Any:
     )
 
 
-def _check_complete(
-    path: Path, ids: NDArray[np.object_], index: NDArray[np.int64], num_stages: int
-) -> None:
-    expected = np.tile(np.arange(num_stages), ids.size // num_stages + 1)[: ids.size]
-    whole = ids.size % num_stages == 0 and (index == expected).all()
-    if whole and (ids.reshape(-1, num_stages) == ids[::num_stages, None]).all():
-        return
-    seen: set[tuple[str, int]] = set()
-    for pair in zip(ids, index, strict=True):
-        if pair in seen:
-            raise DataError(f"{path}: prompt {pair[0]!r} has stage {pair[1]} twice.")
-        seen.add(pair)
-    missing = next((i, k) for i in ids for k in range(num_stages) if (i, k) not in seen)
-    raise DataError(f"{path}: prompt {missing[0]!r} has no row for stage {missing[1]}.")
+def _order(path: Path, ids: _Texts, index: NDArray[np.int64], num_stages: int) -> NDArray[np.int64]:
+    """Rows of the file by prompt and stage; each pair has to be there once."""
+    sorted_ids = sorted(range(len(ids.values)), key=ids.values.__getitem__)
+    rank = np.empty(len(sorted_ids), dtype=np.int64)
+    rank[sorted_ids] = np.arange(len(sorted_ids))
+    places = rank[ids.codes] * num_stages + index
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+
+    def name(place: int) -> str:
+        return ids.values[sorted_ids[place // num_stages]]
+
+    if (twice := places[1:] == places[:-1]).any():
+        place = int(places[int(np.argmax(twice))])
+        raise DataError(f"{path}: prompt {name(place)!r} has stage {place % num_stages} twice.")
+    expected = np.arange(len(places))
+    if (missing := places != expected).any() or len(places) < len(rank) * num_stages:
+        place = int(np.argmax(missing)) if missing.any() else len(places)
+        raise DataError(
+            f"{path}: prompt {name(place)!r} has no row for stage {place % num_stages}."
+        )
+    return order
+
+
+def _stage_names(path: Path, names: _Texts, order: NDArray[np.int64]) -> list[str]:
+    """One name for each stage; `order` (num_prompts, num_stages) holds rows of the file."""
+    codes = names.codes[order]
+    for k in range(codes.shape[1]):
+        if (codes[:, k] != codes[0, k]).any():
+            found = sorted(names.values[code] for code in np.unique(codes[:, k]))
+            raise DataError(f"{path}: stage_index {k} has names {found[:3]}.")
+    found = [names.values[code] for code in codes[0]]
+    if len(set(found)) != len(found):
+        raise DataError(f"{path}: two stages have one name: {', '.join(found)}.")
+    return found
 
 
 def _stages(

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
-Metric = Callable[[FloatArray, FloatArray], float]
+Metric = Callable[[FloatArray, FloatArray, FloatArray], float]
+"""Of predictions, qualities and how often each row counts."""
 
+_NO_STEP = 1e-8
 ISOTONIC_FROM = 1000
 """Rows from which an isotonic calibration is worth its freedom."""
 
@@ -86,30 +88,48 @@ def fit_platt(scores: FloatArray, quality: FloatArray) -> Calibration:
 
 
 def fit_logistic(
-    design: FloatArray, quality: FloatArray, *, mean: FloatArray, precision: FloatArray
+    design: FloatArray,
+    quality: FloatArray,
+    *,
+    mean: FloatArray,
+    precision: FloatArray,
+    weight: FloatArray | None = None,
+    start: FloatArray | None = None,
+    curvature: FloatArray | None = None,
 ) -> FloatArray:
     """Weights of a logistic regression with a normal prior on each: Newton's method.
 
-    `design` has shape (num_rows, num_weights), `mean` and `precision` (num_weights,).
+    `design` has shape (num_rows, num_weights), `mean` and `precision` (num_weights,), `weight`
+    (num_rows,) counts a row that often. It begins at `start`, else at `mean`; `curvature`
+    (num_weights, num_weights) is the matrix of second derivatives near there, where it is known.
     """
+    counts = np.ones(len(quality)) if weight is None else weight
 
-    def loss(beta: FloatArray) -> float:
-        odds = design @ beta
-        misfit = (np.logaddexp(0, odds) - quality * odds).sum()
+    def loss(beta: FloatArray, odds: FloatArray) -> float:
+        misfit = counts @ (np.logaddexp(0, odds) - quality * odds)
         return float(misfit + 0.5 * precision @ (beta - mean) ** 2)
 
-    beta = mean
-    for _ in range(100):
-        p = sigmoid(design @ beta)
-        gradient = design.T @ (p - quality) + precision * (beta - mean)
-        hessian = (design.T * (p * (1 - p))) @ design + np.diag(precision)
+    beta = mean if start is None else start
+    odds = design @ beta
+    hessian, last_size = curvature, np.inf
+    for _ in range(200):
+        p = sigmoid(odds)
+        gradient = design.T @ (counts * (p - quality)) + precision * (beta - mean)
+        if hessian is None:
+            hessian = (design.T * (counts * p * (1 - p))) @ design + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)
+        size, before = float(np.abs(step).max()), loss(beta, odds)
+        odds_after = design @ (beta - step)
         # where chances are all near 0 or 1 a whole step leads to the opposite extreme and back
-        while loss(beta - step) > loss(beta) and np.abs(step).max() > 1e-9:
+        while loss(beta - step, odds_after) > before and np.abs(step).max() > _NO_STEP:
             step = step / 2
-        beta = beta - step
-        if np.abs(step).max() < 1e-9:
+            odds_after = design @ (beta - step)
+        beta, odds = beta - step, odds_after
+        if size < _NO_STEP:
             break
+        if size > 0.2 * last_size:  # what the second derivatives were no longer helps
+            hessian = None
+        last_size = size
     return beta
 
 
@@ -143,19 +163,23 @@ class Interval(NamedTuple):
         return f"{value} [{low}, {high}]"
 
 
-def expected_calibration_error(p: ArrayLike, y: ArrayLike, num_bins: int = 10) -> float:
+def expected_calibration_error(
+    p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None, num_bins: int = 10
+) -> float:
     """Mean of |mean y - mean p| over bins of equal mass; equal predictions share a bin."""
-    predicted, seen = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    edges = np.quantile(predicted, np.linspace(0, 1, num_bins + 1)[1:-1])
-    bins = np.searchsorted(edges, predicted, side="right")
-    gaps = np.bincount(bins, weights=seen - predicted, minlength=num_bins)
-    return float(np.abs(gaps).sum() / len(predicted))
+    rows = _rows(p, y, weight)
+    _, place = np.unique(rows.predicted, return_inverse=True)
+    mass = np.bincount(place, weights=rows.weight)
+    gap = np.bincount(place, weights=rows.weight * (rows.seen - rows.predicted))
+    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
+    bins = np.minimum((num_bins * middle).astype(np.int64), num_bins - 1)
+    return float(np.abs(np.bincount(bins, weights=gap)).sum() / mass.sum())
 
 
-def brier_score(p: ArrayLike, y: ArrayLike) -> float:
+def brier_score(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Mean squared error of the probability."""
-    error = np.asarray(p, dtype=np.float64) - np.asarray(y, dtype=np.float64)
-    return float(np.mean(error**2))
+    rows = _rows(p, y, weight)
+    return float(np.average((rows.predicted - rows.seen) ** 2, weights=rows.weight))
 
 
 def log_loss(p: ArrayLike, y: ArrayLike) -> float:
@@ -165,20 +189,33 @@ def log_loss(p: ArrayLike, y: ArrayLike) -> float:
     return float(-np.mean(seen * np.log(safe) + (1 - seen) * np.log(1 - safe)))
 
 
-def auc(p: ArrayLike, y: ArrayLike) -> float:
+def auc(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None) -> float:
     """P(a right answer scores above a wrong one), ties count half; nan with one class only.
 
     Right means quality >= 0.5.
     """
-    predicted, right = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64) >= 0.5
-    num_right = int(right.sum())
-    num_wrong = len(right) - num_right
-    if not num_right or not num_wrong:
-        return float("nan")
-    _, place, counts = np.unique(predicted, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each tied group
-    rank_sum = ranks[place][right].sum()
-    return float((rank_sum - num_right * (num_right + 1) / 2) / (num_right * num_wrong))
+    rows = _rows(p, y, weight)
+    _, place = np.unique(rows.predicted, return_inverse=True)
+    is_right = rows.seen >= 0.5
+    right = np.bincount(place, weights=rows.weight * is_right)
+    wrong = np.bincount(place, weights=rows.weight * ~is_right)
+    pairs = right.sum() * wrong.sum()
+    return float(right @ (np.cumsum(wrong) - wrong / 2) / pairs) if pairs else float("nan")
+
+
+class _Rows(NamedTuple):
+    predicted: FloatArray  # (num_rows,)
+    seen: FloatArray
+    weight: FloatArray
+
+
+def _rows(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> _Rows:
+    predicted, seen = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    counts = np.ones(len(predicted)) if weight is None else np.asarray(weight, dtype=np.float64)
+    return _Rows(predicted, seen, counts)
+
+
+_MANY_ROWS = 10_000
 
 
 def bootstrap(
@@ -190,14 +227,26 @@ def bootstrap(
     num_resamples: int = 500,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval over resampled rows; resamples on which it is undefined are left out."""
+    """Percentile interval over resampled rows; resamples on which it is undefined are left out.
+
+    Of many rows those are resampled as one that agree in p to three digits and in y to two.
+    """
+    value = metric(p, y, np.ones(len(p)))
+    predicted, seen, counts = p, y, np.ones(len(p))
+    if len(p) > _MANY_ROWS:
+        number = np.rint(1000 * p).astype(np.int64) * 101 + np.rint(100 * y).astype(np.int64)
+        num_alike = np.bincount(number)
+        alike = np.flatnonzero(num_alike)
+        predicted, seen = alike // 101 / 1000, alike % 101 / 100
+        counts = num_alike[alike].astype(np.float64)
+    shares = counts / counts.sum()
     drawn = [
-        metric(p[rows], y[rows])
-        for rows in (rng.integers(0, len(p), len(p)) for _ in range(num_resamples))
+        metric(predicted, seen, rng.multinomial(len(p), shares).astype(np.float64))
+        for _ in range(num_resamples)
     ]
-    defined = [value for value in drawn if math.isfinite(value)]
+    defined = [v for v in drawn if math.isfinite(v)]
     if not defined:
-        return Interval(metric(p, y), float("nan"), float("nan"))
+        return Interval(value, float("nan"), float("nan"))
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
-    return Interval(metric(p, y), float(low), float(high))
+    return Interval(value, float(low), float(high))

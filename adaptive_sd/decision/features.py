@@ -15,13 +15,13 @@ from adaptive_sd.types import Draft
 FloatArray = NDArray[np.float32]
 
 _FORMS = tuple(Form)
-_QUANTILES = (0.05, 0.1, 0.25, 0.5)
+QUANTILES = (0.05, 0.1, 0.25, 0.5)
 _FORM_NAMES = tuple(f"form_{form.value}" for form in _FORMS)
-_LOGPROB_NAMES = (
+LOGPROB_NAMES = (
     "no_logprobs",
     "logprob_mean",
     "logprob_min",
-    *(f"logprob_q{round(100 * q):02d}" for q in _QUANTILES),
+    *(f"logprob_q{round(100 * q):02d}" for q in QUANTILES),
     "logprob_first",
     "logprob_last",
     "logprob_share_below_1",
@@ -41,7 +41,7 @@ _PROMPT_NAMES = ("prompt_log_characters", "prompt_log_lines", "prompt_digit_shar
 STATISTIC_NAMES = (
     *_FORM_NAMES,
     *_PROMPT_NAMES,
-    *_LOGPROB_NAMES,
+    *LOGPROB_NAMES,
     *_ENTROPY_NAMES,
     *_MARGIN_NAMES,
     *_SHAPE_NAMES,
@@ -194,14 +194,14 @@ def _prompt_statistics(prompt: PromptView) -> tuple[float, ...]:
 
 def _logprob_statistics(logprobs: Sequence[float]) -> tuple[float, ...]:
     if not len(logprobs):
-        return (1.0, *(0.0,) * (len(_LOGPROB_NAMES) - 1))
+        return (1.0, *(0.0,) * (len(LOGPROB_NAMES) - 1))
     values = np.asarray(logprobs, dtype=np.float64)
     ascending = np.sort(values)
     return (
         0.0,
         float(values.sum()) / len(values),
         float(ascending[0]),
-        *(_quantile(ascending, q) for q in _QUANTILES),
+        *(_quantile(ascending, q) for q in QUANTILES),
         float(values[0]),
         float(values[-1]),
         float(np.searchsorted(ascending, -1.0)) / len(values),

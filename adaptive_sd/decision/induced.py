@@ -78,12 +78,13 @@ class InducedPolicy:
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
         low, high, share = place_lam(self.lam_grid, lam)
-        outputs = state @ self.weights[state_index(stages, self.stages)]
-        stop, go = sigmoid(outputs[:, : len(stages)]), outputs[:, len(stages) :]
-        grid = go.reshape(len(state), -1, 2, len(self.lam_grid))
-        below, above = grid[..., low : low + 1], grid[..., high : high + 1]
-        between = below * (1 - share) + above * share
-        return state_values(stop, between, np.array([lam]))
+        weights = self.weights[state_index(stages, self.stages)]
+        held, go = weights[:, : len(stages)], weights[:, len(stages) :]
+        grid = go.reshape(len(weights), -1, len(self.lam_grid))
+        # estimates are linear in the weights, so that only those of this lambda are needed
+        between = grid[..., low] * (1 - share) + grid[..., high] * share
+        stop = sigmoid(state @ held)
+        return state_values(stop, (state @ between).reshape(len(state), -1, 2, 1), np.array([lam]))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import (
-    STATE_COLUMNS,
     InducedPolicy,
     held_of,
     later_stages,
@@ -41,7 +40,7 @@ class FitTable:
     quality: FloatArray  # (num_prompts, num_stages)
     cost: FloatArray  # (num_prompts, num_stages)
     estimates: FloatArray  # (num_prompts, num_stages)
-    features: NDArray[np.float32]  # (num_prompts, num_stages, 256)
+    statistics: NDArray[np.float32]  # (num_prompts, num_stages, len(STATE_STATISTICS))
     prompt_features: NDArray[np.float32]  # (num_prompts, num_prompt_features)
     agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
     cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages)
@@ -58,7 +57,7 @@ class FitTable:
                 raise DataError(f"{name} has shape {getattr(self, name).shape}, not {shape}.")
         if not 1 <= num_stages <= MAX_STAGES:
             raise DataError(f"{num_stages} stages; a fit takes 1 to {MAX_STAGES}.")
-        if len(self.features) != num_prompts or len(self.prompt_features) != num_prompts:
+        if len(self.statistics) != num_prompts or len(self.prompt_features) != num_prompts:
             raise DataError(f"features are not of {num_prompts} prompts.")
         for name, upper in (("quality", 1.0), ("estimates", 1.0), ("cost", np.finfo(float).max)):
             values = getattr(self, name)
@@ -78,6 +77,12 @@ class FitTable:
         after = self.cost_after[:, stage, held[-1]]
         return np.where(np.isnan(after), plain, after)
 
+    def take(self, rows: NDArray[np.int64] | slice) -> FitTable:
+        """Some prompts of the table."""
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {n: None if v is None else v[rows] for n, v in parts.items()}
+        return FitTable(**chosen)
+
     def state(self, held: Sequence[int], rows: NDArray[np.int64] | None = None) -> FloatArray:
         """State features with these drafts held, of all prompts or of some rows."""
         chosen = slice(None) if rows is None else rows
@@ -87,9 +92,7 @@ class FitTable:
             self.prompt_features[chosen],
             self.estimates[chosen][:, list(held)],
             self.agreement[chosen][:, later, earlier].astype(np.float64),
-            self.features[chosen, held[-1]][:, STATE_COLUMNS]
-            if held
-            else np.empty((0, 0), dtype=np.float32),
+            self.statistics[chosen, held[-1]] if held else np.empty((0, 0), dtype=np.float32),
         )
 
 
@@ -192,7 +195,7 @@ def _run(
     table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[tuple[int, ...], _Outcome]
 ) -> _Outcome:
     """What running `stage` and then following the policy brings about."""
-    after = outcomes[*held, stage]
+    after = outcomes.pop((*held, stage))  # only here it is come from
     paid = table.cost_of(stage, held).astype(np.float32)[:, None]
     return after._replace(cost=after.cost + paid, ran=after.ran | np.uint8(1 << stage))
 

@@ -12,6 +12,8 @@ from adaptive_sd.decision.calibration import fit_logistic, log_loss, sigmoid
 FloatArray = NDArray[np.float64]
 
 _PRECISIONS = (3.0, 30.0, 300.0, 3000.0)
+_CHOICE_ROWS = 10_000
+"""With more rows the prior hardly counts: its strength is chosen on so many of them."""
 
 
 class LogisticFit(NamedTuple):
@@ -37,12 +39,64 @@ def fit_logistic_from(
         prior[start], prior[0] = 1 / scale[start], mean[start]
     else:
         prior[0] = mean[start]
-    tried = {p: _out_of_fold(inputs, quality, folds, prior, p) for p in _PRECISIONS}
-    chosen = min(_PRECISIONS, key=lambda p: log_loss(tried[p], quality))
-    weights = fit_logistic(inputs, quality, mean=prior, precision=np.full(len(prior), chosen))
-    slopes = weights * scale
-    slopes[0] = weights[0] - mean @ slopes
-    return LogisticFit(slopes, tried[chosen])
+    some = slice(None, None, -(-len(quality) // _CHOICE_ROWS))
+    chosen = _choose(inputs[some], quality[some], folds[some], prior)
+    fit = _fit(inputs, quality, folds, prior, chosen.strength, chosen.weights)
+    slopes = fit.weights * scale
+    slopes[0] = fit.weights[0] - mean @ slopes
+    return LogisticFit(slopes, fit.out_of_fold)
+
+
+class _Choice(NamedTuple):
+    """How strong the prior is, and the weights that it led to."""
+
+    strength: float
+    weights: FloatArray
+
+
+def _choose(
+    inputs: FloatArray, quality: FloatArray, folds: NDArray[np.int64], prior: FloatArray
+) -> _Choice:
+    """The least log loss out of fold; the first of equals."""
+    tried: dict[float, _Choice] = {}
+    weights = prior
+    for strength in reversed(_PRECISIONS):
+        fit = _fit(inputs, quality, folds, prior, strength, weights)
+        weights = fit.weights
+        tried.setdefault(log_loss(fit.out_of_fold, quality), _Choice(strength, weights))
+    return tried[min(tried)]
+
+
+def _fit(
+    inputs: FloatArray,
+    quality: FloatArray,
+    folds: NDArray[np.int64],
+    prior: FloatArray,
+    strength: float,
+    start: FloatArray,
+) -> LogisticFit:
+    """Without a fold the weights are near those of all rows: each search begins there."""
+    precision = np.full(len(prior), strength)
+    weights = fit_logistic(inputs, quality, mean=prior, precision=precision, start=start)
+    p = sigmoid(inputs @ weights)
+    members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    curvatures = [(inputs[m].T * (p[m] * (1 - p[m]))) @ inputs[m] for m in members]
+    total = sum(curvatures) + np.diag(precision)
+    chances = np.empty(len(quality))
+    for member, curvature in zip(members, curvatures, strict=True):
+        counts = np.ones(len(quality))
+        counts[member] = 0.0
+        left_out = fit_logistic(
+            inputs,
+            quality,
+            mean=prior,
+            precision=precision,
+            weight=counts,
+            start=weights,
+            curvature=total - curvature,
+        )
+        chances[member] = sigmoid(inputs[member] @ left_out)
+    return LogisticFit(weights, chances)
 
 
 def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -50,20 +104,3 @@ def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean, deviation = rows.mean(axis=0), rows.std(axis=0)
     varies = deviation > 1e-9 * np.maximum(1.0, np.abs(mean))
     return mean, np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
-
-
-def _out_of_fold(
-    inputs: FloatArray,
-    quality: FloatArray,
-    folds: NDArray[np.int64],
-    prior: FloatArray,
-    strength: float,
-) -> FloatArray:
-    chances = np.empty(len(quality))
-    for fold in np.unique(folds):
-        out = folds == fold
-        weights = fit_logistic(
-            inputs[~out], quality[~out], mean=prior, precision=np.full(len(prior), strength)
-        )
-        chances[out] = sigmoid(inputs[out] @ weights)
-    return chances

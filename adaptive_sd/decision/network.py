@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -38,7 +38,12 @@ class FittedPredictor:
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Scores before calibration, as log odds; shape (num_rows,)."""
-        return self._scores(features)[:, 0].astype(np.float64)
+        used = np.flatnonzero(self.scale)  # mostly a few: the others count for nothing
+        first, *others = self.weights
+        narrow = replace(
+            self, mean=self.mean[used], scale=self.scale[used], weights=(first[used], *others)
+        )
+        return narrow._scores(features[:, used])[:, 0].astype(np.float64)
 
     def _scores(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
         layer = (features - self.mean) * self.scale

@@ -28,29 +28,35 @@ class FoldedRidge:
         deviation = rows[:, 1:].std(axis=0)
         varies = deviation > 1e-9 * np.maximum(1.0, np.abs(self._center))
         self._scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
-        self._rows = (rows[:, 1:] - self._center) * self._scale
         self._members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
-        self._sums = [self._rows[m].sum(axis=0) for m in self._members]
-        self._grams = [self._rows[m].T @ self._rows[m] for m in self._members]
+        self._blocks = [(rows[m, 1:] - self._center) * self._scale for m in self._members]
+        self._sums = [block.sum(axis=0) for block in self._blocks]
+        self._grams = [block.T @ block for block in self._blocks]
 
     def fit(self, targets: FloatArray) -> RidgeFit:
         """One penalty for all outputs together, by generalised cross-validation."""
         parts = [
             _Sums(
-                np.array(float(len(member))),
+                np.array(float(len(block))),
                 rows,
                 gram,
-                targets[member].sum(axis=0),
-                self._rows[member].T @ targets[member],
-                (targets[member] ** 2).sum(axis=0),
+                wanted.sum(axis=0),
+                block.T @ wanted,
+                (wanted**2).sum(axis=0),
             )
-            for member, rows, gram in zip(self._members, self._sums, self._grams, strict=True)
+            for block, rows, gram, wanted in zip(
+                self._blocks,
+                self._sums,
+                self._grams,
+                map(targets.__getitem__, self._members),
+                strict=True,
+            )
         ]
         total = functools.reduce(_Sums.plus, parts)
         out_of_fold = np.empty_like(targets)
-        for member, part in zip(self._members, parts, strict=True):
+        for member, block, part in zip(self._members, self._blocks, parts, strict=True):
             intercept, slopes = _solve(total.minus(part))
-            out_of_fold[member] = self._rows[member] @ slopes + intercept
+            out_of_fold[member] = block @ slopes + intercept
         intercept, slopes = _solve(total)
         slopes = slopes * self._scale[:, None]
         weights = np.concatenate([(intercept - self._center @ slopes)[None], slopes])

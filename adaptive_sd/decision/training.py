@@ -28,7 +28,7 @@ _MANY_ROWS = 10_000
 class Labelled(NamedTuple):
     """Rows with a hard label and a weight each."""
 
-    features: FloatArray  # (num_rows, num_features)
+    features: NDArray[np.floating]  # (num_rows, num_features)
     label: NDArray[np.int64]  # (num_rows,), 0 or 1
     weight: FloatArray  # (num_rows,)
 
@@ -48,32 +48,34 @@ class Candidate:
 
 def soft_labels(features: NDArray[np.floating], quality: FloatArray) -> Labelled:
     """Each row counts as right with weight q and as wrong with weight 1 - q."""
-    weight = np.concatenate([quality, 1 - quality])
-    kept = weight > 0
-    label = np.repeat([1, 0], len(quality))
-    rows = np.concatenate([features, features]).astype(np.float64)
-    return Labelled(rows[kept], label[kept], weight[kept])
+    right, wrong = np.flatnonzero(quality > 0), np.flatnonzero(quality < 1)
+    return Labelled(
+        features[np.concatenate([right, wrong])],
+        np.repeat([1, 0], [len(right), len(wrong)]),
+        np.concatenate([quality[right], 1 - quality[wrong]]),
+    )
 
 
 def train(data: Labelled, candidate: Candidate, seed: int) -> FittedPredictor:
     """Fit one candidate; deterministic for a seed."""
-    columns = np.arange(data.features.shape[1]) < (
-        data.features.shape[1] if candidate.num_columns is None else candidate.num_columns
-    )
-    mean, scale = _moments(data)
-    scale = np.where(columns, scale, 0.0)
-    inputs = np.clip((data.features - mean) * scale, -6, 6)
+    num_features = data.features.shape[1]
+    mean, scale = np.zeros(num_features), np.zeros(num_features)
+    seen = slice(candidate.num_columns)
+    mean[seen], scale[seen] = _moments(data.features[:, seen], data.weight)
+    used = np.flatnonzero(scale)
+    inputs = np.clip((data.features[:, used] - mean[used]) * scale[used], -6, 6)
     # One right and one wrong row at the mean: a class that is never seen keeps a small chance.
-    prior = np.zeros((2, inputs.shape[1]))
     rows = Labelled(
-        np.concatenate([inputs, prior]),
+        np.concatenate([inputs, np.zeros((2, len(used)))]),
         np.concatenate([data.label, [0, 1]]),
         np.concatenate([data.weight, [0.5, 0.5]]),
     )
     fit = _fit_network if candidate.hidden else _fit_logistic
     with threadpool_limits(limits=1):  # threads cost more than they give, and change last digits
-        weights, biases = fit(rows, candidate, seed)
-    return FittedPredictor(mean, scale, weights, biases, Calibration())
+        (narrow, *others), biases = fit(rows, candidate, seed)
+    first = np.zeros((num_features, narrow.shape[1]))
+    first[used] = narrow
+    return FittedPredictor(mean, scale, (first, *others), biases, Calibration())
 
 
 def untrained(num_features: int, hidden: tuple[int, ...], seed: int) -> FittedPredictor:
@@ -90,10 +92,10 @@ def untrained(num_features: int, hidden: tuple[int, ...], seed: int) -> FittedPr
     )
 
 
-def _moments(data: Labelled) -> tuple[FloatArray, FloatArray]:
+def _moments(features: NDArray[np.floating], weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Weighted mean and reciprocal deviation; 0 for a feature that does not vary."""
-    mean = np.average(data.features, axis=0, weights=data.weight)
-    deviation = np.sqrt(np.average((data.features - mean) ** 2, axis=0, weights=data.weight))
+    mean = np.average(features, axis=0, weights=weight)
+    deviation = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weight))
     varies = deviation > 1e-7 * np.maximum(1.0, np.abs(mean))
     return mean, np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
 
@@ -102,20 +104,24 @@ Layers = tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]
 
 
 def _fit_logistic(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
-    used = np.flatnonzero(rows.features.any(axis=0))
-    weights = np.zeros((rows.features.shape[1], 1))
-    if not len(used):
+    num_rows, num_features = rows.features.shape
+    if not num_features:
         right = np.average(rows.label, weights=rows.weight)
-        return (weights,), (np.log([right / (1 - right)]),)
-    model = LogisticRegression(C=1 / candidate.alpha, max_iter=1000)
-    model.fit(rows.features[:, used], rows.label, sample_weight=rows.weight)
-    weights[used, 0] = model.coef_[0]
-    return (weights,), (model.intercept_,)
+        return (np.zeros((0, 1)),), (np.log([right / (1 - right)]),)
+    model = LogisticRegression(
+        C=1 / candidate.alpha,
+        max_iter=1000,
+        solver="lbfgs" if num_rows <= _MANY_ROWS else "newton-cholesky",
+    )
+    model.fit(rows.features, rows.label, sample_weight=rows.weight)
+    return (model.coef_.T,), (model.intercept_,)
 
 
 def _fit_network(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
-    num_rows = len(rows.label)
-    batch = _BATCH_ROWS if num_rows <= _MANY_ROWS else 4 * _BATCH_ROWS
+    num_rows, num_features = rows.features.shape
+    if not num_features:
+        return _fit_logistic(rows, candidate, seed)
+    batch = _BATCH_ROWS * (1 + 3 * (num_rows > _MANY_ROWS) + 12 * (num_rows > 10 * _MANY_ROWS))
     model = MLPClassifier(
         candidate.hidden,
         alpha=candidate.alpha,

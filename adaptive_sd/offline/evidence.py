@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.feature_rows import DraftRows, extract_rows, prompt_rows
 from adaptive_sd.decision.features import (
     FEATURE_DIM,
     STATISTIC_NAMES,
-    DraftView,
     HiddenProjection,
     PromptView,
-    agree,
-    extract_features,
     fit_projection,
-    prompt_features,
 )
+from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.signals import put_signals
 
+FloatArray = NDArray[np.float64]
 Projections = tuple[HiddenProjection | None, ...]
 
 
@@ -57,33 +57,35 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from;
     signals of other names see signal_columns.
     In tables of others, which do not describe their stages, an answer may be the bare answer.
+    Raises DataError where evidence that has to be numbers is none.
     """
-    columns = table.columns
-    bare = not any(stage.model for stage in table.stages)
-    num_prompts, num_stages = table.quality.shape
-    texts = columns.get("prompt")
-    prompts = tuple(
-        PromptView(Form.OPEN) if texts is None else _prompt_view(texts[n, 0])
-        for n in range(num_prompts)
-    )
-    features = np.zeros((num_prompts, num_stages, FEATURE_DIM), dtype=np.float32)
-    answers: list[list[str]] = []
-    for n, prompt in enumerate(prompts):
-        views = [_draft_view(columns, n, k, prompt.form, bare) for k in range(num_stages)]
-        answers.append([view.answer for view in views])
-        for k, view in enumerate(views):
-            features[n, k] = extract_features(view, prompt, projections[k])
+    columns, shape = table.columns, table.quality.shape
+    prompts = _prompt_views(table)
+    of_prompts = prompt_rows(prompts)
+    answers = _canonical_answers(table, prompts)
+    tokens_out = _counts(table, "tokens_out", _counts(table, "signal_tokens_out", np.zeros(shape)))
+    tokens_in = _counts(table, "tokens_in", np.zeros(shape))
+    features = np.empty((*shape, FEATURE_DIM), dtype=np.float32)
+
+    def lists(stage: int) -> Iterator[Any]:
+        for name in ("logprobs", "hidden"):
+            yield columns[name][:, stage] if name in columns else None
+
+    for k, projection in enumerate(projections):
+        rows = DraftRows(
+            answers.lengths[:, k],
+            tokens_out[:, k],
+            tokens_in[:, k],
+            *lists(k),
+        )
+        features[:, k] = extract_rows(rows, of_prompts, projection)
     for i, name in enumerate(STATISTIC_NAMES):
-        signal = columns.get(f"signal_{name}")
-        if signal is not None:
-            features[:, :, i] = np.nan_to_num(signal.astype(np.float32))
+        signal = f"signal_{name}"
+        if signal in columns:
+            given = _numbers(table, signal).astype(np.float32)
+            features[:, :, i] = np.nan_to_num(given, posinf=0, neginf=0)
     put_signals(features, table)
-    return TableEvidence(
-        prompts=prompts,
-        features=features,
-        prompt_features=np.array([prompt_features(prompt) for prompt in prompts]),
-        agreement=_agreement(answers),
-    )
+    return TableEvidence(prompts, features, of_prompts, answers.agreement)
 
 
 def to_fit_table(
@@ -94,47 +96,111 @@ def to_fit_table(
         quality=table.quality,
         cost=table.cost,
         estimates=estimates,
-        features=evidence.features,
+        statistics=evidence.features[:, :, STATE_COLUMNS],
         prompt_features=evidence.prompt_features,
         agreement=evidence.agreement,
         cost_after=_cost_after(table),
     )
 
 
-def _prompt_view(text: object) -> PromptView:
-    prompt = str(text or "")
-    return PromptView.of(prompt, detect_form(prompt))
+def _prompt_views(table: OutcomeTable) -> tuple[PromptView, ...]:
+    texts = table.columns.get("prompt")
+    if texts is None:
+        return (PromptView(Form.OPEN),) * len(table.prompt_ids)
+    prompts = (str(text or "") for text in texts[:, 0])
+    return tuple(PromptView.of(prompt, detect_form(prompt)) for prompt in prompts)
 
 
-def _draft_view(columns: Any, n: int, k: int, form: Form, bare: bool) -> DraftView:
-    def value(name: str, missing: Any) -> Any:
-        found = columns.get(name)
-        given = None if found is None else found[n, k]
-        return missing if given is None or (np.isscalar(given) and given != given) else given
+class _Answers(NamedTuple):
+    """Of canonical answers, "" for none."""
 
-    text = str(value("answer", ""))
+    lengths: NDArray[np.int64]  # (num_prompts, num_stages), in characters
+    agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
+
+
+def _canonical_answers(table: OutcomeTable, prompts: Sequence[PromptView]) -> _Answers:
+    column = table.columns.get("answer")
+    num_prompts, num_stages = table.quality.shape
+    if column is None:
+        return _Answers(
+            np.zeros((num_prompts, num_stages), np.int64),
+            np.zeros((num_prompts, num_stages, num_stages), np.bool_),
+        )
+    bare = not any(stage.model for stage in table.stages)
+    numbers = {"": 0}  # equal answers have one number
+    known = {form: _Numbered(form, bare, numbers) for form in Form}
+    found = np.array(
+        [
+            [known[prompt.form][text] for text in texts]
+            for prompt, texts in zip(prompts, column.tolist(), strict=True)
+        ]
+    )
+    lengths = np.array([len(answer) for answer in numbers])
+    agreement = (found[:, :, None] == found[:, None, :]) & (found > 0)[:, :, None]
+    return _Answers(lengths[found], agreement)
+
+
+class _Numbered(dict[object, int]):
+    """From an answer's text to the number of its canonical form, made when it is first asked."""
+
+    def __init__(self, form: Form, bare: bool, numbers: dict[str, int]) -> None:
+        self._form, self._bare, self._numbers = form, bare, numbers
+
+    def __missing__(self, text: object) -> int:
+        answer = _canonical(text, self._form, self._bare)
+        self[text] = number = self._numbers.setdefault(answer, len(self._numbers))
+        return number
+
+
+def _canonical(given: object, form: Form, bare: bool) -> str:
+    text = "" if given is None or given != given else str(given)
     answer = canonical_answer(text, form)
     if bare and not answer:  # a letter to a question that looks like one for a number
         answer = text.strip().casefold()
-    return DraftView(
-        answer=answer,
-        tokens_out=int(value("tokens_out", value("signal_tokens_out", 0))),
-        tokens_in=int(value("tokens_in", 0)),
-        token_logprobs=value("logprobs", ()),
-        hidden=value("hidden", None),
-    )
+    return answer
 
 
-def _agreement(answers: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-    return np.array([[[agree(a, b) for b in row] for a in row] for row in answers], dtype=np.bool_)
+def _numbers(table: OutcomeTable, name: str) -> FloatArray:
+    column = table.columns[name]
+    try:
+        return column.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        n, k = next(place for place in np.ndindex(column.shape) if not _is_number(column[place]))
+        raise DataError(
+            f"{name} of {table.prompt_ids[n]!r} at stage {table.stages[k].name!r} is "
+            f"{column[n, k]!r:.40}; it must be a number, or empty."
+        ) from error
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return value is None or float(value) is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _counts(table: OutcomeTable, name: str, missing: FloatArray) -> FloatArray:
+    """Whole numbers, `missing` where the table has none."""
+    if name not in table.columns:
+        return missing
+    given = _numbers(table, name)
+    if (bad := (given < 0) | np.isinf(given)).any():
+        n, k = np.argwhere(bad)[0]
+        raise DataError(
+            f"{name} of {table.prompt_ids[n]!r} at stage {table.stages[k].name!r} is "
+            f"{given[n, k]:g}; it must be a count, or empty."
+        )
+    return np.where(np.isnan(given), missing, np.trunc(given))
 
 
 def _cost_after(table: OutcomeTable) -> NDArray[np.float64] | None:
     """Cost (N, K, K) of stage k when it verifies stage j's draft; nan where not recorded."""
     num_prompts, num_stages = table.cost.shape
+    recorded = {j: f"cost_after_{stage.name}" for j, stage in enumerate(table.stages)}
+    recorded = {j: name for j, name in recorded.items() if name in table.columns}
+    if not recorded:
+        return None
     after = np.full((num_prompts, num_stages, num_stages), np.nan)
-    for j, stage in enumerate(table.stages):
-        column = table.columns.get(f"cost_after_{stage.name}")
-        if column is not None:
-            after[:, :, j] = column.astype(np.float64)
-    return None if np.isnan(after).all() else after
+    for j, name in recorded.items():
+        after[:, :, j] = _numbers(table, name)
+    return after

@@ -35,6 +35,7 @@ MIN_PROMPTS = 50
 MIN_FORM_PROMPTS = 20
 """Prompts of one form from which a fit may speak of that form."""
 
+_PRIOR_PROMPTS = 20_000
 _PRIOR_SIZE = 1.0
 """Billions of parameters taken for stages whose size the table does not tell."""
 
@@ -49,8 +50,8 @@ def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitRe
 
 
 def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
-    if (split := table.columns.get("split")) is not None:
-        table = table.take(np.flatnonzero(split[:, 0] == "fit"))
+    if (is_fit := table.is_fit()) is not None:
+        table = table.take(np.flatnonzero(is_fit))
     num_prompts, num_stages = table.quality.shape
     if num_prompts < MIN_PROMPTS:
         raise DataError(f"{num_prompts} graded prompts; a fit needs at least {MIN_PROMPTS}.")
@@ -97,8 +98,10 @@ def _lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
 
 def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generator) -> Prior:
     """One predictor for drafts of any stage, and chances by model size."""
+    rows = np.unique(np.linspace(0, len(table.prompt_ids) - 1, _PRIOR_PROMPTS).astype(np.int64))
+    table = table.take(rows)
     num_prompts, num_stages = table.quality.shape
-    statistics = evidence.features.copy()  # as judge_by_prior sees a draft
+    statistics = evidence.features[rows]  # as judge_by_prior sees a draft
     statistics[:, :, len(STATISTIC_NAMES) :] = 0
     statistics[:, :, :NUM_FORMS] = 0
     pooled: PredictorFit = fit_predictor(

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_sd.decision.features import FEATURE_DIM
-from adaptive_sd.decision.induced import STATE_COLUMNS
+from adaptive_sd.decision.guarded import GuardedPolicy
+from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policies import Evidence, HeldDraft, StoppingPolicy
+from adaptive_sd.decision.rollout import Rollout, roll_out
 from adaptive_sd.types import Decision
 
 
@@ -19,11 +21,11 @@ def table_of(
     estimates: np.ndarray | None = None,
     *,
     prompt: np.ndarray | None = None,
-    features: np.ndarray | None = None,
+    statistics: np.ndarray | None = None,
     answers: np.ndarray | None = None,
     cost_after: np.ndarray | None = None,
 ) -> FitTable:
-    """`cost` may be one a stage. Without estimates, prompt or features these tell nothing."""
+    """`cost` may be one a stage. Without estimates, prompt or statistics these tell nothing."""
     num_prompts, num_stages = quality.shape
     if answers is None:
         agreement = np.zeros((num_prompts, num_stages, num_stages), dtype=bool)
@@ -33,9 +35,9 @@ def table_of(
         quality=quality,
         cost=np.broadcast_to(cost, quality.shape).copy(),
         estimates=np.full(quality.shape, 0.5) if estimates is None else estimates,
-        features=np.zeros((num_prompts, num_stages, FEATURE_DIM), np.float32)
-        if features is None
-        else features,
+        statistics=np.zeros((num_prompts, num_stages, len(STATE_COLUMNS)), np.float32)
+        if statistics is None
+        else statistics,
         prompt_features=np.zeros((num_prompts, 1), np.float32) if prompt is None else prompt,
         agreement=agreement,
         cost_after=cost_after,
@@ -53,8 +55,7 @@ def wild_table(num_prompts: int, num_stages: int, *, seed: int, verified: bool =
     """Noise in every column; some costs of verifying are not known."""
     rng = np.random.default_rng(seed)
     shape = (num_prompts, num_stages)
-    features = np.zeros((*shape, FEATURE_DIM), np.float32)
-    features[..., STATE_COLUMNS] = rng.normal(size=(*shape, len(STATE_COLUMNS)))
+    statistics = rng.normal(size=(*shape, len(STATE_COLUMNS))).astype(np.float32)
     skill = rng.normal(size=(num_prompts, 1)) + np.arange(num_stages)
     answers = rng.choice(["a", "b", ""], size=shape)
     cost = rng.lognormal(sigma=0.3, size=shape) * 3.0 ** np.arange(num_stages)
@@ -65,7 +66,7 @@ def wild_table(num_prompts: int, num_stages: int, *, seed: int, verified: bool =
         cost,
         np.clip(0.5 + 0.15 * skill + 0.2 * rng.normal(size=shape), 0, 1),
         prompt=np.hstack([skill, rng.normal(size=(num_prompts, 2))]).astype(np.float32),
-        features=features,
+        statistics=statistics,
         answers=answers,
         cost_after=cost_after if verified else None,
     )
@@ -89,12 +90,19 @@ def evidence_of(
         HeldDraft(
             s,
             float(table.estimates[row, s]),
-            table.features[row, s],
+            features_of(table, row, s),
             "" if answers is None else str(answers[row, s]),
         )
         for s in stages
     )
     return Evidence(table.prompt_features[row], held)
+
+
+def features_of(table: FitTable, row: int, stage: int) -> np.ndarray:
+    """As wide as live ones; what the table does not keep is 0."""
+    features = np.zeros(FEATURE_DIM, np.float32)
+    features[STATE_COLUMNS] = table.statistics[row, stage]
+    return features
 
 
 def drive(
@@ -114,3 +122,12 @@ def drive(
             paid = paid if np.isnan(verified) else verified
         cost += float(paid)
         stages = (*stages, choice.stage)
+
+
+def unguarded(policy: InducedPolicy) -> GuardedPolicy:
+    """The policy without a chain at any lambda."""
+    return GuardedPolicy(policy, (None,) * len(policy.lam_grid))
+
+
+def roll_out_induced(policy: InducedPolicy, table: FitTable, lam: float) -> Rollout:
+    return roll_out(unguarded(policy), table, lam)

@@ -23,7 +23,7 @@ from adaptive_sd.decision.induction import fit_induction
 from adaptive_sd.decision.policies import Evidence, HeldDraft
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError, ConfigError
 from adaptive_sd.types import Decision
-from tests.decision.tables import wild_table
+from tests.decision.tables import features_of, wild_table
 
 TABLE = wild_table(80, 3, seed=0).table
 POLICY = fit_induction(TABLE, rng=np.random.default_rng(0)).policy
@@ -80,7 +80,7 @@ def test_a_lambda_outside_the_grid_is_refused(lam: float) -> None:
 def test_decide_reports_the_estimates_that_it_compared(stages: tuple[int, ...]) -> None:
     lam = float(GRID[9])
     held = tuple(
-        HeldDraft(s, float(TABLE.estimates[5, s]), TABLE.features[5, s], f"answer {s}")
+        HeldDraft(s, float(TABLE.estimates[5, s]), features_of(TABLE, 5, s), f"answer {s}")
         for s in stages
     )
     choice = POLICY.decide(Evidence(TABLE.prompt_features[5], held), lam)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from adaptive_sd.decision.features import FEATURE_DIM
+from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import (
     MAX_STAGES,
     FitTable,
@@ -15,9 +15,8 @@ from adaptive_sd.decision.induction import (
     fit_induction,
     lam_grid,
 )
-from adaptive_sd.decision.rollout import roll_out_induced
 from adaptive_sd.errors import DataError
-from tests.decision.tables import table_of, wild_table
+from tests.decision.tables import roll_out_induced, table_of, wild_table
 
 LEVELS = np.array([0.02, 0.3, 0.9])  # chance and log odds bend apart: any value of each fits
 
@@ -175,7 +174,7 @@ def test_costs_in_other_units_give_the_same_policy() -> None:
         1e-6 * wild.cost,
         wild.estimates,
         prompt=wild.prompt_features,
-        features=wild.features,
+        statistics=wild.statistics,
     )
     plain = fit(
         table_of(
@@ -183,7 +182,7 @@ def test_costs_in_other_units_give_the_same_policy() -> None:
             wild.cost,
             wild.estimates,
             prompt=wild.prompt_features,
-            features=wild.features,
+            statistics=wild.statistics,
         )
     )
     found = fit(micro)
@@ -222,7 +221,7 @@ def test_the_grid_of_lambdas_begins_at_0_and_ascends_around_the_costs() -> None:
         ("cost", lambda a: a[:, :1], r"cost has shape \(20, 1\), not \(20, 2\)"),
         ("estimates", lambda a: a[:-1], r"estimates has shape \(19, 2\)"),
         ("agreement", lambda a: a[:, :, 0], "agreement has shape"),
-        ("features", lambda a: a[:-1], "features are not of 20 prompts"),
+        ("statistics", lambda a: a[:-1], "features are not of 20 prompts"),
         ("prompt_features", lambda a: a[:-1], "features are not of 20 prompts"),
         ("quality", lambda a: a + 1, "quality of prompt .* is "),
         ("estimates", lambda a: a * np.nan, "estimates of prompt 0, stage 0 is nan"),
@@ -243,4 +242,4 @@ def test_too_many_stages_and_too_few_prompts_are_refused() -> None:
         wild_table(20, MAX_STAGES + 1, seed=0)
     with pytest.raises(DataError, match="cannot make 5 folds"):
         fit(wild_table(4, 2, seed=0).table)
-    assert wild_table(3, 2, seed=0).table.features.shape == (3, 2, FEATURE_DIM)
+    assert wild_table(3, 2, seed=0).table.statistics.shape == (3, 2, len(STATE_COLUMNS))

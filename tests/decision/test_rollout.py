@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.induction import fit_induction
-from adaptive_sd.decision.rollout import roll_out_induced
+from adaptive_sd.decision.rollout import roll_out, roll_out_all
 from adaptive_sd.errors import ConfigError
-from tests.decision.tables import Wild, drive, evidence_of, table_of, wild_table
+from tests.decision.tables import (
+    Wild,
+    drive,
+    evidence_of,
+    roll_out_induced,
+    table_of,
+    unguarded,
+    wild_table,
+)
 
 
 def assert_equal_row_by_row(policy: InducedPolicy, wild: Wild, lam: float) -> None:
@@ -100,6 +108,17 @@ def test_more_weight_of_quality_buys_more_of_it_on_the_whole() -> None:
     quality = np.array([outcome.quality.mean() for outcome in outcomes])
     assert (np.diff(cost) > -0.05 * cost.max()).all() and cost[-1] > 2 * cost[0]
     assert (np.diff(quality) > -0.03).all() and quality[-1] > quality[0] + 0.1
+
+
+@pytest.mark.parametrize("num_at_once", [1, 7, 49, 50])
+def test_many_lambdas_in_pieces_are_each_alone_on_all(num_at_once: int) -> None:
+    table = wild_table(50, 3, seed=6).table
+    policy = unguarded(fit_induction(table, rng=np.random.default_rng(0)).policy)
+    lams = policy.lam_grid[::5].tolist()
+    together = roll_out_all(policy, table, lams, num_at_once)
+    for place, lam in enumerate(lams):
+        for one, many in zip(roll_out(policy, table, lam), together, strict=True):
+            np.testing.assert_allclose(one, many[:, place], rtol=1e-12)
 
 
 def test_a_lambda_outside_the_grid_is_refused() -> None:

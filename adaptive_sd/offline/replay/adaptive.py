@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +14,15 @@ from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policy_fit import PolicyFit
-from adaptive_sd.decision.rollout import roll_out
-from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, single_stages
+from adaptive_sd.decision.rollout import roll_out, roll_out_all
+from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, run_single, single_stages
 from adaptive_sd.offline.replay.halves import Halves
 
 FloatArray = NDArray[np.float64]
 
 
+_PLACING_PROMPTS = 5000
+_ROLLED_AT_ONCE = 12
 _FIRST_LAMS = 12
 _LEAST_STEP = 1e-3
 """In log lambda: a jump in cost is not looked into any closer."""
@@ -31,28 +34,30 @@ def adaptive(halves: Halves, fitted: PolicyFit) -> Dials:
     policy = fitted.policy
     lams = spread_lams(policy, halves.fit, MAX_POINTS - len(single.labels))
     seen = [fitted.seen_at(lam) for lam in lams]
-    runs = [run_adaptive(policy, halves.test, lam) for lam in lams]
+    runs = run_adaptive(policy, halves.test, lams)
     return single.plus(Dials.of(lams, [(s.cost, s.quality) for s in seen], runs))
 
 
 def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dials:
     """An artifact fitted elsewhere; its recommended lambda is the one chosen.
 
-    The others are placed by what they cost on `placed_on`.
+    The others are placed by what they cost on some prompts of `placed_on`.
     """
-    single = single_stages(table, table, [stage.name for stage in artifact.stages])
-    placed = spread_lams(artifact.policy, placed_on, MAX_POINTS - len(single.labels) - 1)
+    names = [stage.name for stage in artifact.stages]
+    some = np.unique(np.linspace(0, len(placed_on.quality) - 1, _PLACING_PROMPTS).astype(int))
+    placed = spread_lams(artifact.policy, placed_on.take(some), MAX_POINTS - len(names) - 1)
     lams = sorted({*placed, artifact.recommended_lam})
-    runs = [run_adaptive(artifact.policy, table, lam) for lam in lams]
-    unseen = [(np.nan, np.nan)] * len(lams)
-    chosen = len(single.labels) + lams.index(artifact.recommended_lam)
-    return replace(single.plus(Dials.of(lams, unseen, runs)), chosen=chosen)
+    unseen = [(np.nan, np.nan)] * (len(names) + len(lams))
+    singles = (run_single(table, k) for k in range(len(names)))
+    runs = itertools.chain(singles, run_adaptive(artifact.policy, table, lams))
+    chosen = len(names) + lams.index(artifact.recommended_lam)
+    return replace(Dials.of([*names, *lams], unseen, runs), chosen=chosen)
 
 
 def spread_lams(policy: GuardedPolicy, table: FitTable, count: int) -> list[float]:
     """Positive lambdas, spread by what following the policy on the table costs."""
     low, high = (float(lam) for lam in policy.lam_grid[[1, -1]])
-    return spread(lambda lam: run_adaptive(policy, table, lam).mean[0], low, high, count)
+    return spread(lambda lam: float(roll_out(policy, table, lam).cost.mean()), low, high, count)
 
 
 def spread(cost_of: Callable[[float], float], low: float, high: float, count: int) -> list[float]:
@@ -73,9 +78,12 @@ def spread(cost_of: Callable[[float], float], low: float, high: float, count: in
     return lams
 
 
-def run_adaptive(policy: GuardedPolicy, table: FitTable, lam: float) -> Run:
-    rolled = roll_out(policy, table, lam)
-    return Run(rolled.quality, rolled.cost, (rolled.num_run > 1).astype(np.float64))
+def run_adaptive(policy: GuardedPolicy, table: FitTable, lams: Sequence[float]) -> Iterator[Run]:
+    """At each lambda."""
+    for first in range(0, len(lams), _ROLLED_AT_ONCE):
+        rolled = roll_out_all(policy, table, lams[first : first + _ROLLED_AT_ONCE])
+        for quality, cost, _, num_run in zip(*(side.T for side in rolled), strict=True):
+            yield Run(quality, cost, (num_run > 1).astype(np.float64))
 
 
 def random(halves: Halves, policy: GuardedPolicy, lams: Sequence[float]) -> Dials:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -42,25 +42,25 @@ class Dials:
     labels: tuple[Label, ...]
     quality: FloatArray  # (num_prompts, num_dials)
     cost: FloatArray
-    escalated: FloatArray
+    escalation_rate: FloatArray  # (num_dials,)
     fit_quality: FloatArray  # (num_dials,)
     fit_cost: FloatArray
     chosen: int | None = None
 
     @classmethod
     def of(
-        cls, labels: Sequence[Label], fit: Sequence[tuple[float, float]], test: Sequence[Run]
+        cls, labels: Sequence[Label], fit: Sequence[tuple[float, float]], test: Iterable[Run]
     ) -> Self:
-        """`fit` has the mean cost and quality on the fit half."""
+        """`fit` has the mean cost and quality on the fit half; of `test` one run is held."""
         means = np.array(fit)
-        return cls(
-            labels=tuple(labels),
-            quality=np.stack([run.quality for run in test], axis=1),
-            cost=np.stack([run.cost for run in test], axis=1),
-            escalated=np.stack([run.escalated for run in test], axis=1),
-            fit_quality=means[:, 1],
-            fit_cost=means[:, 0],
-        )
+        quality = cost = np.empty((0, 0))
+        escalation_rate = np.empty(len(labels))
+        for place, run in enumerate(test):
+            if not place:
+                quality, cost = (np.empty((len(run.cost), len(labels)), order="F") for _ in "qc")
+            quality[:, place], cost[:, place] = run.quality, run.cost
+            escalation_rate[place] = run.escalated.mean()
+        return cls(tuple(labels), quality, cost, escalation_rate, means[:, 1], means[:, 0])
 
     def plus(self, other: Dials) -> Dials:
         """These settings and then the other's."""
@@ -68,18 +68,9 @@ class Dials:
             labels=self.labels + other.labels,
             quality=np.concatenate([self.quality, other.quality], axis=1),
             cost=np.concatenate([self.cost, other.cost], axis=1),
-            escalated=np.concatenate([self.escalated, other.escalated], axis=1),
+            escalation_rate=np.concatenate([self.escalation_rate, other.escalation_rate]),
             fit_quality=np.concatenate([self.fit_quality, other.fit_quality]),
             fit_cost=np.concatenate([self.fit_cost, other.fit_cost]),
-        )
-
-    def on(self, prompts: NDArray[np.int64]) -> Dials:
-        """The same settings on some of the prompts."""
-        return replace(
-            self,
-            quality=self.quality[prompts],
-            cost=self.cost[prompts],
-            escalated=self.escalated[prompts],
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,20 @@ from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.selection import PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
+from adaptive_sd.offline.evidence import (
+    Projections,
+    fit_projections,
+    read_evidence,
+    to_fit_table,
+)
 from adaptive_sd.offline.fit import MIN_PROMPTS
 
-_NAMES = ("fit", "test")
+_SEEN_AT_ONCE = 2048
+"""Prompts: their features are 10 MB, which the allocator uses again."""
+_READ_BY_ROUTER = ("prompt", "category")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,25 +55,15 @@ def split(table: OutcomeTable, *, seed: int) -> Split:
 
     Raises DataError for another value, and for too few prompts.
     """
-    column = table.columns.get("split")
-    is_fit = _drawn(table, seed) if column is None else _own(table, column)
-    found = Split(np.flatnonzero(is_fit), np.flatnonzero(~is_fit), column is not None)
+    own = table.is_fit()
+    is_fit = _drawn(table, seed) if own is None else own
+    found = Split(np.flatnonzero(is_fit), np.flatnonzero(~is_fit), own is not None)
     if len(found.fit) < MIN_PROMPTS or len(found.test) < 2:
         raise DataError(
             f"{len(found.fit)} graded prompts to fit on and {len(found.test)} to test on; "
             f"a replay needs {MIN_PROMPTS} and 2. Record more prompts."
         )
     return found
-
-
-def _own(table: OutcomeTable, column: NDArray[np.generic]) -> NDArray[np.bool_]:
-    for n, values in enumerate(column.tolist()):
-        if values[0] not in _NAMES or any(value != values[0] for value in values):
-            raise DataError(
-                f"split of prompt {table.prompt_ids[n]!r} is {', '.join(map(repr, values))}; "
-                "it must be 'fit' or 'test', the same for all stages."
-            )
-    return np.asarray(column[:, 0] == "fit")
 
 
 def _drawn(table: OutcomeTable, seed: int) -> NDArray[np.bool_]:
@@ -96,40 +96,60 @@ def fit_halves(table: OutcomeTable, parts: Split, *, rng: np.random.Generator) -
     """Predictors fitted on the fit half, as `fit` does; their estimates on both."""
     fit, test = table.take(parts.fit), table.take(parts.test)
     projections = fit_projections(fit)
-    fit_evidence, test_evidence = (read_evidence(half, projections) for half in (fit, test))
+    evidence = read_evidence(fit, projections)
     fits = tuple(
-        fit_predictor(fit_evidence.features[:, k], fit.quality[:, k], rng=rng)
+        fit_predictor(evidence.features[:, k], fit.quality[:, k], rng=rng)
         for k in range(len(table.stages))
     )
     seen = np.stack([f.estimates for f in fits], axis=1)
-    unseen = np.stack(
-        [f.predictor.predict_many(test_evidence.features[:, k]) for k, f in enumerate(fits)], axis=1
-    )
     return Halves(
         names=tuple(stage.name for stage in table.stages),
-        fit=to_fit_table(fit, fit_evidence, seen),
-        test=to_fit_table(test, test_evidence, unseen),
+        fit=to_fit_table(fit, evidence, seen),
+        test=see(test, [f.predictor for f in fits], projections),
         predictors=fits,
         fit_outcomes=fit,
         test_outcomes=test,
     )
 
 
+def halves_of(table: OutcomeTable, parts: Split, seen: FitTable) -> Halves:
+    """Nothing is fitted: `seen` has the estimates of predictors that were fitted elsewhere."""
+    read = replace(table, columns={n: c for n, c in table.columns.items() if n in _READ_BY_ROUTER})
+    return Halves(
+        names=tuple(stage.name for stage in table.stages),
+        fit=seen.take(parts.fit),
+        test=seen.take(parts.test),
+        predictors=(),
+        fit_outcomes=read.take(parts.fit),
+        test_outcomes=read.take(parts.test),
+    )
+
+
 def seen_by(artifact: Artifact, table: OutcomeTable) -> FitTable:
     """The table as an artifact's own predictors see it."""
-    evidence = read_evidence(table, artifact.projections)
-    estimates = [p.predict_many(evidence.features[:, k]) for k, p in enumerate(artifact.predictors)]
-    return to_fit_table(table, evidence, np.stack(estimates, axis=1))
+    return see(table, artifact.predictors, artifact.projections)
 
 
-def rows_of(table: FitTable, rows: NDArray[np.int64]) -> FitTable:
-    """Some prompts of the table."""
-    return FitTable(
-        quality=table.quality[rows],
-        cost=table.cost[rows],
-        estimates=table.estimates[rows],
-        features=table.features[rows],
-        prompt_features=table.prompt_features[rows],
-        agreement=table.agreement[rows],
-        cost_after=None if table.cost_after is None else table.cost_after[rows],
-    )
+def see(
+    table: OutcomeTable,
+    predictors: Sequence[FittedPredictor],
+    projections: Projections,
+    num_at_once: int = _SEEN_AT_ONCE,
+) -> FitTable:
+    """The table as predictors see it; the features of `num_at_once` prompts are held at a time."""
+    parts = []
+    for start in range(0, len(table.prompt_ids), num_at_once):
+        part = table.take(np.arange(start, min(start + num_at_once, len(table.prompt_ids))))
+        evidence = read_evidence(part, projections)
+        estimates = [p.predict_many(evidence.features[:, k]) for k, p in enumerate(predictors)]
+        parts.append(to_fit_table(part, evidence, np.stack(estimates, axis=1)))
+    return joined(parts)
+
+
+def joined(parts: Sequence[FitTable]) -> FitTable:
+    """All their prompts, in order."""
+    whole: dict[str, Any] = {}
+    for field in fields(FitTable):
+        values = [getattr(part, field.name) for part in parts]
+        whole[field.name] = None if values[0] is None else np.concatenate(values)
+    return FitTable(**whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,28 +52,68 @@ class PolicyReport:
     gain: Interval | None
 
 
+MAX_GROUPS = 10_000
+"""More prompts than these are resampled in random groups: their means vary just as much."""
+
+
 class Prompts(NamedTuple):
-    """Prompts that policies are measured on, and how often each is drawn in each resample."""
+    """Prompts that policies are measured on, and the weight of each in each resample.
+
+    Of up to MAX_GROUPS prompts each is a group of its own.
+    """
 
     quality: FloatArray  # (num_prompts, num_stages)
     cost: FloatArray
-    weights: FloatArray  # (num_resamples, num_prompts), rows sum to 1
+    group: NDArray[np.int64]  # (num_prompts,)
+    weights: FloatArray  # (num_resamples, num_groups), of every prompt of a group
 
 
 def draw(table: FitTable, num_resamples: int, *, rng: np.random.Generator) -> Prompts:
     count = len(table.quality)
+    num_groups = min(count, MAX_GROUPS)
+    group = np.arange(count) % num_groups
+    if count > num_groups:
+        group = rng.permutation(group)
     drawn = [
-        np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(num_resamples)
+        np.bincount(rng.integers(0, num_groups, num_groups), minlength=num_groups)
+        for _ in range(num_resamples)
     ]
-    return Prompts(table.quality, table.cost, np.array(drawn).reshape(-1, count) / count)
+    times = np.array(drawn).reshape(-1, num_groups)
+    num_drawn = times @ np.bincount(group)
+    return Prompts(table.quality, table.cost, group, times / num_drawn[:, None])
 
 
-def areas(dials: Dials, prompts: Prompts) -> FloatArray:
-    """The area on the prompts as they are, then in each resample: the hull is made anew."""
-    sides = (prompts.cost, prompts.quality, dials.cost, dials.quality)
-    means = [np.vstack([side.mean(axis=0), prompts.weights @ side]) for side in sides]
+def means(values: FloatArray) -> FloatArray:
+    """Of each column; the same numbers have the same mean, whatever stands beside them."""
+    return np.array([column.mean() for column in values.T])
+
+
+def _all_means(columns: Iterable[FloatArray], prompts: Prompts) -> FloatArray:
+    """Of each column as it is, then in each resample: shape (1 + num_resamples, num_columns)."""
+    num_groups = prompts.weights.shape[1]
+    whole, sums = [], []
+    for column in columns:
+        whole.append(column.mean())
+        sums.append(np.bincount(prompts.group, column, num_groups))
+    return np.vstack([whole, prompts.weights @ np.stack(sums, axis=1)])
+
+
+def areas(dials: Dials, prompts: Prompts, rows: NDArray[np.int64] | None = None) -> FloatArray:
+    """The area on the prompts as they are, then in each resample: the hull is made anew.
+
+    `rows` are those of the dials' prompts that `prompts` are, where they are not all of them.
+    """
+
+    def on_prompts(values: FloatArray) -> Iterator[FloatArray]:
+        return (column if rows is None else column[rows] for column in values.T)
+
+    sides = (
+        *(iter(side.T) for side in (prompts.cost, prompts.quality)),
+        *(on_prompts(side) for side in (dials.cost, dials.quality)),
+    )
+    found = [_all_means(columns, prompts) for columns in sides]
     return np.array(
-        [area(cost, quality, Scale.of(c, q)) for c, q, cost, quality in zip(*means, strict=True)]
+        [area(cost, quality, Scale.of(c, q)) for c, q, cost, quality in zip(*found, strict=True)]
     )
 
 
@@ -87,9 +128,9 @@ def make_report(
     dials: Dials, prompts: Prompts, fit: FitTable, gain: Interval | None, found: FloatArray
 ) -> PolicyReport:
     """`found` are the areas; `fit` is the table on which the setting for 98 % is chosen."""
-    cost, quality = dials.cost.mean(axis=0), dials.quality.mean(axis=0)
-    scale = Scale.of(prompts.cost.mean(axis=0), prompts.quality.mean(axis=0))
-    place = _chosen(dials, Scale.of(fit.cost.mean(axis=0), fit.quality.mean(axis=0)))
+    cost, quality = means(dials.cost), means(dials.quality)
+    scale = Scale.of(means(prompts.cost), means(prompts.quality))
+    place = _chosen(dials, Scale.of(means(fit.cost), means(fit.quality)))
     return PolicyReport(
         area=interval(found),
         costs_at=tuple(cost_at(share, cost, quality, scale) for share in SHARES),
@@ -103,7 +144,7 @@ def make_report(
         points=tuple(
             Point(label, float(c), float(q), float(e))
             for label, c, q, e in zip(
-                dials.labels, cost, quality, dials.escalated.mean(axis=0), strict=True
+                dials.labels, cost, quality, dials.escalation_rate, strict=True
             )
         ),
         gain=gain,

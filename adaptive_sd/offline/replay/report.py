@@ -94,7 +94,8 @@ class ReplayReport:
             "num_prompts": self.num_artifact_prompts,
             "used": "adaptive and predictors: the artifact's, on all prompts of the table, gain on "
             "the test half; cost@98_fit: at its recommended lambda; random: its paths, on the test "
-            "half; others: fitted on the fit half, measured on the test half",
+            "half; others: by the artifact's predictors, chosen on the fit half, measured on the "
+            "test half",
             "overlap_checked": self.overlap_checked,
         }
 

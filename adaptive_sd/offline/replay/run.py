@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -20,9 +20,9 @@ from adaptive_sd.offline.replay.dials import Dials
 from adaptive_sd.offline.replay.halves import (
     Split,
     fit_halves,
+    halves_of,
     num_shared,
     prompt_texts,
-    rows_of,
     seen_by,
     split,
 )
@@ -51,7 +51,8 @@ def replay(
     """Deterministic for a seed.
 
     Everything is chosen on the fit half and measured on the test half; `adaptive` of an artifact,
-    which was fitted on other prompts, is measured on all prompts. Raises ConfigError for an
+    which was fitted on other prompts, is measured on all prompts, and the others choose by its
+    predictors' estimates: nothing is fitted to predict quality then. Raises ConfigError for an
     unknown policy, DataError for a table that cannot be replayed, or not with the artifact.
     """
     for name in policies:
@@ -73,11 +74,12 @@ def _replay(
     seed: int,
 ) -> ReplayReport:
     parts = split(table, seed=seed)
-    field = _Field(table, parts, artifact, seed)
+    seen = None if artifact is None else _Seen(artifact, seen_by(artifact, table))
+    field = _Field(table, parts, seen, seed)
     found = field.measure(policies, num_resamples)
     seeds = {name: [report.area.value] for name, report in found.items()}
     for again in range(seed + 1, seed + num_seeds):
-        other = _Field(table, split(table, seed=again), artifact, again)
+        other = _Field(table, split(table, seed=again), seen, again)
         for name, report in other.measure(policies, 0).items():
             seeds[name].append(report.area.value)
     test = field.contest.halves.test
@@ -117,23 +119,29 @@ def check_artifact(artifact: Artifact, table: OutcomeTable) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """All prompts as the artifact's predictors see them."""
+    """An artifact, and all prompts as its predictors see them."""
 
     artifact: Artifact
     table: FitTable
 
 
 class _Field:
-    """The policies on one split; with an artifact, `adaptive` and `random` are the artifact's."""
+    """The policies on one split.
 
-    def __init__(
-        self, table: OutcomeTable, parts: Split, artifact: Artifact | None, seed: int
-    ) -> None:
+    With an artifact, `adaptive` and `random` are the artifact's, and the estimates that all others
+    choose by are its predictors'.
+    """
+
+    def __init__(self, table: OutcomeTable, parts: Split, seen: _Seen | None, seed: int) -> None:
         fit_rng = np.random.default_rng(seed)
-        halves = fit_halves(table, parts, rng=fit_rng)
+        halves = (
+            fit_halves(table, parts, rng=fit_rng)
+            if seen is None
+            else halves_of(table, parts, seen.table)
+        )
         self.contest = Contest(halves, fit_rng=fit_rng, seed=seed)
         self._parts = parts
-        self._seen = None if artifact is None else _Seen(artifact, seen_by(artifact, table))
+        self._seen = seen
 
     def measure(self, policies: Sequence[str], num_resamples: int) -> dict[str, PolicyReport]:
         halves, rng = self.contest.halves, self.contest.rng
@@ -144,7 +152,7 @@ class _Field:
             dials = self._dials(name)
             if self._seen is not None and name == OURS:
                 prompts = draw(self._seen.table, num_resamples, rng=rng(6))
-                found, paired = areas(dials, prompts), areas(dials.on(self._parts.test), tested)
+                found, paired = areas(dials, prompts), areas(dials, tested, self._parts.test)
             else:
                 prompts = tested
                 found = paired = areas(dials, tested)
@@ -155,13 +163,10 @@ class _Field:
     def _dials(self, name: str) -> Dials:
         if self._seen is None or name not in (OURS, "random"):
             return self.contest.dials(name)
-        fit, test = (
-            rows_of(self._seen.table, rows) for rows in (self._parts.fit, self._parts.test)
-        )
-        ours = adaptive_of(self._seen.artifact, self._seen.table, fit)
+        halves = self.contest.halves
+        ours = adaptive_of(self._seen.artifact, self._seen.table, halves.fit)
         if name == OURS:
             return ours
-        halves = replace(self.contest.halves, fit=fit, test=test)
         return random(halves, self._seen.artifact.policy, lams_of(ours))
 
     def predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:

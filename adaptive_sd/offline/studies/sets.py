@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.offline.replay.halves import rows_of, seen_by
+from adaptive_sd.offline.replay.halves import seen_by
 from adaptive_sd.offline.studies.sweep import SweepPoint, sweep_lambda
 
 
@@ -34,7 +34,7 @@ def evaluate_sets(
     groups = [(name, np.flatnonzero(names == name)) for name in sorted(set(names))]
     results = []
     for name, rows in [*groups, ("all", everything)]:
-        (point,) = sweep_lambda(artifact, rows_of(seen, rows), [lam], seed=seed)
+        (point,) = sweep_lambda(artifact, seen.take(rows), [lam], seed=seed)
         quality, cost = table.quality[rows].mean(axis=0), table.cost[rows].mean(axis=0)
         results.append(
             SetResult(

@@ -45,7 +45,7 @@ def lams_of(artifact: Artifact, count: int) -> list[float]:
 
 
 def _point(artifact: Artifact, table: FitTable, lam: float, rng: np.random.Generator) -> SweepPoint:
-    run = run_adaptive(artifact.policy, table, lam)
+    (run,) = run_adaptive(artifact.policy, table, [lam])
     paths = follow(artifact.policy, table, lam)
     stages = range(table.num_stages)
     return SweepPoint(

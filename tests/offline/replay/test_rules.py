@@ -139,7 +139,7 @@ def test_the_oracle_has_the_best_of_every_trade(seed: int) -> None:
     for place, mu in enumerate(dials.labels):
         best = (table.quality - mu * table.cost).max(axis=1)
         np.testing.assert_allclose(dials.quality[:, place] - mu * dials.cost[:, place], best)
-    assert not dials.escalated.any()
+    assert not dials.escalation_rate.any()
 
 
 def test_chances_out_of_fold_do_not_know_the_outcome() -> None:

@@ -15,10 +15,11 @@ from adaptive_sd.cli import run as run_command
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.offline.replay.adaptive import adaptive_of
+from adaptive_sd.offline.replay.chains import best_pair
 from adaptive_sd.offline.replay.contest import POLICIES
 from adaptive_sd.offline.replay.curve import Scale, area
-from adaptive_sd.offline.replay.halves import seen_by, split
-from adaptive_sd.offline.replay.measure import areas, draw, interval
+from adaptive_sd.offline.replay.halves import halves_of, seen_by, split
+from adaptive_sd.offline.replay.measure import areas, draw, interval, means
 from adaptive_sd.offline.replay.run import replay
 from tests.ladder import make_table, make_tasks
 from tests.offline.replay.halves import contest_of, wild_halves, with_test_quality
@@ -93,7 +94,7 @@ def test_the_outcomes_of_the_test_half_choose_nothing(name: str) -> None:
     after = contest_of(with_test_quality(halves, shuffled)).dials(name)
     assert before.labels == after.labels
     np.testing.assert_array_equal(before.cost, after.cost)
-    np.testing.assert_array_equal(before.escalated, after.escalated)
+    np.testing.assert_array_equal(before.escalation_rate, after.escalation_rate)
     np.testing.assert_array_equal(before.fit_quality, after.fit_quality)
     np.testing.assert_array_equal(before.fit_cost, after.fit_cost)
     assert not np.array_equal(before.quality, after.quality)
@@ -110,7 +111,7 @@ def test_resamples_are_those_of_the_seed_and_hulls_are_made_anew() -> None:
     drawn = again._replace(
         quality=test.quality[rows], cost=test.cost[rows], weights=np.empty((0, 50))
     )
-    assert areas(dials.on(rows), drawn)[0] == pytest.approx(areas(dials, one)[1])
+    assert areas(dials, drawn, rows)[0] == pytest.approx(areas(dials, one)[1])
 
 
 def test_an_interval_without_resamples_is_the_value() -> None:
@@ -145,7 +146,7 @@ def test_an_artifact_is_measured_on_all_prompts(
     artifact: Artifact,
     document: dict,  # type: ignore[type-arg]
 ) -> None:
-    """And its gain on the test half, where best_pair is what it is without an artifact."""
+    """And its gain on the test half, where best_pair goes by the artifact's estimates too."""
     report = replay(
         table, policies=["best_pair", "adaptive", "random"], artifact=artifact, num_resamples=20
     )
@@ -156,8 +157,10 @@ def test_an_artifact_is_measured_on_all_prompts(
     assert ours["dial@98_fit"] == artifact.recommended_lam
     counts = np.array([point["quality"] * 120 for point in ours["points"]])
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
-    assert pair["area"] == document["policies"]["best_pair"]["area"]
     parts = split(table, seed=0)
+    with_its_estimates = best_pair(halves_of(table, parts, seen_by(artifact, table)))
+    assert pair["points"][0]["dial"] == with_its_estimates.labels[0]
+    assert [p["cost"] for p in pair["points"]] == means(with_its_estimates.cost).tolist()
     fit, test = table.take(parts.fit), table.take(parts.test)
     dials = adaptive_of(artifact, seen_by(artifact, test), seen_by(artifact, fit))
     scale = Scale.of(test.cost.mean(axis=0), test.quality.mean(axis=0))

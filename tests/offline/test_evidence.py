@@ -1,0 +1,102 @@
+"""Evidence of a table: as of its drafts one by one, in pieces as whole."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptive_sd.artifact import Artifact
+from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
+from adaptive_sd.decision.features import DraftView, PromptView, agree, extract_features
+from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.errors import DataError
+from adaptive_sd.forms import canonical_answer, detect_form
+from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
+from adaptive_sd.offline.replay.halves import see, seen_by
+from adaptive_sd.offline.synthetic import write_synthetic
+from tests.ladder import make_table, make_tasks
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> OutcomeTable:
+    """With prompts, answers, log-probabilities and hidden states."""
+    return make_table(tmp_path_factory.mktemp("evidence"), make_tasks(30, seed=3))
+
+
+def test_features_are_those_of_each_draft_alone(table: OutcomeTable) -> None:
+    projections = fit_projections(table)
+    evidence = read_evidence(replace(table, columns=_without_signals(table)), projections)
+    columns = table.columns
+    for n in range(len(table.prompt_ids)):
+        text = columns["prompt"][n, 0]
+        prompt = PromptView.of(text, detect_form(text))
+        assert evidence.prompts[n] == prompt
+        views = [
+            DraftView(
+                canonical_answer(columns["answer"][n, k], prompt.form),
+                columns["tokens_out"][n, k],
+                columns["tokens_in"][n, k],
+                token_logprobs=columns["logprobs"][n, k],
+                hidden=columns["hidden"][n, k],
+            )
+            for k in range(3)
+        ]
+        for k, view in enumerate(views):
+            alone = extract_features(view, prompt, projections[k])
+            np.testing.assert_allclose(evidence.features[n, k], alone, rtol=1e-6, atol=1e-6)
+            for j in range(3):
+                assert evidence.agreement[n, k, j] == agree(view.answer, views[j].answer)
+
+
+def _without_signals(table: OutcomeTable) -> dict[str, np.ndarray]:
+    return {n: c for n, c in table.columns.items() if not n.startswith("signal_")}
+
+
+@pytest.mark.parametrize("num_at_once", [1, 7, 29, 30])
+def test_a_table_seen_in_pieces_is_the_table_seen_whole(
+    table: OutcomeTable, artifact: Artifact, num_at_once: int
+) -> None:
+    whole = seen_by(artifact, table)
+    parts = see(table, artifact.predictors, artifact.projections, num_at_once)
+    for field in fields(FitTable):
+        one, other = getattr(whole, field.name), getattr(parts, field.name)
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_made_up_tables_are_tables_and_the_same_for_a_seed(tmp_path: Path, texts: bool) -> None:
+    for name, seed in (("a", 1), ("same", 1), ("other", 2)):
+        write_synthetic(tmp_path / f"{name}.parquet", 300, seed=seed, texts=texts)
+    one, same, other = (
+        read_outcomes(tmp_path / f"{name}.parquet") for name in ("a", "same", "other")
+    )
+    np.testing.assert_array_equal(one.cost, same.cost)
+    assert not set(one.prompt_ids) & set(other.prompt_ids)
+    assert (np.diff(one.quality.mean(axis=0)) > 0).all()
+    assert (np.diff(one.cost.mean(axis=0)) > 0).all()
+    evidence = read_evidence(one, (None,) * 5)
+    wrong_agree = evidence.agreement[:, 0, 4][(one.quality[:, [0, 4]] == 0).all(axis=1)]
+    right_agree = evidence.agreement[:, 0, 4][(one.quality[:, [0, 4]] == 1).all(axis=1)]
+    assert right_agree.all() and 0 < wrong_agree.mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("tokens_out", -3.0, "tokens_out of .* at stage 'middle' is -3; it must be a count"),
+        ("tokens_in", np.inf, "tokens_in of .* is inf"),
+        ("signal_margin_mean", "much", "signal_margin_mean of .* at stage 'middle' is 'much'"),
+        ("cost_after_small", "much", "cost_after_small of .* at stage 'middle' is 'much'"),
+    ],
+)
+def test_evidence_that_is_no_number_is_named(
+    table: OutcomeTable, name: str, value: object, part: str
+) -> None:
+    column = table.columns[name].astype(object)
+    column[4, 1] = value
+    damaged = replace(table, columns={**table.columns, name: column})
+    with pytest.raises(DataError, match=part):
+        to_fit_table(damaged, read_evidence(damaged, (None,) * 3), table.quality)
