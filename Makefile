@@ -17,6 +17,8 @@ TABLE := recordings/default-ladder.parquet
 	@PYTHON="$(PYTHON)" scripts/install.sh .venv
 
 demo: .venv/.stamp
+	@$(BIN)/adaptive-sd models pull smollm2-135m qwen2.5-coder-0.5b qwen2.5-coder-1.5b
+	@$(BIN)/adaptive-sd refit $(TABLE)
 	@$(BIN)/adaptive-sd demo
 
 test: .venv/.stamp
