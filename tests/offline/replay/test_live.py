@@ -11,7 +11,7 @@ import pytest
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.decision.induction import fit_induction
+from adaptive_sd.decision.policy_fit import fit_policy
 from adaptive_sd.decision.rollout import roll_out_all
 from adaptive_sd.decision.selection import CANDIDATES, fit_predictor
 from adaptive_sd.forms import Form
@@ -122,7 +122,7 @@ def fitted_on(table: OutcomeTable, artifact: Artifact) -> Artifact:
         artifact,
         predictors=tuple(fit.predictor for fit in fits),
         projections=projections,
-        policy=fit_induction(to_fit_table(table, evidence, estimates), rng=rng).policy,
+        policy=fit_policy(to_fit_table(table, evidence, estimates), rng=rng).policy,
     )
 
 
