@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.folds import make_folds
@@ -27,8 +28,9 @@ _NUM_DRAWS = 5
 _DRAWN_ROWS = 12_000
 """Draws of folds are averaged up to this many rows in all: with more prompts they differ less."""
 
-NOISE = 1.64
-"""Standard errors that a difference has to exceed: one-sided 95 %."""
+_ERROR = 0.05
+NOISE = float(norm.isf(_ERROR))
+"""Standard errors that a difference at one lambda has to exceed: one-sided 95 %."""
 
 NUM_FOLDS = 5
 
@@ -70,9 +72,10 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
 
 
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
-    """The stages without which the loss out of fold would be higher at some lambda, beyond NOISE.
+    """The stages without which the loss out of fold would be higher at some lambda, beyond noise.
 
-    They are tried one at a time, first those that answer least.
+    They are tried one at a time, first those that answer least. The noise is that of the largest
+    of as many differences as there are lambdas (Bonferroni).
     """
 
     def fit(stages: tuple[int, ...]) -> InductionFit:
@@ -86,7 +89,8 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
         if not without:
             break
         trial = fit(without)
-        if (_noise_units(_losses(trial), _losses(best)) <= NOISE).all():
+        units = _noise_units(_losses(trial), _losses(best))
+        if units.max() <= norm.isf(_ERROR / len(units)):
             kept, best = without, trial
     return kept
 
