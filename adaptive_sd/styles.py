@@ -143,6 +143,9 @@ DEFAULT_STYLES: dict[Form, str] = {
     Form.OPEN: "plain",
 }
 
+STEP_STYLES = {Form.CHOICE: "few_reason", Form.NUMBER: "few_steps"}
+"""The forms that have a style which reasons before it answers, and that style."""
+
 
 def find_style(form: Form, name: str) -> Style:
     """Raises ConfigError with the known names for an unknown one."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from tests.engines.tiny_gguf import write_tiny_model
 from tests.ladder import make_artifact
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no fault of the code
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config
 from adaptive_sd.data.tasks import load_tasks
-from adaptive_sd.offline import bench, scale
+from adaptive_sd.offline import bench
 from adaptive_sd.offline.compare import compare
 
 app = typer.Typer(
@@ -101,6 +101,8 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay one fitted policy, then fit, on made-up tables of up to a million prompts."""
+    from adaptive_sd.offline import scale  # loads pyarrow and scikit-learn
+
     rows: list[scale.ScaleRow] = []
     for row in scale.bench_replay(max_prompts, texts=texts, seed=seed):
         rows.append(row)

@@ -28,7 +28,8 @@ from adaptive_sd.models.home import is_offline
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.record import regrade, take_over
 from adaptive_sd.offline.recording import Recording
-from adaptive_sd.offline.votes import STEP_STYLES, record_votes
+from adaptive_sd.offline.votes import record_votes
+from adaptive_sd.styles import STEP_STYLES
 
 _TASKS_HELP = (
     "Bundled sets, JSONL files, or sets of the public hub: hub:NAME, with the extra `datasets` "

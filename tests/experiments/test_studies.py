@@ -23,8 +23,10 @@ from adaptive_sd.offline.replay.halves import seen_by
 from adaptive_sd.offline.studies.ladders import add_vote, take_stages
 from adaptive_sd.offline.studies.sets import evaluate_sets
 from adaptive_sd.offline.studies.sweep import lams_of, sweep_lambda
-from adaptive_sd.offline.votes import STEP_STYLES, count_votes, record_votes
+from adaptive_sd.offline.studies.vote import count_votes
+from adaptive_sd.offline.votes import record_votes
 from adaptive_sd.stage import Stage
+from adaptive_sd.styles import STEP_STYLES
 from adaptive_sd.types import Rates
 from tests.ladder import is_right, make_recording, make_stages, make_tasks
 

@@ -17,8 +17,10 @@ from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.recording import Recording
-from adaptive_sd.offline.votes import STEP_STYLES, count_votes, majority, record_votes
+from adaptive_sd.offline.studies.vote import count_votes, majority
+from adaptive_sd.offline.votes import record_votes
 from adaptive_sd.stage import Stage
+from adaptive_sd.styles import STEP_STYLES
 from adaptive_sd.types import Rates
 from tests.ladder import make_tasks
 

@@ -12,7 +12,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.replay.curve import upper_hull
 from adaptive_sd.offline.replay.measure import PolicyReport
-from adaptive_sd.offline.votes import count_votes
+from adaptive_sd.offline.studies.vote import count_votes
 from adaptive_sd.types import StageRecord
 
 _PER_PROMPT = ("split", "prompt", "category", "dataset")

@@ -1,0 +1,62 @@
+"""Majorities of recorded votes: of any first few of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.errors import DataError
+from adaptive_sd.forms import canonical_answer, detect_form
+
+
+class Votes(NamedTuple):
+    """Majority answers of N prompts. `cost` (N,): all votes decoded together."""
+
+    answer: tuple[str, ...]
+    quality: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    agreement: NDArray[np.float64]  # (N,), share of the votes that gave the majority's answer
+
+
+def majority(answers: Sequence[str]) -> int:
+    """Place of the first answer that is as frequent as any; no answer ("") has no vote."""
+    counts = Counter(answer for answer in answers if answer)
+    if not counts:
+        return 0
+    return next(i for i, answer in enumerate(answers) if counts[answer] == max(counts.values()))
+
+
+def count_votes(table: OutcomeTable, count: int) -> Votes:
+    """The majority of the first `count` votes of a table made by `record_votes`.
+
+    Raises DataError for a table without rates or with fewer votes.
+    """
+    rates = table.stages[0].rates
+    if rates is None or not 1 <= count <= len(table.stages):
+        raise DataError(f"{count} votes: the table has {len(table.stages)}, or lacks rates.")
+    columns = table.columns
+    answers, places, costs, shares = [], [], [], []
+    tokens_in, num_cached, tokens_out, cut = (
+        columns[name].astype(np.float64)
+        for name in ("tokens_in", "num_cached", "tokens_out", "signal_finished_by_length")
+    )
+    num_chosen, uncached = tokens_out + (cut == 0), (tokens_in - num_cached)[:, 0]
+    for n, prompt in enumerate(columns["prompt"][:, 0]):
+        texts = [str(text) for text in columns["answer"][n, :count]]
+        canonical = [canonical_answer(text, detect_form(str(prompt))) for text in texts]
+        place = majority(canonical)
+        answers.append(texts[place])
+        places.append(place)
+        shares.append(canonical.count(canonical[place]) / count if canonical[place] else 0.0)
+        costs.append(rates.votes_s(int(uncached[n]), [int(c) for c in num_chosen[n, :count]]))
+    return Votes(
+        answer=tuple(answers),
+        quality=table.quality[np.arange(len(places)), places],
+        cost=np.array(costs),
+        agreement=np.array(shares),
+    )
