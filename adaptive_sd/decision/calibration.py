@@ -138,12 +138,16 @@ class Interval(NamedTuple):
     high: float
 
 
+def mass_bins(predicted: FloatArray, num_bins: int = 10) -> NDArray[np.int64]:
+    """The bin of each prediction: bins of equal mass, ascending; equal predictions share one."""
+    edges = np.quantile(predicted, np.linspace(0, 1, num_bins + 1)[1:-1])
+    return np.searchsorted(edges, predicted, side="right")
+
+
 def expected_calibration_error(p: ArrayLike, y: ArrayLike, num_bins: int = 10) -> float:
     """Mean of |mean y - mean p| over bins of equal mass; equal predictions share a bin."""
     predicted, seen = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    edges = np.quantile(predicted, np.linspace(0, 1, num_bins + 1)[1:-1])
-    bins = np.searchsorted(edges, predicted, side="right")
-    gaps = np.bincount(bins, weights=seen - predicted, minlength=num_bins)
+    gaps = np.bincount(mass_bins(predicted, num_bins), weights=seen - predicted)
     return float(np.abs(gaps).sum() / len(predicted))
 
 

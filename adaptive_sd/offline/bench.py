@@ -9,10 +9,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adaptive_sd.artifact import Artifact
-from adaptive_sd.decision.features import DraftView, PromptView, extract_features
+from adaptive_sd.decision.features import (
+    DraftView,
+    HiddenProjection,
+    PromptView,
+    extract_features,
+    prompt_features,
+)
+from adaptive_sd.decision.network import FittedPredictor
+from adaptive_sd.decision.policies import Evidence, StoppingPolicy
 from adaptive_sd.decision.stopping import optimal_stopping_rule
 from adaptive_sd.forms import Form, canonical_answer
-from adaptive_sd.judge import FittedJudge
+from adaptive_sd.judge import judge_by_fit
 from adaptive_sd.types import Draft
 
 _NUM_TOKENS = 128
@@ -54,30 +62,44 @@ def _timing(run: Callable[[], object], num_calls: int) -> Timing:
 
 def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
     """Time one decision after a draft of 128 tokens of the first stage."""
-    judge = FittedJudge(artifact)
-    draft, lam = _draft(artifact), artifact.recommended_lam
+    return time_decision(
+        artifact.predictors[0],
+        artifact.projections[0],
+        artifact.policy,
+        artifact.recommended_lam,
+        num_calls,
+    )
+
+
+def time_decision(
+    predictor: FittedPredictor,
+    projection: HiddenProjection | None,
+    policy: StoppingPolicy,
+    lam: float,
+    num_calls: int,
+) -> DecisionBench:
+    """As `bench_decision`, of parts that are in no artifact; all are the first stage's."""
+    draft = _draft(projection)
     prompt = PromptView(Form.NUMBER, num_characters=200, num_lines=1, num_digits=6)
     view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
-    projection, predictor = artifact.projections[0], artifact.predictors[0]
     features = extract_features(view, prompt, projection)
-    start = judge.begin(prompt)
-    judged = replace(start, held=(judge.judge(prompt, 0, draft),))
+    start = Evidence(prompt_features(prompt))
+    judged = replace(start, held=(judge_by_fit(predictor, projection, prompt, 0, draft),))
 
     def decide() -> None:
-        held = judge.judge(prompt, 0, draft)
-        judge.decide(replace(start, held=(held,)), lam)
+        held = judge_by_fit(predictor, projection, prompt, 0, draft)
+        policy.decide(replace(start, held=(held,)), lam)
 
     parts = {
         "features": _timing(lambda: extract_features(view, prompt, projection), num_calls),
         "predictor": _timing(lambda: predictor.predict(features), num_calls),
-        "rule": _timing(lambda: judge.decide(judged, lam), num_calls),
+        "rule": _timing(lambda: policy.decide(judged, lam), num_calls),
         "decision": _timing(decide, num_calls),
     }
     return DecisionBench(num_calls, parts)
 
 
-def _draft(artifact: Artifact) -> Draft:
-    projection = artifact.projections[0]
+def _draft(projection: HiddenProjection | None) -> Draft:
     width = 0 if projection is None else len(projection.mean)
     rng = np.random.default_rng(0)
     words = " ".join(f"step {i}: {i} + {i} = {2 * i}." for i in range(12))

@@ -29,12 +29,16 @@ Projections = tuple[HiddenProjection | None, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableEvidence:
-    """N prompts, K stages. `agreement[n, k, j]`: stages j and k gave the same answer."""
+    """N prompts, K stages. `agreement[n, k, j]`: stages j and k gave the same answer.
+
+    `answers[n][k]` are canonical, "" where there is none.
+    """
 
     prompts: tuple[PromptView, ...]
     features: NDArray[np.float32]  # (N, K, FEATURE_DIM)
     prompt_features: NDArray[np.float32]  # (N, num_prompt_features)
     agreement: NDArray[np.bool_]  # (N, K, K)
+    answers: tuple[tuple[str, ...], ...]
 
 
 def fit_projections(table: OutcomeTable) -> Projections:
@@ -80,6 +84,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
         features=features,
         prompt_features=np.array([prompt_features(prompt) for prompt in prompts]),
         agreement=_agreement(answers),
+        answers=tuple(map(tuple, answers)),
     )
 
 

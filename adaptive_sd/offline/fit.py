@@ -61,7 +61,7 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     ]
     estimates = np.stack([fit.estimates for fit in fits], axis=1)
     induction = fit_induction(to_fit_table(table, evidence, estimates), rng=rng)
-    report = make_report(table, fits, induction, _lam_origin(induction, table))
+    report = make_report(table, fits, induction, lam_origin(induction, table))
     artifact = Artifact(
         stages=table.stages,
         predictors=tuple(fit.predictor for fit in fits),
@@ -79,7 +79,8 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     return artifact, report
 
 
-def _lam_origin(induction: InductionFit, table: OutcomeTable) -> str:
+def lam_origin(induction: InductionFit, table: OutcomeTable) -> str:
+    """Why this lambda is recommended, in words."""
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
     if induction.quality.mean(axis=0).max() >= RECOMMENDED_SHARE * single.max():

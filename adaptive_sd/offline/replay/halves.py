@@ -13,7 +13,12 @@ from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.selection import PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
+from adaptive_sd.offline.evidence import (
+    Projections,
+    fit_projections,
+    read_evidence,
+    to_fit_table,
+)
 from adaptive_sd.offline.fit import MIN_PROMPTS
 
 _NAMES = ("fit", "test")
@@ -38,6 +43,7 @@ class Halves:
     predictors: tuple[PredictorFit, ...]
     fit_outcomes: OutcomeTable
     test_outcomes: OutcomeTable
+    projections: Projections
 
 
 def split(table: OutcomeTable, *, seed: int) -> Split:
@@ -112,6 +118,7 @@ def fit_halves(table: OutcomeTable, parts: Split, *, rng: np.random.Generator) -
         predictors=fits,
         fit_outcomes=fit,
         test_outcomes=test,
+        projections=projections,
     )
 
 
