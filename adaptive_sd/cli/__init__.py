@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from adaptive_sd import __version__
-from adaptive_sd.cli import answering, benching, checking, demo, offline, replaying
+from adaptive_sd.cli import answering, benching, checking, demo, offline, replaying, reporting
 from adaptive_sd.cli import models as model_commands
 from adaptive_sd.errors import AdaptiveSDError
 
@@ -29,6 +29,7 @@ app.command("record")(offline.record)
 app.command("export")(offline.export)
 app.command("fit")(offline.fit)
 app.command("replay")(replaying.replay)
+app.command("report")(reporting.report)
 app.add_typer(benching.app, name="bench")
 
 

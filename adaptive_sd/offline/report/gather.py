@@ -1,0 +1,89 @@
+"""Everything that the page shows, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from threadpoolctl import threadpool_limits
+
+from adaptive_sd.artifact import Artifact
+from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.offline.bench import DecisionBench, time_decision
+from adaptive_sd.offline.replay.contest import POLICIES
+from adaptive_sd.offline.replay.field import Field, Subject
+from adaptive_sd.offline.replay.report import ReplayReport
+from adaptive_sd.offline.replay.run import check_artifact
+from adaptive_sd.offline.report.examples import Example, choose_examples
+from adaptive_sd.offline.report.flow import Flow, make_flow
+from adaptive_sd.offline.report.frontier import Frontier, make_frontier
+from adaptive_sd.offline.report.importance import StageImportance, measure_importance
+from adaptive_sd.offline.report.latency import Latency, measure_latency
+from adaptive_sd.offline.report.reliability import Reliability, make_reliability
+from adaptive_sd.types import StageRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """`flow` and `examples` are of the fitted policy at `lam`; `decision` alone is a timing."""
+
+    replay: ReplayReport
+    stages: tuple[StageRecord, ...]
+    frontier: Frontier
+    reliability: tuple[Reliability, ...]
+    flow: Flow
+    importance: tuple[StageImportance, ...]
+    latency: Latency | None
+    examples: tuple[Example, ...]
+    lam: float
+    lam_origin: str
+    decision: DecisionBench
+
+
+def make_report(
+    table: OutcomeTable,
+    *,
+    artifact: Artifact | None = None,
+    lam: float | None = None,
+    num_resamples: int = 1000,
+    num_calls: int = 1000,
+    seed: int = 0,
+) -> Report:
+    """Deterministic for a seed, apart from `decision`: `num_calls` decisions are timed.
+
+    All policies, as `replay` measures them; `lam` is the recommended one unless given. Raises
+    DataError for a table that cannot be replayed, or not with the artifact; ConfigError for a
+    lambda outside the fit's grid.
+    """
+    if artifact is not None:
+        check_artifact(artifact, table)
+    # Many small products: on a busy machine threads wait for each other far longer than they work.
+    with threadpool_limits(limits=1):
+        field = Field(table, artifact, seed=seed)
+        return _make_report(field, lam, num_resamples, num_calls)
+
+
+def _make_report(field: Field, given: float | None, num_resamples: int, num_calls: int) -> Report:
+    subject = field.subject
+    lam = subject.recommended_lam if given is None else given
+    flow = make_flow(subject, lam)
+    replay = field.report(POLICIES, num_resamples)
+    return Report(
+        replay=replay,
+        stages=subject.outcomes.stages,
+        frontier=make_frontier(field, POLICIES, num_resamples),
+        reliability=make_reliability(subject, replay.predictors),
+        flow=flow,
+        importance=measure_importance(subject, rng=field.contest.rng(8)),
+        latency=measure_latency(subject.outcomes),
+        examples=choose_examples(subject, flow.paths, lam, rng=field.contest.rng(9)),
+        lam=lam,
+        lam_origin=_origin(subject, given),
+        decision=time_decision(
+            subject.predictors[0], subject.projections[0], subject.policy, lam, num_calls
+        ),
+    )
+
+
+def _origin(subject: Subject, given: float | None) -> str:
+    recommended = f"{subject.recommended_lam:.3g}: {subject.lam_origin}"
+    return f"recommended, {recommended}" if given is None else f"given; recommended: {recommended}"
