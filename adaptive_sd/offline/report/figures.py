@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,7 +18,7 @@ from adaptive_sd.offline.report.palette import COLOURS, with_variables
 WIDE_IN, NARROW_IN = 7.8, 3.5
 _MAX_LABEL = 26
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a name of someone else's may have any characters
     "svg.fonttype": "none",
     "font.size": 9,
@@ -54,7 +55,9 @@ class Drawing:
 def render(name: str, alt: str, draw: Callable[[Figure, bool], None]) -> Drawing:
     """`draw` fills a figure of a width that is set and chooses its height; told if it is narrow."""
     wide, narrow = (_figure(name, draw, is_narrow) for is_narrow in (False, True))
-    return Drawing(name, alt, _svg(wide, f"{name}-wide"), _svg(narrow, f"{name}-narrow"), _png(wide))
+    return Drawing(
+        name, alt, _svg(wide, f"{name}-wide"), _svg(narrow, f"{name}-narrow"), _png(wide)
+    )
 
 
 def label(text: str, limit: int = _MAX_LABEL) -> str:
@@ -91,7 +94,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _save(
-    figure: Figure, target: io.StringIO | io.BytesIO, *, salt: str = "", **options: object
+    figure: Figure, target: io.StringIO | io.BytesIO, *, salt: str = "", **options: Any
 ) -> None:
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)

@@ -15,8 +15,9 @@ from adaptive_sd.offline.replay.field import Subject
 FloatArray = NDArray[np.float64]
 
 _GROUPINGS = ("dataset", "category")
-_MAX_GROUPS = 20
-"""Of one grouping; the smaller ones are counted together."""
+_MAX_GROUPS = 14
+_LEAST_PROMPTS = 5
+"""Of one grouping; smaller groups and those beyond are counted together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +96,9 @@ def _groupings(outcomes: OutcomeTable) -> dict[str, dict[str, NDArray[np.int64]]
         values, place = np.unique(column[:, 0].astype(str), return_inverse=True)
         rows = {str(value): np.flatnonzero(place == i) for i, value in enumerate(values)}
         order = sorted(rows, key=lambda value: (-len(rows[value]), value))
-        groups = {value: rows[value] for value in order[:_MAX_GROUPS]}
-        if rest := order[_MAX_GROUPS:]:
+        large = [value for value in order[:_MAX_GROUPS] if len(rows[value]) >= _LEAST_PROMPTS]
+        groups = {value: rows[value] for value in large}
+        if rest := order[len(large) :]:
             groups[f"{len(rest)} others"] = np.sort(np.concatenate([rows[v] for v in rest]))
         same = any(_same(groups, other) for other in found.values())
         if len(groups) > 1 and not same:

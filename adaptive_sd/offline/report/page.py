@@ -10,7 +10,6 @@ import jinja2
 from markupsafe import Markup
 
 from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.offline.replay.contest import POLICIES
 from adaptive_sd.offline.replay.field import OURS
 from adaptive_sd.offline.replay.measure import BASELINE, SHARES
 from adaptive_sd.offline.report.figures import Drawing
@@ -39,7 +38,6 @@ DESCRIPTIONS = {
     "adaptive": "the fitted policy: skip, stop, go on or recall",
     "oracle": "knows every outcome beforehand; nobody can",
 }
-assert tuple(DESCRIPTIONS) == POLICIES
 
 
 def draw(report: Report) -> tuple[Drawing, ...]:
@@ -119,7 +117,7 @@ def verdict(report: Report) -> str:
     )
 
 
-def _interval(interval: Interval, sign: str = "", digits: int = 4) -> str:
+def _interval(interval: Interval, sign: str = "", *, digits: int = 4) -> str:
     if not math.isfinite(interval.value):
         return "undefined"
     value, low, high = (format(v, f"{sign}.{digits}f") for v in interval)
@@ -127,10 +125,10 @@ def _interval(interval: Interval, sign: str = "", digits: int = 4) -> str:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def _percent(share: float) -> str:
     if not math.isfinite(share):
-        return "–"
+        return "-"
     return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_sd.decision.induction import MAX_STAGES
-
 
 class Colour(NamedTuple):
     light: str
@@ -41,15 +39,14 @@ POLICY_COLOURS = {
     "oracle": Colour("#64748b", "#94a3b8"),
 }
 _STAGES = (
-    Colour("#3a95ad", "#2f7f95"),
-    Colour("#2b80c2", "#3f93cd"),
-    Colour("#2f6ad0", "#6aa3f4"),
-    Colour("#3a4fc3", "#93a8fa"),
-    Colour("#3d36a7", "#b5b3fb"),
-    Colour("#35217e", "#d3c9fc"),
-    Colour("#240f51", "#efe9fe"),
+    Colour("#0a7b78", "#35b8b0"),
+    Colour("#1a6fa8", "#58b2e4"),
+    Colour("#2c62c8", "#7aa8f7"),
+    Colour("#4c4fc4", "#979af8"),
+    Colour("#6b40b4", "#b495f1"),
+    Colour("#7c3192", "#cd8fde"),
+    Colour("#6d2766", "#db94ca"),
 )
-assert len(_STAGES) == MAX_STAGES
 STAGES = {f"stage-{k}": colour for k, colour in enumerate(_STAGES)}
 
 COLOURS = {**SURFACES, **TEXTS, **POLICY_COLOURS, **STAGES}
@@ -59,13 +56,11 @@ _VARIABLE = {colour.light: f"var(--{name})" for name, colour in COLOURS.items()}
 
 
 def stage_colours(num_stages: int) -> list[Colour]:
-    """Darker on light, lighter on dark, the larger the stage."""
+    """From teal to plum, the larger the stage."""
     places = np.linspace(0, len(_STAGES) - 1, num_stages).round().astype(int)
     return [_STAGES[place] for place in places.tolist()]
 
 
 def with_variables(svg: str) -> str:
     """The light colours of a drawing as the page's variables, so that it follows the screen."""
-    return re.sub(
-        r"(?<=: )#[0-9a-f]{6}\b", lambda found: _VARIABLE.get(found[0], found[0]), svg
-    )
+    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _VARIABLE.get(found[0], found[0]), svg)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from adaptive_sd.offline.replay.field import OURS
 from adaptive_sd.offline.replay.measure import BASELINE
@@ -19,7 +20,11 @@ from adaptive_sd.offline.report.importance import StageImportance
 from adaptive_sd.offline.report.palette import COLOURS, POLICY_COLOURS, stage_colours
 from adaptive_sd.offline.report.reliability import Reliability
 
+FloatArray = NDArray[np.float64]
+
 _NUM_EVIDENCE = 8
+_LEAST_LABELLED = 0.12
+"""Share of a bar that has room for its number."""
 _ORACLE = "oracle"
 
 
@@ -31,13 +36,17 @@ def draw_frontier(frontier: Frontier, unit: str) -> Drawing:
         axes = figure.add_subplot()
         for curve in order:
             _draw_curve(axes, curve)
+        middle = float(frontier.curves[0].places.mean())
         for stage in frontier.stages:
             cost, quality = stage.cost, stage.quality
             axes.errorbar(
                 cost.value,
                 quality.value,
                 xerr=[[max(cost.value - cost.low, 0)], [max(cost.high - cost.value, 0)]],
-                yerr=[[max(quality.value - quality.low, 0)], [max(quality.high - quality.value, 0)]],
+                yerr=[
+                    [max(quality.value - quality.low, 0)],
+                    [max(quality.high - quality.value, 0)],
+                ],
                 fmt="D",
                 markersize=5,
                 elinewidth=0.9,
@@ -46,11 +55,14 @@ def draw_frontier(frontier: Frontier, unit: str) -> Drawing:
             axes.annotate(
                 label(stage.name, 18 if narrow else 26),
                 (cost.value, quality.value),
-                xytext=(5, -11),
+                xytext=(-5, -13) if cost.value > middle else (6, -13),
                 textcoords="offset points",
                 fontsize=8,
-                ha="right" if cost.value == max(s.cost.value for s in frontier.stages) else "left",
+                ha="right" if cost.value > middle else "left",
+                bbox={"facecolor": COLOURS["card"].light, "alpha": 0.75, "lw": 0, "pad": 1},
+                zorder=5,
             )
+        axes.set_xlim(*_limits(frontier.curves[0].places))
         axes.set_xlabel(f"mean cost of a prompt ({unit})")
         axes.set_ylabel("mean quality")
         figure.legend(loc="outside lower center", ncols=2 if narrow else 4, handlelength=1.8)
@@ -64,13 +76,16 @@ def draw_frontier(frontier: Frontier, unit: str) -> Drawing:
     )
 
 
+def _limits(places: FloatArray) -> tuple[float, float]:
+    """Where areas are measured, and a little more."""
+    margin = 0.06 * float(places[-1] - places[0]) or 0.5
+    return float(places[0]) - margin, float(places[-1]) + margin
+
+
 def _draw_curve(axes: Axes, curve: Curve) -> None:
     colour = POLICY_COLOURS[curve.policy].light
     main = curve.policy in (OURS, BASELINE)
-    if curve.policy == "single_stages":
-        style = "--"
-    else:
-        style = ":" if curve.policy == _ORACLE else "-"
+    style = {"single_stages": "--", _ORACLE: ":"}.get(curve.policy, "-")
     axes.plot(
         curve.places,
         curve.heights,
@@ -80,10 +95,12 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         label=curve.policy,
     )
     if curve.low is not None and curve.high is not None:
-        axes.fill_between(curve.places, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0)
+        axes.fill_between(
+            curve.places, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0
+        )
     if curve.policy not in (_ORACLE, "single_stages"):
         axes.plot(
-            curve.cost, curve.quality, "o", color=colour, markersize=3.6 if main else 2, alpha=0.75
+            curve.cost, curve.quality, "o", color=colour, markersize=3.4 if main else 1.8, alpha=0.7
         )
 
 
@@ -105,7 +122,7 @@ def draw_areas(replay: ReplayReport) -> Drawing:
         axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"].light)
         axes.grid(False, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("area under the curve, with 95 % interval")
+        axes.set_xlabel("area under the curve")
 
     return render(
         "areas",
@@ -124,11 +141,11 @@ def draw_calibration(reliability: Sequence[Reliability]) -> Drawing:
             estimates, qualities = ([b[i] for b in stage.bins] for i in (1, 2))
             for b in stage.bins:
                 axes.plot([b.estimate] * 2, [b.low, b.high], color=COLOURS["accent"].light, lw=1.2)
-            axes.plot(estimates, qualities, "-o", color=COLOURS["accent"].light, markersize=4)
+            axes.plot(estimates, qualities, "-o", color=COLOURS["accent"].light, lw=1, ms=4)
             axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
             axes.set_xticks([0, 0.5, 1])
             axes.set_yticks([0, 0.5, 1])
-            axes.set_title(label(stage.predictor.stage, 20))
+            axes.set_title(label(stage.predictor.stage, 16 if narrow else 22), fontsize=8.5)
         figure.supxlabel("estimated quality", fontsize=9, color=COLOURS["muted"].light)
         figure.supylabel("measured quality", fontsize=9, color=COLOURS["muted"].light)
 
@@ -142,16 +159,19 @@ def draw_calibration(reliability: Sequence[Reliability]) -> Drawing:
 
 def draw_stopping(flow: Flow, names: Sequence[str]) -> Drawing:
     rows = flow.stops
-    colours = stage_colours(len(names))
+    colours, card = stage_colours(len(names)), COLOURS["card"].light
 
     def draw(figure: Figure, narrow: bool) -> None:
-        figure.set_figheight(0.23 * len(rows) + 0.25 * len(names) * narrow + 1.1)
+        figure.set_figheight(0.24 * len(rows) + 0.2 * len(names) * narrow + 0.9)
         axes = figure.add_subplot()
         for place, row in enumerate(rows):
             left = 0.0
-            for share, colour in zip(row.stopped, colours, strict=True):
-                axes.barh(place, share, left=left, height=0.72, color=colour.light)
-                left += float(share)
+            for share, colour in zip(row.stopped.tolist(), colours, strict=True):
+                axes.barh(place, share, left=left, height=0.78, color=colour.light, ec=card, lw=0.8)
+                if share >= _LEAST_LABELLED:
+                    middle, text = left + share / 2, f"{100 * share:.0f} %"
+                    axes.text(middle, place, text, ha="center", va="center", color=card, size=7.5)
+                left += share
         titles = [f"{label(row.group, 18 if narrow else 30)} ({row.num_prompts})" for row in rows]
         axes.set_yticks(range(len(rows)), titles)
         axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"].light)
@@ -159,7 +179,7 @@ def draw_stopping(flow: Flow, names: Sequence[str]) -> Drawing:
         axes.spines["left"].set_visible(False)
         axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
         axes.set_xticks(np.linspace(0, 1, 5), ["0 %", "25 %", "50 %", "75 %", "100 %"])
-        axes.set_xlabel("share of prompts that stop after the stage")
+        axes.set_xlabel("share of prompts")
         handles = [
             Patch(color=colour.light, label=label(name))
             for colour, name in zip(colours, names, strict=True)
@@ -184,7 +204,8 @@ def draw_importance(importance: Sequence[StageImportance]) -> Drawing:
     def draw(figure: Figure, narrow: bool) -> None:
         height = 0.19 * max(shown, 2) + 0.45
         grid = _grid(figure, len(importance), columns=1 if narrow else 2, height=height)
-        widest = max((row.rise for stage in importance for row in stage.rows), default=0.0)
+        every = [row for stage in importance for row in stage.rows]
+        widest = max((row.rise + row.deviation for row in every), default=0.0)
         for axes, stage in zip(grid, importance, strict=True):
             rows = stage.rows[:_NUM_EVIDENCE]
             rises = [row.rise for row in rows]
@@ -201,7 +222,7 @@ def draw_importance(importance: Sequence[StageImportance]) -> Drawing:
             axes.set_yticks(range(len(rows)), [row.evidence for row in rows])
             axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"].light, labelsize=8)
             axes.set_ylim(max(shown, 1) - 0.4, -0.6)
-            axes.set_xlim(min([0.0, *rises]) * 1.1, max(widest * 1.15, 1e-4))
+            axes.set_xlim(min([0.0, *rises]) * 1.1, max(widest * 1.05, 1e-4))
             axes.locator_params(axis="x", nbins=4)
             axes.grid(False, axis="y")
             axes.spines["left"].set_visible(False)

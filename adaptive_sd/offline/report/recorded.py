@@ -84,13 +84,11 @@ class _RecordedStage:
     ) -> Draft:
         """Counts and seconds as recorded; its text is told elsewhere."""
         recorded, index = self._prompt, self._index
-        verified = {}
+        num_drafted = num_accepted = 0
         if index in recorded.drafted:
             earlier = recorded.subject.outcomes.stages[recorded.drafted[index]].name
-            verified = {
-                "num_drafted": int(recorded.number(f"drafted_after_{earlier}", index)),
-                "num_accepted": int(recorded.number(f"accepted_after_{earlier}", index)),
-            }
+            num_drafted = int(recorded.number(f"drafted_after_{earlier}", index))
+            num_accepted = int(recorded.number(f"accepted_after_{earlier}", index))
         return Draft(
             text="",
             token_ids=(0,) * int(recorded.number("tokens_out", index)),
@@ -101,7 +99,8 @@ class _RecordedStage:
             tokens_in=int(recorded.number("tokens_in", index)),
             prefill_s=recorded.number("prefill_s", index),
             decode_s=recorded.number("decode_s", index),
-            **verified,
+            num_drafted=num_drafted,
+            num_accepted=num_accepted,
         )
 
     def token_limit(self, prompt: Prompt, form: Form) -> int:
