@@ -82,7 +82,7 @@ def _svg(figure: Figure, salt: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<style type="text/css">.*?</style>', "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[A-Za-z.]+_\d+"', "", svg)  # the same in every figure
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # the same in every figure
     svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', svg, count=1)
     return with_variables(svg)
 

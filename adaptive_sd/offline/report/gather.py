@@ -59,12 +59,13 @@ def make_report(
     # Many small products: on a busy machine threads wait for each other far longer than they work.
     with threadpool_limits(limits=1):
         field = Field(table, artifact, seed=seed)
-        return _make_report(field, lam, num_resamples, num_calls)
+        return report_on(field, lam=lam, num_resamples=num_resamples, num_calls=num_calls)
 
 
-def _make_report(field: Field, given: float | None, num_resamples: int, num_calls: int) -> Report:
-    subject = field.subject
-    lam = subject.recommended_lam if given is None else given
+def report_on(field: Field, *, lam: float | None, num_resamples: int, num_calls: int) -> Report:
+    """As `make_report`, of halves that are fitted."""
+    subject, origin = field.subject, _origin(field.subject, lam)
+    lam = subject.recommended_lam if lam is None else lam
     flow = make_flow(subject, lam)
     replay = field.report(POLICIES, num_resamples)
     return Report(
@@ -77,7 +78,7 @@ def _make_report(field: Field, given: float | None, num_resamples: int, num_call
         latency=measure_latency(subject.outcomes),
         examples=choose_examples(subject, flow.paths, lam, rng=field.contest.rng(9)),
         lam=lam,
-        lam_origin=_origin(subject, given),
+        lam_origin=origin,
         decision=time_decision(
             subject.predictors[0], subject.projections[0], subject.policy, lam, num_calls
         ),

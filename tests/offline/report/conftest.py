@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.offline.report.gather import Report, make_report
+from adaptive_sd.offline.replay.field import Field
+from adaptive_sd.offline.report.gather import Report, report_on
 from tests.offline.report.tables import hostile_table, page_of
 
 
@@ -15,8 +16,13 @@ def hostile() -> OutcomeTable:
 
 
 @pytest.fixture(scope="session")
-def report(hostile: OutcomeTable) -> Report:
-    return make_report(hostile, num_resamples=20, num_calls=10)
+def field(hostile: OutcomeTable) -> Field:
+    return Field(hostile, None, seed=0)
+
+
+@pytest.fixture(scope="session")
+def report(field: Field) -> Report:
+    return report_on(field, lam=None, num_resamples=20, num_calls=10)
 
 
 @pytest.fixture(scope="session")

@@ -29,14 +29,16 @@ from tests.ladder import make_table, make_tasks
 from tests.offline.report.tables import hostile_table, page_of
 
 
-@pytest.fixture(scope="module")
-def subject(hostile: OutcomeTable) -> Subject:
-    return Field(hostile, None, seed=0).subject
+@pytest.fixture
+def subject(field: Field) -> Subject:
+    return field.subject
 
 
 def test_the_figures_are_those_of_a_replay(hostile: OutcomeTable, report: Report) -> None:
-    again = replay(hostile, num_resamples=20).to_json("t")
-    assert report.replay.to_json("t") == again
+    some = {"best_pair", "adaptive"}
+    again = replay(hostile, policies=sorted(some), num_resamples=20)
+    found = {name: policy for name, policy in report.replay.policies.items() if name in some}
+    assert replace(report.replay, policies=found) == again
 
 
 @given(
@@ -169,7 +171,7 @@ def test_latencies_are_quantiles_of_what_is_known(hostile: OutcomeTable) -> None
 
 
 def test_the_same_seed_gives_the_same_page_but_for_the_timings() -> None:
-    table = hostile_table(110, 2, seed=4)
+    table = hostile_table(104, 1, seed=4)
     one, same = (make_report(table, num_resamples=5, num_calls=5, seed=2) for _ in range(2))
     assert page_of(one) == page_of(replace(same, decision=one.decision))
 

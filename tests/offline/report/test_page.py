@@ -33,6 +33,7 @@ class Tables(HTMLParser):
         self.tables: dict[str, list[list[str]]] = {}
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._rows: list[list[str]] = []
+        self._in_cell = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
@@ -44,9 +45,14 @@ class Tables(HTMLParser):
             self._rows.append([])
         elif tag in ("th", "td"):
             self._rows[-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("th", "td"):
+            self._in_cell = False
 
     def handle_data(self, data: str) -> None:
-        if self._rows and self._rows[-1]:
+        if self._in_cell:
             self._rows[-1][-1] += data
 
 
