@@ -8,11 +8,13 @@ from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.decision.features import (
     NUM_FORMS,
     DraftView,
+    HiddenProjection,
     PromptView,
     extract_features,
     prompt_features,
 )
 from adaptive_sd.decision.known_p import KnownPPolicy
+from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
 from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.trace import CostUnit
@@ -55,11 +57,9 @@ class FittedJudge:
     def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
         if prompt.form not in self._artifact.forms:
             return judge_by_prior(self._artifact.prior, prompt, stage, draft)
-        answer = canonical_answer(draft.text, prompt.form)
-        view = DraftView.of(draft, answer)
-        features = extract_features(view, prompt, self._artifact.projections[stage])
-        quality = self._artifact.predictors[stage].predict(features)
-        return HeldDraft(stage, quality, features, answer)
+        artifact = self._artifact
+        predictor, projection = artifact.predictors[stage], artifact.projections[stage]
+        return judge_by_fit(predictor, projection, prompt, stage, draft)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         policy = self._artifact.policy if evidence.covered else self._top
@@ -117,6 +117,19 @@ class PriorJudge:
 
     def cost(self, stage: int, draft: Draft) -> float:
         return cost_of(draft, self._rates(stage))
+
+
+def judge_by_fit(
+    predictor: FittedPredictor,
+    projection: HiddenProjection | None,
+    prompt: PromptView,
+    stage: int,
+    draft: Draft,
+) -> HeldDraft:
+    """From all evidence, by what was fitted for this stage."""
+    answer = canonical_answer(draft.text, prompt.form)
+    features = extract_features(DraftView.of(draft, answer), prompt, projection)
+    return HeldDraft(stage, predictor.predict(features), features, answer)
 
 
 def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:

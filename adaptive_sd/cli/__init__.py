@@ -19,6 +19,7 @@ from adaptive_sd.cli import (
     offline,
     recording,
     replaying,
+    reporting,
 )
 from adaptive_sd.cli import models as model_commands
 from adaptive_sd.errors import AdaptiveSDError
@@ -40,6 +41,7 @@ app.add_typer(importing.app, name="import")
 app.command("fit")(offline.fit)
 app.command("refit")(offline.refit)
 app.command("replay")(replaying.replay)
+app.command("report")(reporting.report)
 app.add_typer(benching.app, name="bench")
 
 

@@ -163,6 +163,16 @@ class Interval(NamedTuple):
         return f"{value} [{low}, {high}]"
 
 
+def mass_bins(mass: NDArray[np.number], num_bins: int = 10) -> NDArray[np.int64]:
+    """The bin of each distinct prediction, ascending; `mass`: how often each counts.
+
+    The bins are of equal mass; a prediction lies in that of its mid-rank.
+    """
+    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
+    bins: NDArray[np.int64] = np.minimum((num_bins * middle).astype(np.int64), num_bins - 1)
+    return bins
+
+
 def expected_calibration_error(
     p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None, num_bins: int = 10
 ) -> float:
@@ -171,8 +181,7 @@ def expected_calibration_error(
     _, place = np.unique(rows.predicted, return_inverse=True)
     mass = np.bincount(place, weights=rows.weight)
     gap = np.bincount(place, weights=rows.weight * (rows.seen - rows.predicted))
-    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
-    bins = np.minimum((num_bins * middle).astype(np.int64), num_bins - 1)
+    bins = mass_bins(mass, num_bins)
     return float(np.abs(np.bincount(bins, weights=gap)).sum() / mass.sum())
 
 

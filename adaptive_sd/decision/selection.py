@@ -63,6 +63,10 @@ class PredictorFit(NamedTuple):
     networks: tuple[FittedPredictor, ...]  # fitted without each fold, not calibrated
     folds: NDArray[np.int64]  # (num_rows,)
 
+    def score_unseen(self, rows: NDArray[np.int64], features: NDArray[np.floating]) -> FloatArray:
+        """Scores of these rows with these features, each by the network that has not seen it."""
+        return unseen_scores(self.networks, self.folds[rows], features)
+
 
 def fit_predictor(
     features: NDArray[np.floating],

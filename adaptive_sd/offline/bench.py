@@ -10,6 +10,8 @@ import numpy as np
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.features import DraftView, HiddenProjection, PromptView, extract_features
+from adaptive_sd.decision.network import FittedPredictor
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.decision.stopping import optimal_stopping_rule
 from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.judge import FittedJudge
@@ -56,24 +58,44 @@ def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
     """Time one decision after a draft of 128 tokens of the first stage that may run."""
     judge = FittedJudge(artifact)
     first = artifact.policy.stages[0]
-    form = artifact.forms[0] if artifact.forms else Form.NUMBER
-    prompt = PromptView(form, num_characters=200, num_lines=1, num_digits=6)
-    draft, lam = _draft(artifact.projections[first]), artifact.recommended_lam
-    view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
-    projection, predictor = artifact.projections[first], artifact.predictors[first]
-    features = extract_features(view, prompt, projection)
-    start = judge.begin(prompt)
-    judged = replace(start, held=(judge.judge(prompt, first, draft),))
+    prompt = prompt_of(artifact.forms[0] if artifact.forms else Form.NUMBER)
+    return time_decision(
+        prompt,
+        judge.begin(prompt),
+        artifact.predictors[first],
+        artifact.projections[first],
+        judge=lambda draft: judge.judge(prompt, first, draft),
+        decide=lambda evidence: judge.decide(evidence, artifact.recommended_lam),
+        num_calls=num_calls,
+    )
 
-    def decide() -> None:
-        held = judge.judge(prompt, first, draft)
-        judge.decide(replace(start, held=(held,)), lam)
+
+def prompt_of(form: Form) -> PromptView:
+    """The prompt that a timed decision is about."""
+    return PromptView(form, num_characters=200, num_lines=1, num_digits=6)
+
+
+def time_decision(
+    prompt: PromptView,
+    start: Evidence,
+    predictor: FittedPredictor,
+    projection: HiddenProjection | None,
+    *,
+    judge: Callable[[Draft], HeldDraft],
+    decide: Callable[[Evidence], Choice],
+    num_calls: int,
+) -> DecisionBench:
+    """As `bench_decision`, by parts; `start` is the evidence before the first draft."""
+    draft = _draft(projection)
+    view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
+    features = extract_features(view, prompt, projection)
+    judged = replace(start, held=(judge(draft),))
 
     parts = {
         "features": _timing(lambda: extract_features(view, prompt, projection), num_calls),
         "predictor": _timing(lambda: predictor.predict(features), num_calls),
-        "rule": _timing(lambda: judge.decide(judged, lam), num_calls),
-        "decision": _timing(decide, num_calls),
+        "rule": _timing(lambda: decide(judged), num_calls),
+        "decision": _timing(lambda: decide(replace(start, held=(judge(draft),))), num_calls),
     }
     return DecisionBench(num_calls, parts)
 

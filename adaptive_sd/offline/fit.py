@@ -66,11 +66,15 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     fitted = fit_policy(to_fit_table(table, evidence, estimates), rng=rng)
     importances = [
         permutation_importance(
-            fit, evidence.features[:, k], table.quality[:, k], signal_columns(table), rng=rng
+            fit.score_unseen,
+            evidence.features[:, k],
+            table.quality[:, k],
+            signal_columns(table),
+            rng=rng,
         )
         for k, fit in enumerate(fits)
     ]
-    report = make_report(table, fits, importances, fitted, _lam_origin(fitted, table))
+    report = make_report(table, fits, importances, fitted, lam_origin(fitted, table))
     artifact = Artifact(
         stages=table.stages,
         predictors=tuple(fit.predictor for fit in fits),
@@ -88,7 +92,8 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     return artifact, report
 
 
-def _lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
+def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
+    """Why its lambda is recommended, in words; `table` is what it was fitted on."""
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
     if fitted.quality.max() >= RECOMMENDED_SHARE * single.max():

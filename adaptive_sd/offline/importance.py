@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import auc
 from adaptive_sd.decision.features import MAX_COMPONENTS, NUM_FORMS, STATISTIC_NAMES
-from adaptive_sd.decision.selection import PredictorFit, unseen_scores
 
 GROUPS: dict[str, slice] = {
     "form": slice(0, NUM_FORMS),
@@ -18,11 +17,14 @@ GROUPS: dict[str, slice] = {
 }
 """Columns that are shuffled together: a statistic by itself, the prompt's hidden state as one."""
 
-_MAX_ROWS = 2000
+MAX_ROWS = 2000
+
+Score = Callable[[NDArray[np.int64], NDArray[np.float32]], NDArray[np.float64]]
+"""Of rows by number, with these features: (num_rows,) and (num_rows, 256) to (num_rows,)."""
 
 
 def permutation_importance(
-    fit: PredictorFit,
+    score: Score,
     features: NDArray[np.float32],
     quality: NDArray[np.float64],
     signals: Mapping[str, int],
@@ -32,14 +34,14 @@ def permutation_importance(
 ) -> dict[str, float]:
     """Mean fall in AUC for each group whose columns vary, the largest first.
 
-    As sklearn.inspection.permutation_importance, but each row is scored by the network that has
-    not seen it, and columns of a group move together. `features` (num_rows, 256) and `quality`
-    (num_rows,) are those of the fit; at most 2,000 of them are used. `signals`: the columns of
+    As sklearn.inspection.permutation_importance, but columns of a group move together, and `score`
+    is told which rows, so that each can be scored by a network that has not seen it. `features`
+    (num_rows, 256) and `quality` (num_rows,): at most MAX_ROWS are used. `signals`: the columns of
     evidence of other names. Empty where one class only makes the AUC undefined.
     """
-    rows = np.sort(rng.permutation(len(quality))[:_MAX_ROWS])
-    features, quality, folds = features[rows], quality[rows], fit.folds[rows]
-    base = auc(unseen_scores(fit.networks, folds, features), quality)
+    rows = np.sort(rng.permutation(len(quality))[:MAX_ROWS])
+    features, quality = features[rows], quality[rows]
+    base = auc(score(rows, features), quality)
     if np.isnan(base):
         return {}
     found: dict[str, float] = {}
@@ -51,6 +53,6 @@ def permutation_importance(
         aucs = []
         for _ in range(num_repeats):
             shuffled[:, columns] = features[rng.permutation(len(rows)), columns]
-            aucs.append(auc(unseen_scores(fit.networks, folds, shuffled), quality))
+            aucs.append(auc(score(rows, shuffled), quality))
         found[name] = base - float(np.mean(aucs))
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))

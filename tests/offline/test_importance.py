@@ -28,12 +28,16 @@ def test_what_tells_comes_first_and_what_does_not_hardly_counts() -> None:
     told = 2 * features[:, MEAN] + features[:, HIDDEN] + features[:, HIDDEN + 1]
     quality = (rng.random(400) < 1 / (1 + np.exp(-told))).astype(float)
     fit = fitted(quality, features)
-    found = permutation_importance(fit, features, quality, X, rng=np.random.default_rng(1))
+    found = permutation_importance(
+        fit.score_unseen, features, quality, X, rng=np.random.default_rng(1)
+    )
     assert list(found) == ["logprob_mean", "hidden", *sorted(found, key=found.__getitem__)[1::-1]]
     assert set(found) == {"logprob_mean", "hidden", "log_tokens_out", "signal_x"}
     assert found["hidden"] > 0.05
     assert abs(found["log_tokens_out"]) < 0.02
-    again = permutation_importance(fit, features, quality, X, rng=np.random.default_rng(1))
+    again = permutation_importance(
+        fit.score_unseen, features, quality, X, rng=np.random.default_rng(1)
+    )
     assert found == again
 
 
@@ -41,4 +45,4 @@ def test_where_all_answers_are_right_nothing_can_be_told() -> None:
     features = np.random.default_rng(0).normal(size=(60, FEATURE_DIM)).astype(np.float32)
     fit = fitted(np.ones(60), features)
     rng = np.random.default_rng(0)
-    assert permutation_importance(fit, features, np.ones(60), {}, rng=rng) == {}
+    assert permutation_importance(fit.score_unseen, features, np.ones(60), {}, rng=rng) == {}

@@ -71,6 +71,15 @@ def area(cost: FloatArray, quality: FloatArray, scale: Scale) -> float:
     return float((scale.cheapest_quality * (left - low) + right) / (high - low))
 
 
+def heights_at(
+    places: FloatArray, cost: FloatArray, quality: FloatArray, scale: Scale
+) -> FloatArray:
+    """Quality along the curve whose mean height is the `area`, shape (num_places,)."""
+    corners, heights = upper_hull(cost, quality)
+    reached = places >= corners[0]
+    return np.where(reached, np.interp(places, corners, heights), scale.cheapest_quality)
+
+
 def cost_at(share: float, cost: FloatArray, quality: FloatArray, scale: Scale) -> float | None:
     """The least cost among points with `share` of the best single stage's quality.
 

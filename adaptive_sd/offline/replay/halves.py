@@ -40,7 +40,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
-    """Evidence of both halves; estimates are out of fold on `fit`, by its predictors on `test`."""
+    """Evidence of both halves; estimates are out of fold on `fit`, by its predictors on `test`.
+
+    `predictors` and `projections` are empty where they were fitted elsewhere.
+    """
 
     names: tuple[str, ...]  # of the stages
     fit: FitTable
@@ -48,6 +51,7 @@ class Halves:
     predictors: tuple[PredictorFit, ...]
     fit_outcomes: OutcomeTable
     test_outcomes: OutcomeTable
+    projections: Projections
 
 
 def split(table: OutcomeTable, *, seed: int) -> Split:
@@ -109,6 +113,7 @@ def fit_halves(table: OutcomeTable, parts: Split, *, rng: np.random.Generator) -
         predictors=fits,
         fit_outcomes=fit,
         test_outcomes=test,
+        projections=projections,
     )
 
 
@@ -122,6 +127,7 @@ def halves_of(table: OutcomeTable, parts: Split, seen: FitTable) -> Halves:
         predictors=(),
         fit_outcomes=read.take(parts.fit),
         test_outcomes=read.take(parts.test),
+        projections=(),
     )
 
 

@@ -88,7 +88,7 @@ def means(values: FloatArray) -> FloatArray:
     return np.array([column.mean() for column in values.T])
 
 
-def _all_means(columns: Iterable[FloatArray], prompts: Prompts) -> FloatArray:
+def all_means(columns: Iterable[FloatArray], prompts: Prompts) -> FloatArray:
     """Of each column as it is, then in each resample: shape (1 + num_resamples, num_columns)."""
     num_groups = prompts.weights.shape[1]
     whole, sums = [], []
@@ -111,7 +111,7 @@ def areas(dials: Dials, prompts: Prompts, rows: NDArray[np.int64] | None = None)
         *(iter(side.T) for side in (prompts.cost, prompts.quality)),
         *(on_prompts(side) for side in (dials.cost, dials.quality)),
     )
-    found = [_all_means(columns, prompts) for columns in sides]
+    found = [all_means(columns, prompts) for columns in sides]
     return np.array(
         [area(cost, quality, Scale.of(c, q)) for c, q, cost, quality in zip(*found, strict=True)]
     )

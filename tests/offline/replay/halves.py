@@ -24,7 +24,7 @@ def wild_halves(
         for half in (0, 10_000)
     ]
     outcomes = [_outcomes(table, half) for table, half in zip(both, ("fit", "test"), strict=True)]
-    return Halves(NAMES[:num_stages], *both, (), *outcomes)
+    return Halves(NAMES[:num_stages], *both, (), *outcomes, ())
 
 
 def _outcomes(table: FitTable, half: str) -> OutcomeTable:

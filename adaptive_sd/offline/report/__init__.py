@@ -1,0 +1,1 @@
+"""A replay as one page for people: frontier, calibration, stopping, examples, settings."""

@@ -1,0 +1,113 @@
+"""One recorded prompt as the stages and the judge of a cascade: the live loop explains it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptive_sd.cascade import Cascade, Request
+from adaptive_sd.decision.features import FEATURE_DIM, PromptView
+from adaptive_sd.decision.induced import STATE_COLUMNS
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
+from adaptive_sd.forms import Form
+from adaptive_sd.offline.replay.field import Subject
+from adaptive_sd.prompt import Prompt
+from adaptive_sd.trace import Answer, CostUnit
+from adaptive_sd.types import Acceptance, Draft, Observer, Sampling
+
+
+def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
+    """What the policy does on prompt `row` of its table."""
+    prompt = _RecordedPrompt(subject, row)
+    stages = [_RecordedStage(prompt, k, s.name) for k, s in enumerate(subject.outcomes.stages)]
+    name = f"prompt {subject.outcomes.prompt_ids[row]}"
+    return Cascade(stages, prompt).answer(name, Request(lam=lam))
+
+
+class _RecordedPrompt:
+    """The judge: all that the policy sees is the table's, so no text is needed."""
+
+    how_to_calibrate = ""
+    cost_unit: CostUnit = "s"
+
+    def __init__(self, subject: Subject, row: int) -> None:
+        self.subject = subject
+        self.row = row
+        self.recommended_lam = subject.recommended_lam
+        self.lam_origin = subject.lam_origin
+        self.drafted: dict[int, int] = {}
+        """The earlier stage whose draft each stage was given."""
+
+    def begin(self, prompt: PromptView) -> Evidence:
+        return Evidence(self.subject.table.prompt_features[self.row])
+
+    def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
+        """The answer is told by the first stage that gave the same; a policy asks no more of it."""
+        table = self.subject.table
+        features = np.zeros(FEATURE_DIM, dtype=np.float32)
+        features[STATE_COLUMNS] = table.statistics[self.row, stage]
+        same = np.flatnonzero(table.agreement[self.row, stage])
+        answer = f"as stage {same[0]}" if len(same) else ""
+        return HeldDraft(stage, float(table.estimates[self.row, stage]), features, answer)
+
+    def decide(self, evidence: Evidence, lam: float) -> Choice:
+        return self.subject.policy.decide(evidence, lam)
+
+    def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
+        self.drafted[target] = drafted
+        return Acceptance()
+
+    def cost(self, stage: int, draft: Draft) -> float:
+        held = [self.drafted[stage]] if stage in self.drafted else []
+        return float(self.subject.table.cost_of(stage, held)[self.row])
+
+    def number(self, column: str, stage: int) -> float:
+        """Of the table; 0 where it has none."""
+        values = self.subject.outcomes.columns.get(column)
+        value = None if values is None else values[self.row, stage]
+        known = isinstance(value, int | float | np.number) and np.isfinite(float(value))
+        return float(value) if known else 0.0  # type: ignore[arg-type]
+
+
+class _RecordedStage:
+    def __init__(self, prompt: _RecordedPrompt, index: int, name: str) -> None:
+        self.name = name
+        self._prompt = prompt
+        self._index = index
+
+    def run(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        form: Form | None = None,
+        draft: str | None = None,
+        acceptance: Acceptance | None = None,
+        observer: Observer | None = None,
+    ) -> Draft:
+        """Counts and seconds as recorded; its text is told elsewhere."""
+        recorded, index = self._prompt, self._index
+        num_drafted = num_accepted = 0
+        if index in recorded.drafted:
+            earlier = recorded.subject.outcomes.stages[recorded.drafted[index]].name
+            num_drafted = int(recorded.number(f"drafted_after_{earlier}", index))
+            num_accepted = int(recorded.number(f"accepted_after_{earlier}", index))
+        return Draft(
+            text="",
+            token_ids=(0,) * int(recorded.number("tokens_out", index)),
+            token_logprobs=(),
+            token_entropies=(),
+            token_margins=(),
+            finish_reason="stop",
+            tokens_in=int(recorded.number("tokens_in", index)),
+            prefill_s=recorded.number("prefill_s", index),
+            decode_s=recorded.number("decode_s", index),
+            num_drafted=num_drafted,
+            num_accepted=num_accepted,
+        )
+
+    def token_limit(self, prompt: Prompt, form: Form) -> int:
+        return 0
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None: ...
