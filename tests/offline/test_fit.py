@@ -130,7 +130,8 @@ def test_one_stage_alone_can_be_fitted() -> None:
 
 def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() -> None:
     table = bare_table(300)
-    worse = (np.random.default_rng(1).random((300, 1)) < 0.3).astype(float)
+    coin = np.random.default_rng(1).random((300, 1)) < 0.5
+    worse = table.quality[:, :1] * coin  # never right where the cheaper stage a is wrong
     length = 100 * (1 - table.quality) + 50.0
     ladder = replace(
         table,
