@@ -32,13 +32,18 @@ def record(
     recording.put_stages([_recorded(stage) for stage in stages])
     recording.put_tasks(tasks)
     done = recording.done()
-    wanted = [(t, i) for t in tasks for i in range(len(stages)) if (t.id, i) not in done]
     total = len(tasks) * len(stages)
-    for count, (task, index) in enumerate(wanted, start=total - len(wanted)):
-        on_progress(count, total)
-        _record_one(task, index, stages[index], recording, graders)
+    count = sum((task.id, index) in done for task in tasks for index in range(len(stages)))
+    for task in tasks:
+        missing = [index for index in range(len(stages)) if (task.id, index) not in done]
+        for index in missing:
+            on_progress(count, total)
+            _record_one(task, index, stages[index], recording, graders)
+            count += 1
+        if missing:
+            record_pairs(stages, recording, task.id)
     on_progress(total, total)
-    record_pairs(stages, recording)
+    record_pairs(stages, recording)  # what an interrupted run has left out
 
 
 def take_over(
@@ -73,22 +78,25 @@ def _recorded(stage: Stage) -> RecordedStage:
     return RecordedStage(stage.name, stage.engine.info, stage.style_names(), rates)
 
 
-def record_pairs(stages: Sequence[Stage], recording: Recording) -> None:
+def record_pairs(
+    stages: Sequence[Stage], recording: Recording, prompt_id: str | None = None
+) -> None:
     """Note, for every earlier draft and later stage, how far that stage would accept it.
 
+    Of all prompts, or of one.
     A greedy target accepts exactly the prefix that its own answer shares with the draft.
     """
     known = {pair[:3] for pair in recording.pairs()}
-    drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes()}
-    for (prompt_id, target), own in drafts.items():
+    drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes(prompt_id)}
+    for (answered, target), own in drafts.items():
         for earlier in range(target):
-            draft = drafts.get((prompt_id, earlier))
-            if own is None or draft is None or (prompt_id, earlier, target) in known:
+            draft = drafts.get((answered, earlier))
+            if own is None or draft is None or (answered, earlier, target) in known:
                 continue
             tokens = stages[target].engine.tokenize(draft.text)
             ended = [tokens[-1]] if own.finish_reason == "stop" else []
             agreed = common_prefix(tokens, [*own.token_ids, *ended])
-            recording.put_pair(Pair(prompt_id, earlier, target, len(tokens), agreed))
+            recording.put_pair(Pair(answered, earlier, target, len(tokens), agreed))
 
 
 def _record_one(

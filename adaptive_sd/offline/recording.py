@@ -251,16 +251,17 @@ class Recording:
         self._db.commit()
         return taken
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """Every recorded answer, ordered by prompt and stage."""
+    def outcomes(self, prompt_id: str | None = None) -> Iterator[Outcome]:
+        """Every recorded answer, or those to one prompt, ordered by prompt and stage."""
         rows = self._db.execute(
             "SELECT o.* FROM outcome o JOIN prompt p ON p.id = o.prompt_id "
-            "ORDER BY p.position, o.stage_index"
+            "WHERE ?1 IS NULL OR o.prompt_id = ?1 ORDER BY p.position, o.stage_index",
+            (prompt_id,),
         )
-        for prompt_id, stage_index, style, *values in rows:
+        for found_id, stage_index, style, *values in rows:
             draft = None if values[-1] is not None else _draft(values)
             quality, reason = values[11], values[12] if draft else values[-1]
-            yield Outcome(prompt_id, stage_index, style, draft, quality, reason)
+            yield Outcome(found_id, stage_index, style, draft, quality, reason)
 
     def close(self) -> None:
         if hasattr(self, "_db"):

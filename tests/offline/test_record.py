@@ -60,6 +60,8 @@ def test_an_interrupted_recording_goes_on_without_loss_or_repeat(
     with Recording(tmp_path / "cut.sqlite") as recording, pytest.raises(Interrupted):
         record(tasks, make_stages(tmp_path), recording, graders=Graders(), on_progress=interrupt)
     assert len(outcomes_of(tmp_path / "cut.sqlite")) == after
+    with Recording(tmp_path / "cut.sqlite", read_only=True) as cut_short:
+        assert len(cut_short.pairs()) == 3 * (after // 3)  # of every prompt that is whole
     make_recording(tmp_path / "cut.sqlite", tasks, make_stages(tmp_path))
     whole, cut = (outcomes_of(tmp_path / f"{name}.sqlite") for name in ("whole", "cut"))
     assert list(map(comparable, cut)) == list(map(comparable, whole))
