@@ -69,17 +69,19 @@ def refit(
     """Fit the default ladder to the speed of this machine, if it is not that of the fit."""
     from adaptive_sd.artifact import save_artifact
     from adaptive_sd.data.outcomes import read_outcomes
+    from adaptive_sd.offline.costs import at_rates
+    from adaptive_sd.offline.fit import fit_artifact
     from adaptive_sd.offline.refit import TOLERANCE, cost_shift, local_rates
-    from adaptive_sd.offline.refit import refit as fit_here
 
     outcomes = read_outcomes(table)
     with contextlib.ExitStack() as stack:
         stages = open_stages(default_config(), offline=offline)
         rates = local_rates(outcomes, [stack.enter_context(stage) for stage in stages])
-    shift = cost_shift(outcomes, rates)
+    here = at_rates(outcomes, rates)
+    shift = cost_shift(outcomes, here)
     if shift <= TOLERANCE:
         print(f"costs differ by at most {shift:.0%} here: the shipped fit will do", file=sys.stderr)
         return
     print(f"costs differ by up to {shift:.0%} here: fitting for this machine", file=sys.stderr)
-    save_artifact(fit_here(outcomes, rates, seed=seed), local_artifact())
+    save_artifact(fit_artifact(here, seed=seed)[0], local_artifact())
     print(f"{local_artifact()}: used from now on", file=sys.stderr)

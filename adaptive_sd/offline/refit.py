@@ -1,4 +1,4 @@
-"""The default ladder's artifact for this machine: its recorded answers at this machine's rates."""
+"""Whether the default ladder's recorded answers cost much else on this machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.costs import at_rates
-from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 
@@ -27,12 +24,7 @@ def local_rates(table: OutcomeTable, stages: Sequence[Stage]) -> list[Rates]:
     return [stage.rates or stage.measure_rates() for stage in stages]
 
 
-def cost_shift(table: OutcomeTable, rates: Sequence[Rates]) -> float:
-    """Largest relative change of a stage's mean cost at other rates than the table's."""
-    ratio = at_rates(table, rates).cost.mean(axis=0) / table.cost.mean(axis=0)
+def cost_shift(table: OutcomeTable, other: OutcomeTable) -> float:
+    """Largest relative change of a stage's mean cost from a table to it at other rates."""
+    ratio = other.cost.mean(axis=0) / table.cost.mean(axis=0)
     return float(np.abs(ratio - 1).max())
-
-
-def refit(table: OutcomeTable, rates: Sequence[Rates], *, seed: int = 0) -> Artifact:
-    """An artifact whose costs, lambdas and decisions are those of a machine with these rates."""
-    return fit_artifact(at_rates(table, rates), seed=seed)[0]

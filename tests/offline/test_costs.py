@@ -13,7 +13,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.offline.costs import at_rates
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.fit import fit_artifact
-from adaptive_sd.offline.refit import cost_shift, refit
+from adaptive_sd.offline.refit import cost_shift
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 from tests.ladder import SKILL, make_engine, make_recording, make_stages, make_tasks
@@ -78,9 +78,9 @@ def test_a_refit_is_asked_for_by_how_much_costs_differ(tmp_path: Path) -> None:
     table = make_split_table(tmp_path / "here", make_stages(tmp_path))
     own = [stage.rates for stage in table.stages if stage.rates is not None]
     twice = [Rates(2 * r.prefill_s, 2 * r.decode_s, r.verify_s) for r in own]
-    assert cost_shift(table, own) == pytest.approx(0)
-    assert cost_shift(table, twice) == pytest.approx(1)
-    fitted = refit(table, twice)
+    assert cost_shift(table, at_rates(table, own)) == pytest.approx(0)
+    assert cost_shift(table, at_rates(table, twice)) == pytest.approx(1)
+    fitted = fit_artifact(at_rates(table, twice))[0]
     assert [s.rates for s in fitted.stages] == twice
     alike = fit_artifact(table)[0]
     assert fitted.prompt_hashes == alike.prompt_hashes and fitted.data_hash != alike.data_hash

@@ -13,6 +13,7 @@ from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
 from adaptive_sd.offline.replay.adaptive import follow, run_adaptive
+from adaptive_sd.offline.replay.dials import Run
 
 
 class SweepPoint(NamedTuple):
@@ -34,7 +35,11 @@ def sweep_lambda(
     artifact: Artifact, table: FitTable, lams: Sequence[float], *, seed: int = 0
 ) -> list[SweepPoint]:
     """`table` as the artifact's predictors see it (`seen_by`), of prompts it was not fitted on."""
-    return [_point(artifact, table, lam, np.random.default_rng(seed)) for lam in lams]
+    runs = run_adaptive(artifact.policy, table, lams)
+    return [
+        _point(artifact, table, lam, run, np.random.default_rng(seed))
+        for lam, run in zip(lams, runs, strict=True)
+    ]
 
 
 def lams_of(artifact: Artifact, count: int) -> list[float]:
@@ -44,8 +49,9 @@ def lams_of(artifact: Artifact, count: int) -> list[float]:
     return sorted({*np.minimum(spread, grid[-1]).tolist(), artifact.recommended_lam})
 
 
-def _point(artifact: Artifact, table: FitTable, lam: float, rng: np.random.Generator) -> SweepPoint:
-    (run,) = run_adaptive(artifact.policy, table, [lam])
+def _point(
+    artifact: Artifact, table: FitTable, lam: float, run: Run, rng: np.random.Generator
+) -> SweepPoint:
     paths = follow(artifact.policy, table, lam)
     stages = range(table.num_stages)
     return SweepPoint(
