@@ -89,6 +89,6 @@ def _acceptance(
     table: OutcomeTable, forms: Sequence[Form]
 ) -> dict[tuple[int, int, Form], Acceptance]:
     """As the prompts to fit on show it."""
-    split = table.columns.get("split")
-    rows = np.arange(len(forms)) if split is None else np.flatnonzero(split[:, 0] == "fit")
+    is_fit = table.is_fit()
+    rows = np.arange(len(forms)) if is_fit is None else np.flatnonzero(is_fit)
     return acceptance_of(table.take(rows), [PromptView(forms[n]) for n in rows.tolist()])

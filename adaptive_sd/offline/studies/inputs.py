@@ -31,8 +31,8 @@ def read_study(table: Path, artifact: Path) -> Study:
     Raises DataError where the artifact was fitted on one of them, or for another ladder.
     """
     outcomes, fitted = read_outcomes(table), load_artifact(artifact)
-    if (split := outcomes.columns.get("split")) is not None:
-        outcomes = outcomes.take(np.flatnonzero(split[:, 0] == "test"))
+    if (is_fit := outcomes.is_fit()) is not None:
+        outcomes = outcomes.take(np.flatnonzero(~is_fit))
     check_artifact(fitted, outcomes)
     return Study(fitted, outcomes)
 
