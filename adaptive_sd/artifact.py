@@ -21,7 +21,7 @@ from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -123,7 +123,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
             "tokens_out": prior.tokens_out,
         },
         "acceptance": [
-            [j, k, form.value, *beta] for (j, k, form), beta in artifact.acceptance.items()
+            [j, k, form.value, *weights] for (j, k, form), weights in artifact.acceptance.items()
         ],
         "recommended_lambda": artifact.recommended_lam,
         "lambda_origin": artifact.lam_origin,
@@ -167,8 +167,8 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
             int(prior["tokens_out"]),
         ),
         acceptance={
-            (int(j), int(k), Form(form)): Acceptance(float(a), float(b))
-            for j, k, form, a, b in manifest["acceptance"]
+            (int(j), int(k), Form(form)): Acceptance(*map(float, weights))
+            for j, k, form, *weights in manifest["acceptance"]
         },
         recommended_lam=float(manifest["recommended_lambda"]),
         lam_origin=str(manifest["lambda_origin"]),

@@ -17,7 +17,16 @@ from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.streaming import AnswerStream, run_async
 from adaptive_sd.trace import Answer, CostUnit, Step
-from adaptive_sd.types import Acceptance, Action, Decision, Draft, Observer, Progress, Sampling
+from adaptive_sd.types import (
+    Acceptance,
+    Action,
+    Decision,
+    Draft,
+    Observer,
+    Offer,
+    Progress,
+    Sampling,
+)
 
 
 class LadderStage(Protocol):
@@ -31,7 +40,7 @@ class LadderStage(Protocol):
         sampling: Sampling,
         *,
         form: Form | None = None,
-        draft: str | None = None,
+        draft: Offer | None = None,
         acceptance: Acceptance | None = None,
         observer: Observer | None = None,
     ) -> Draft: ...
@@ -234,7 +243,7 @@ class _Run:
             self._prompt,
             request.sampling(stage, self._prompt, self._view.form),
             form=self._view.form,
-            draft=None if drafted is None else self.drafts[drafted].text,
+            draft=None if drafted is None else self.drafts[drafted].offer,
             acceptance=None
             if drafted is None
             else self._cascade.judge.acceptance(drafted, index, self._view),
@@ -264,15 +273,15 @@ class _Run:
         self.steps.append(
             Step(
                 stage=self._names[index],
-                action=Action.VERIFY if draft.num_drafted else Action.DRAFT,
+                action=Action.VERIFY if draft.verified.num_drafted else Action.DRAFT,
                 quality=choice.qualities[-1],
                 decision=choice.decision,
                 reason=reason_of(choice, self._names),
                 tokens_in=draft.tokens_in,
                 tokens_out=draft.tokens_out,
-                num_drafted=draft.num_drafted,
-                num_accepted=draft.num_accepted,
-                num_spans=draft.num_spans,
+                num_drafted=draft.verified.num_drafted,
+                num_accepted=draft.verified.num_accepted,
+                num_spans=draft.verified.num_spans,
                 latency_s=draft.latency_s,
                 cost=self._cascade.judge.cost(index, draft),
             )

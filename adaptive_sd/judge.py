@@ -142,10 +142,4 @@ def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -
 
 def cost_of(draft: Draft, rates: Rates) -> float:
     """Token counts times rates; prompt tokens that were in the KV cache cost nothing."""
-    return rates.draft_s(
-        draft.tokens_in - draft.num_cached,
-        draft.num_chosen,
-        num_drafted=draft.num_drafted,
-        num_accepted=draft.num_accepted,
-        num_spans=draft.num_spans,
-    )
+    return rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen, draft.verified)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from adaptive_sd.engines.verification import SPAN_ROWS
 from adaptive_sd.types import Rates
 
 
@@ -31,7 +32,8 @@ def rates_key(model_hash: str, engine: str, *, threads: int | None, gpu_layers: 
     """All that the rates of a model depend on."""
     num_threads = threads or len(os.sched_getaffinity(0))
     gpu = f" gpu {gpu_layers}" if gpu_layers else ""
-    return f"{model_hash[:16]} {engine} {_cpu_name()} x{num_threads}{gpu}"
+    rows = ",".join(map(str, SPAN_ROWS))
+    return f"{model_hash[:16]} {engine} {_cpu_name()} x{num_threads}{gpu} rows {rows}"
 
 
 def _cpu_name() -> str:

@@ -17,7 +17,7 @@ from adaptive_sd.models.store import ResolvedModel, resolve
 from adaptive_sd.prompt import Prompt, to_messages
 from adaptive_sd.rates import rates_key, rates_of
 from adaptive_sd.styles import DEFAULT_STYLES, find_style
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Rates, Sampling
+from adaptive_sd.types import Acceptance, Draft, Message, Observer, Offer, Rates, Sampling
 
 _SIZE = re.compile(r"\d+(\.\d+)?[bm]", re.IGNORECASE)
 
@@ -52,7 +52,7 @@ class Stage:
 
         It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
         `styles` says how each form of task is asked; `rates_path` is where measured rates are
-        kept, without which every draft is verified; `load` replaces the embedded engine. Raises
+        kept, without which typical ones are taken; `load` replaces the embedded engine. Raises
         UnknownModelError with near names, DamagedModelError, DownloadError, and ConfigError for
         values that the engine cannot honour.
         """
@@ -136,7 +136,8 @@ class Stage:
         if isinstance(prompts, str):
             raise ConfigError("generate takes a list of prompts: write [prompt].")
         sampling = Sampling(max_tokens, temperature, top_p, seed, tuple(stop))
-        drafts = [self.engine.generate(to_messages(p), sampling, draft=draft) for p in prompts]
+        offer = None if draft is None else Offer(draft)
+        drafts = [self.engine.generate(to_messages(p), sampling, draft=offer) for p in prompts]
         return StageOutput([d.text for d in drafts], [list(d.token_logprobs) for d in drafts])
 
     def run(
@@ -145,7 +146,7 @@ class Stage:
         sampling: Sampling,
         *,
         form: Form | None = None,
-        draft: str | None = None,
+        draft: Offer | None = None,
         acceptance: Acceptance | None = None,
         observer: Observer | None = None,
     ) -> Draft:

@@ -90,7 +90,9 @@ def test_every_path_is_walked_as_the_policy_says(script: tuple[tuple[int, ...], 
 def test_the_last_draft_is_what_the_next_stage_verifies() -> None:
     engines = engines_of()
     answer = cascade_of((0, 1, 2), 2, engines).answer("a question")
-    assert [engine.calls[0][2] for engine in engines] == [None, "said by small", "said by middle"]
+    offers = [engine.calls[0][2] for engine in engines]
+    assert [offer and offer.text for offer in offers] == [None, "said by small", "said by middle"]
+    assert offers[1] is not None and len(offers[1].token_ends) == len(offers[1].token_logprobs) == 3
     verified = answer.trace[2]
     assert verified.action is Action.VERIFY
     assert (verified.num_drafted, verified.num_accepted) == (3, 2)

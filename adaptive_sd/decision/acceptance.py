@@ -1,30 +1,45 @@
-"""How much of an earlier stage's draft a target accepts, learned from recordings."""
+"""How readily a target accepts an earlier stage's draft, learned from recordings."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import betaln
 
+from adaptive_sd.decision.calibration import fit_logistic
 from adaptive_sd.types import Acceptance
 
 
-def fit_acceptance(num_agreed: NDArray[np.int64], num_drafted: NDArray[np.int64]) -> Acceptance:
-    """Maximum-likelihood Beta of the chance of each next token, drawn once an answer.
+class Agreements(NamedTuple):
+    """Where an answer's last tokens stood in a draft, and whether its next one was the draft's."""
 
-    `num_agreed` (n,) tokens of a draft of `num_drafted` (n,) agreed before the first that did
-    not: P(m agree, then one not) = B(a + m, b + 1) / B(a, b), and B(a + m, b) / B(a, b) where the
-    whole draft agreed. A weak prior holds both parameters near 1 when rows are few.
+    num_matching: NDArray[np.int64]  # (n,) tokens that matched, 0 before the first
+    surety: NDArray[np.float64]  # (n,) of the draft's stage, of its next token
+    agreed: NDArray[np.bool_]  # (n,)
+
+
+def fit_acceptance(agreements: Agreements, prior: Acceptance, strength: float) -> Acceptance:
+    """Logistic regression of `agreed` with a normal prior of precision `strength` on each weight.
+
+    Rows of one answer depend on each other, so the prior should count for many of them.
     """
-    rejected = (num_agreed < num_drafted).astype(float)
-    agreed = num_agreed.astype(float)
-
-    def loss(log_parameters: NDArray[np.float64]) -> float:
-        a, b = np.exp(log_parameters)
-        likelihood = (betaln(a + agreed, b + rejected) - betaln(a, b)).sum()
-        return float(-likelihood + 0.1 * (log_parameters**2).sum())
-
-    best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"maxiter": 400})
-    accepted, not_accepted = np.exp(np.clip(best.x, -5, 5))
-    return Acceptance(float(accepted), float(not_accepted))
+    length = np.log1p(agreements.num_matching)
+    design = np.stack(
+        [
+            np.ones_like(length),
+            length,
+            agreements.surety,
+            length * agreements.surety,
+            (agreements.num_matching == 0).astype(np.float64),
+            (agreements.num_matching == 1).astype(np.float64),
+        ],
+        axis=1,
+    )
+    weights = fit_logistic(
+        design,
+        agreements.agreed.astype(np.float64),
+        mean=np.array(prior),
+        precision=np.full(len(prior), strength),
+    )
+    return Acceptance(*weights.tolist())

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Rates, Sampling
+from adaptive_sd.engines.alignment import DraftTokens
+from adaptive_sd.types import Acceptance, Draft, Message, Observer, Offer, Rates, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,15 @@ class Engine(Protocol):
         messages: Sequence[Message],
         sampling: Sampling,
         *,
-        draft: str | None = None,
+        draft: Offer | None = None,
         observer: Observer | None = None,
         rates: Rates | None = None,
         acceptance: Acceptance | None = None,
     ) -> Draft:
-        """Answer `messages`; with `draft`, verify that text first and go on from where it differs.
+        """Answer `messages`, verifying what of `draft` is expected to pay.
 
-        With `rates`, only the spans are verified that are expected to pay, given how likely the
-        draft is accepted; without them every span is tried.
+        That is told from `rates` and from how readily such drafts are accepted; the answer is the
+        same as without (unless the sampling is lenient).
         Raises ContextOverflowError before any work when the prompt does not fit.
         """
         ...
@@ -57,8 +58,12 @@ class Engine(Protocol):
         """`count` answers to the same messages, with seeds from `sampling.seed` on."""
         ...
 
-    def tokenize(self, text: str) -> list[int]:
-        """Tokens of plain text, and the token that ends a turn, as a draft is verified."""
+    def draft_tokens(self, draft: Offer) -> DraftTokens:
+        """The draft as this engine verifies it."""
+        ...
+
+    def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """The bytes of an answer of these tokens up to each one's end."""
         ...
 
     def measure_rates(self) -> Rates:

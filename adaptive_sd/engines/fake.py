@@ -7,8 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from adaptive_sd.engines.alignment import DraftTokens, common_prefix
 from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Progress, Rates, Sampling
+from adaptive_sd.engines.text import token_ends
+from adaptive_sd.types import (
+    Acceptance,
+    Draft,
+    Message,
+    Observer,
+    Offer,
+    Progress,
+    Rates,
+    Sampling,
+    Verified,
+)
 
 
 class FakeEngine:
@@ -29,7 +41,7 @@ class FakeEngine:
         self._script = script
         self._logprob = logprob
         self._rates = rates or Rates(0.001, 0.01)
-        self.calls: list[tuple[tuple[Message, ...], Sampling, str | None]] = []
+        self.calls: list[tuple[tuple[Message, ...], Sampling, Offer | None]] = []
         self.closed = False
 
     @property
@@ -41,7 +53,7 @@ class FakeEngine:
         messages: Sequence[Message],
         sampling: Sampling,
         *,
-        draft: str | None = None,
+        draft: Offer | None = None,
         observer: Observer | None = None,
         rates: Rates | None = None,
         acceptance: Acceptance | None = None,
@@ -60,9 +72,6 @@ class FakeEngine:
             if observer is not None and not observer(seen):
                 cancelled = True
                 break
-        num_drafted = len(draft.split(" ")) if draft else 0
-        agreeing = zip(words, draft.split(" ") if draft else (), strict=False)
-        num_accepted = next((i for i, (a, b) in enumerate(agreeing) if a != b), num_drafted)
         count = len(shown)
         return Draft(
             text="".join(shown),
@@ -75,9 +84,8 @@ class FakeEngine:
             tokens_in=sum(len(m.content.split()) for m in messages),
             prefill_s=0.001,
             decode_s=0.01 * count,
-            num_drafted=num_drafted,
-            num_accepted=min(num_accepted, count),
-            num_spans=1 if draft else 0,
+            verified=_verify(draft.text.split(" "), words[:count]) if draft else Verified(),
+            token_ends=token_ends(piece.encode() for piece in shown),
         )
 
     def sample(
@@ -100,11 +108,22 @@ class FakeEngine:
             for seed in seeds
         ]
 
-    def tokenize(self, text: str) -> list[int]:
-        return [*range(len(text.split(" "))), -1]
+    def draft_tokens(self, draft: Offer) -> DraftTokens:
+        """The i-th word is token i, as in every answer; the last one ends the turn."""
+        count = len(draft.text.split(" "))
+        return DraftTokens((*range(count), -1), (0.5,) * (count + 1))
+
+    def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        return tuple(range(len(token_ids)))
 
     def measure_rates(self) -> Rates:
         return self._rates
 
     def close(self) -> None:
         self.closed = True
+
+
+def _verify(drafted: Sequence[str], words: Sequence[str]) -> Verified:
+    num_accepted = common_prefix(drafted, words)
+    num_chosen = min(num_accepted + 1, len(words))
+    return Verified(len(drafted), num_accepted, num_chosen, (len(drafted) + 1,))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.engines.alignment import common_prefix
 from adaptive_sd.engines.sampling import TokenChoice, choose_token
-from adaptive_sd.engines.text import TextStream
-from adaptive_sd.engines.verification import MAX_ROWS, DraftVerifier
-from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling
+from adaptive_sd.engines.text import TextStream, token_ends
+from adaptive_sd.engines.verification import DraftVerifier
+from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified
 
 
 class TokenModel(Protocol):
@@ -120,15 +122,17 @@ def generate(
     hidden: NDArray[np.float16] | None = None
     first_s: float | None = None
     while answer.finish_reason is None:
-        span = verifier.propose(min(MAX_ROWS - 1, limit - len(answer.choices) - 1))
+        span = verifier.propose(limit - len(answer.choices) - 1)
         if hidden is None:
             rows, hidden = model.extend_with_hidden([pending, *span])
             first_s = clock()
         else:
             rows = model.extend([pending, *span])
         known = len(model.tokens) - len(span)
-        num_accepted, pending = _walk(rows, span, sampling, answer)
-        verifier.observe(span, num_accepted, pending)
+        drafted = span if span or not sampling.lenience else verifier.expected()
+        chosen = _walk(rows, drafted, sampling, answer)
+        verifier.observe(span, chosen)
+        pending, num_accepted = chosen[-1], common_prefix(span, chosen)
         model.truncate(known + num_accepted)
         lost = len(model.tokens) < known + num_accepted
         if lost and answer.finish_reason is None:  # a memory that cannot drop a tail
@@ -141,7 +145,8 @@ def generate(
         (end_s if first_s is None else first_s) - start_s,
         0.0 if first_s is None else end_s - first_s,
         hidden,
-        verifier,
+        verifier.verified,
+        token_ends(vocabulary.piece(choice.token) for choice in answer.choices),
     )
 
 
@@ -152,7 +157,8 @@ def draft_of(
     prefill_s: float,
     decode_s: float,
     hidden: NDArray[np.float16] | None,
-    verifier: DraftVerifier | None = None,
+    verified: Verified | None = None,
+    ends: tuple[int, ...] = (),
 ) -> Draft:
     """An answer that has ended, with what it took."""
     assert answer.finish_reason is not None
@@ -167,10 +173,9 @@ def draft_of(
         prefill_s=prefill_s,
         decode_s=decode_s,
         num_cached=num_cached,
-        num_drafted=verifier.num_drafted if verifier else 0,
-        num_accepted=verifier.num_accepted if verifier else 0,
-        num_spans=verifier.num_spans if verifier else 0,
+        verified=verified or Verified(),
         hidden=hidden,
+        token_ends=ends,
     )
 
 
@@ -183,13 +188,14 @@ def read_prompt(model: TokenModel, tokens: Sequence[int], chunk: int, answer: An
 
 
 def _walk(
-    rows: NDArray[np.float32], span: Sequence[int], sampling: Sampling, answer: Answer
-) -> tuple[int, int]:
-    """Choose a token from each row while the draft agrees; (number accepted, last token)."""
-    for i, row in enumerate(rows):
-        choice = choose_token(row, sampling, len(answer.choices))
+    rows: NDArray[np.float32], drafted: Sequence[int], sampling: Sampling, answer: Answer
+) -> list[int]:
+    """Choose a token from each row until one is not the drafted one, or the answer ends."""
+    chosen: list[int] = []
+    for row, token in zip_longest(rows, drafted[: len(rows)]):
+        choice = choose_token(row, sampling, len(answer.choices), token)
         answer.add(choice)
-        agrees = i < len(span) and choice.token == span[i]
-        if answer.finish_reason is not None or not agrees:
-            return i + agrees, choice.token
-    raise AssertionError("the last row has no draft token to agree with")
+        chosen.append(choice.token)
+        if answer.finish_reason is not None or choice.token != token:
+            break
+    return chosen

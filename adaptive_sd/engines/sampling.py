@@ -30,25 +30,34 @@ def check_sampling(sampling: Sampling) -> None:
         ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "in (0, 1]"),
         ("seed", sampling.seed, 0 <= sampling.seed < 2**63, "in [0, 2**63)"),
         ("stop", sampling.stop, all(sampling.stop), "without empty strings"),
+        ("lenience", sampling.lenience, 0 <= sampling.lenience <= 20, "in [0, 20]"),
     )
     for name, value, good, wanted in checks:
         if not good:
             raise ConfigError(f"{name} is {value!r}; it must be {wanted}.")
 
 
-def choose_token(row: NDArray[np.float32], sampling: Sampling, position: int) -> TokenChoice:
+def choose_token(
+    row: NDArray[np.float32], sampling: Sampling, position: int, drafted: int | None = None
+) -> TokenChoice:
     """The token at `position` of an answer, from `row` of shape (num_vocab,).
 
     Greedy at temperature 0. Otherwise one uniform draw, from the seed and the position alone,
     inverts the cumulative distribution: a verified and a plainly generated answer see the same
-    draw at the same position, so they are the same text.
+    draw at the same position, so they are the same text. A greedy choice takes the `drafted`
+    token where the sampling's lenience allows it (speculative cascades, arXiv 2405.19261).
     """
     best = int(row.argmax())
     shifted = row - row[best]
     exp = np.exp(shifted)
     total = float(exp.sum())
     log_total = float(np.log(total))
-    token = best if sampling.temperature == 0 else _sample(shifted, sampling, position)
+    if sampling.temperature > 0:
+        token = _sample(shifted, sampling, position)
+    elif drafted is not None and shifted[drafted] > -sampling.lenience:
+        token = drafted
+    else:
+        token = best
     weighted = np.multiply(exp, shifted, out=exp, where=exp > 0)  # 0 * -inf is 0 here
     shifted_best, shifted[best] = shifted[best], -np.inf
     margin = -float(shifted.max())

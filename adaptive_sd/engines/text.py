@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
+from itertools import accumulate
 
 
 class TextStream:
@@ -50,3 +52,8 @@ class TextStream:
             if any(s.startswith(self._text[-length:]) for s in self._stop):
                 return length
         return 0
+
+
+def token_ends(pieces: Iterable[bytes]) -> tuple[int, ...]:
+    """The bytes of a text up to each token's end."""
+    return tuple(accumulate(map(len, pieces)))

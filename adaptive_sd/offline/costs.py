@@ -8,29 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.decision.features import PromptView
-from adaptive_sd.engines.verification import Verified, simulate_verification
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.fit import acceptance_of
-from adaptive_sd.styles import find_style
+from adaptive_sd.offline.verification import PairKey, after, compared_of
 from adaptive_sd.types import Acceptance, Rates
 
 _COUNTS = ("prompt", "tokens_in", "num_cached", "tokens_out", "signal_finished_by_length")
-
-
-def verified(
-    num_drafted: int,
-    num_agreed: int,
-    num_chosen: int,
-    form: Form,
-    style: str,
-    rates: Rates,
-    acceptance: Acceptance,
-) -> Verified:
-    """What a stage verifies of a draft, its first `num_agreed` tokens being its own choice too."""
-    limit = find_style(form, style).max_tokens
-    return simulate_verification(num_drafted, num_agreed, num_chosen, limit, rates, acceptance)
 
 
 def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
@@ -61,34 +45,23 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
     columns = dict(table.columns)
     acceptance = _acceptance(table, forms)
     for j, earlier in enumerate(stages):
-        if f"agreed_after_{earlier.name}" not in columns:
-            continue
-        drafted, agreed = (
-            columns[f"{what}_after_{earlier.name}"].astype(np.float64)
-            for what in ("drafted", "agreed")
-        )
-        after, accepted = np.full(cost.shape, np.nan), np.full(cost.shape, np.nan)
-        for n, k in np.argwhere(~np.isnan(agreed)).tolist():
-            form, stage = forms[n], stages[k]
-            counts = int(drafted[n, k]), int(agreed[n, k]), int(num_chosen[n, k])
-            found = verified(
-                *(*counts, form, stage.styles[form]),
-                rates[k],
-                acceptance.get((j, k, form), Acceptance()),
+        found = {
+            (n, k): after(
+                *(earlier.name, compared, forms[n], stages[k].styles[forms[n]]),
+                *(int(uncached[n, k]), rates[k], acceptance.get((j, k, forms[n]))),
             )
-            after[n, k] = rates[k].draft_s(
-                int(uncached[n, k]), int(num_chosen[n, k]), **found._asdict()
-            )
-            accepted[n, k] = found.num_accepted
-        columns[f"cost_after_{earlier.name}"] = after
-        columns[f"accepted_after_{earlier.name}"] = accepted
+            for n, k in np.ndindex(cost.shape)
+            if k > j and (compared := compared_of(table, n, j, k)) is not None
+        }
+        for name in dict.fromkeys(name for row in found.values() for name in row):
+            columns[name] = np.full(cost.shape, np.nan)
+            for place, row in found.items():
+                columns[name][place] = row[name]
     return replace(table, stages=stages, cost=cost, columns=columns)
 
 
-def _acceptance(
-    table: OutcomeTable, forms: Sequence[Form]
-) -> dict[tuple[int, int, Form], Acceptance]:
+def _acceptance(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, Acceptance]:
     """As the prompts to fit on show it."""
     is_fit = table.is_fit()
     rows = np.arange(len(forms)) if is_fit is None else np.flatnonzero(is_fit)
-    return acceptance_of(table.take(rows), [PromptView(forms[n]) for n in rows.tolist()])
+    return acceptance_of(table.take(rows), [forms[n] for n in rows.tolist()])

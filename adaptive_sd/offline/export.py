@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from adaptive_sd.decision.acceptance import fit_acceptance
 from adaptive_sd.decision.features import (
     STATISTIC_NAMES,
     DraftView,
     PromptView,
     extract_features,
 )
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.errors import DataError
-from adaptive_sd.forms import Form, canonical_answer, detect_form
-from adaptive_sd.offline.costs import verified
-from adaptive_sd.offline.recording import Outcome, Pair, RecordedStage, Recording
+from adaptive_sd.forms import canonical_answer, detect_form
+from adaptive_sd.offline.recording import Outcome, RecordedStage, Recording
+from adaptive_sd.offline.verification import (
+    Compared,
+    PairKey,
+    after,
+    compare,
+    learn_acceptance,
+)
 from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
-
-PairKey = tuple[int, int, Form]
 
 TOKEN_STATISTICS = frozenset(
     name
@@ -76,21 +79,30 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
     hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
     logprobs = pa.array([row.pop("logprobs") for row in rows], type=pa.list_(pa.float32()))
     names = dict.fromkeys(name for row in rows for name in row)  # a failed row has few of them
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    table = pa.table(
+        {name: pa.array([row.get(name) for row in rows], _type_of(name)) for name in names}
+    )
     table = table.append_column("logprobs", logprobs).append_column("hidden", hidden)
     return Export(table, stages, num_unfinished)
 
 
 def _acceptance(paths: Sequence[Path]) -> dict[PairKey, Acceptance]:
-    """Acceptance for each (drafting stage, target, form) that was recorded."""
-    groups: dict[PairKey, list[tuple[int, int]]] = {}
-    for path in paths:
-        with Recording(path, read_only=True) as recording:
-            forms = {task.id: detect_form(task.prompt) for task in recording.tasks()}
-            for pair in recording.pairs():
-                key = (pair.drafted, pair.target, forms[pair.prompt_id])
-                groups.setdefault(key, []).append((pair.num_agreed, pair.num_drafted))
-    return {key: fit_acceptance(*np.array(values, np.int64).T) for key, values in groups.items()}
+    """As the recordings to fit on show it."""
+
+    def compared() -> Iterator[tuple[PairKey, Compared]]:
+        for path in paths:
+            with Recording(path, read_only=True) as recording:
+                forms = {task.id: detect_form(task.prompt) for task in recording.tasks()}
+                answers = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes()}
+                for prompt_id, drafted, target, draft in recording.pairs():
+                    if (own := answers.get((prompt_id, target))) is not None:
+                        yield (drafted, target, forms[prompt_id]), _compare(draft, own)
+
+    return learn_acceptance(compared())
+
+
+def _compare(draft: DraftTokens, own: Draft) -> Compared:
+    return compare(draft, own.token_ids, own.finish_reason == "length")
 
 
 def _finished(recording: Recording, num_stages: int) -> dict[str, list[Outcome]]:
@@ -121,8 +133,14 @@ def _rows(
             row |= {"category": task.category} | _row(draft, view, ladder[k].rates)
             for j, earlier in enumerate(names):
                 pair = pairs.get((prompt_id, j, k))
-                row |= _after(
-                    earlier, draft, pair, ladder[k].rates, acceptance, view.form, outcome.style
+                if pair is None or draft is None:
+                    continue
+                row[f"draft_ids_after_{earlier}"] = pair.draft.token_ids
+                row[f"draft_sureties_after_{earlier}"] = pair.draft.sureties
+                row |= after(
+                    *(earlier, _compare(pair.draft, draft), view.form, outcome.style),
+                    *(draft.tokens_in - draft.num_cached, ladder[k].rates),
+                    acceptance.get((j, k, view.form)),
                 )
             rows.append(row)
     return rows
@@ -143,33 +161,15 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
         "tokens_in": draft.tokens_in,
         "num_cached": draft.num_cached,
         "tokens_out": draft.tokens_out,
+        "token_ids": draft.token_ids,
         **{f"signal_{name}": float(v) for name, v in statistics if name in TOKEN_STATISTICS},
         "logprobs": draft.token_logprobs,
         "hidden": draft.hidden,
     }
 
 
-def _after(
-    earlier: str,
-    draft: Draft | None,
-    pair: Pair | None,
-    rates: Rates,
-    acceptance: Mapping[PairKey, Acceptance],
-    form: Form,
-    style: str,
-) -> dict[str, object]:
-    """Cost and accepted tokens of this draft had it verified `earlier`'s first; empty if none."""
-    if draft is None or pair is None:
-        return {
-            f"{name}_after_{earlier}": None for name in ("cost", "accepted", "drafted", "agreed")
-        }
-    counts = (pair.num_drafted, pair.num_agreed, draft.num_chosen)
-    known = acceptance.get((pair.drafted, pair.target, form), Acceptance())
-    found = verified(*counts, form, style, rates, known)
-    cost = rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen, **found._asdict())
-    return {
-        f"cost_after_{earlier}": cost,
-        f"accepted_after_{earlier}": found.num_accepted,
-        f"drafted_after_{earlier}": pair.num_drafted,
-        f"agreed_after_{earlier}": pair.num_agreed,
-    }
+def _type_of(column: str) -> pa.DataType | None:
+    """None where the values tell it."""
+    if column.startswith("draft_sureties"):
+        return pa.list_(pa.float16())
+    return pa.list_(pa.int32()) if column.startswith(("draft_ids", "token_ids")) else None

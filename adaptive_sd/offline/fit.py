@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
-from adaptive_sd.decision.acceptance import fit_acceptance
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.known_p import fit_pooled_prior
 from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
@@ -29,6 +28,7 @@ from adaptive_sd.offline.evidence import (
 from adaptive_sd.offline.fit_report import FitReport, make_report
 from adaptive_sd.offline.importance import permutation_importance
 from adaptive_sd.offline.signals import signal_columns
+from adaptive_sd.offline.verification import PairKey, compared_of, learn_acceptance
 from adaptive_sd.types import Acceptance
 
 MIN_PROMPTS = 50
@@ -81,7 +81,7 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
         projections=projections,
         policy=fitted.policy,
         prior=_prior(table, evidence, rng),
-        acceptance=acceptance_of(table, evidence.prompts),
+        acceptance=acceptance_of(table, [prompt.form for prompt in evidence.prompts]),
         recommended_lam=fitted.recommended_lam,
         lam_origin=report.lambda_origin,
         forms=_forms(evidence.prompts),
@@ -132,24 +132,15 @@ def _mean(table: OutcomeTable, column: str) -> float:
     return 0.0 if values is None else float(np.nanmean(values.astype(np.float64)))
 
 
-def acceptance_of(
-    table: OutcomeTable, prompts: Sequence[PromptView]
-) -> dict[tuple[int, int, Form], Acceptance]:
-    """Acceptance for each pair of stages and form of prompt that was recorded."""
-    found: dict[tuple[int, int, Form], Acceptance] = {}
-    form_of = np.array([prompt.form for prompt in prompts], dtype=object)
-    for j, stage in enumerate(table.stages):
-        agreed = table.columns.get(f"agreed_after_{stage.name}")
-        drafted = table.columns.get(f"drafted_after_{stage.name}")
-        if agreed is None or drafted is None:
-            continue
-        for k in range(j + 1, len(table.stages)):
-            for form in Form:
-                rows = (form_of == form) & ~np.isnan(agreed[:, k].astype(float))
-                if rows.any():
-                    counts = (agreed[rows, k].astype(int), drafted[rows, k].astype(int))
-                    found[j, k, form] = fit_acceptance(*counts)
-    return found
+def acceptance_of(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, Acceptance]:
+    """Acceptance for each pair of stages and form of prompt that was recorded with its tokens."""
+    num_prompts, num_stages = table.quality.shape
+    return learn_acceptance(
+        ((j, k, forms[n]), compared)
+        for n, k in np.ndindex(num_prompts, num_stages)
+        for j in range(k)
+        if (compared := compared_of(table, n, j, k)) is not None
+    )
 
 
 def _forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
-from adaptive_sd.engines.verification import common_prefix
 from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Sampling
+from adaptive_sd.types import Offer, Sampling
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -81,22 +80,21 @@ def _recorded(stage: Stage) -> RecordedStage:
 def record_pairs(
     stages: Sequence[Stage], recording: Recording, prompt_id: str | None = None
 ) -> None:
-    """Note, for every earlier draft and later stage, how far that stage would accept it.
+    """Note, for every earlier draft and later stage, the tokens that stage would verify.
 
     Of all prompts, or of one.
-    A greedy target accepts exactly the prefix that its own answer shares with the draft.
     """
-    known = {pair[:3] for pair in recording.pairs()}
+    known = recording.paired()
     drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes(prompt_id)}
     for (answered, target), own in drafts.items():
         for earlier in range(target):
             draft = drafts.get((answered, earlier))
             if own is None or draft is None or (answered, earlier, target) in known:
                 continue
-            tokens = stages[target].engine.tokenize(draft.text)
-            ended = [tokens[-1]] if own.finish_reason == "stop" else []
-            agreed = common_prefix(tokens, [*own.token_ids, *ended])
-            recording.put_pair(Pair(answered, earlier, target, len(tokens), agreed))
+            ends = stages[earlier].engine.token_ends(draft.token_ids)
+            offer = Offer(draft.text, ends, draft.token_logprobs)
+            tokens = stages[target].engine.draft_tokens(offer)
+            recording.put_pair(Pair(answered, earlier, target, tokens))
 
 
 def _record_one(

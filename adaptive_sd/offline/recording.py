@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from adaptive_sd.data.grading import Grade
 from adaptive_sd.data.tasks import Task
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.errors import DataError
 from adaptive_sd.types import Draft, Rates
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FIRST_VERSION = 1
+"""Written by the first releases: without the tokens of drafts in its table of pairs."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stage (
@@ -34,7 +37,7 @@ CREATE TABLE IF NOT EXISTS outcome (
   error TEXT, PRIMARY KEY (prompt_id, stage_index));
 CREATE TABLE IF NOT EXISTS pair (
   prompt_id TEXT REFERENCES prompt, drafted INTEGER, target INTEGER,
-  num_drafted INTEGER, num_agreed INTEGER, PRIMARY KEY (prompt_id, drafted, target));
+  token_ids BLOB, sureties BLOB, PRIMARY KEY (prompt_id, drafted, target));
 """
 
 
@@ -74,13 +77,12 @@ class RecordedStage(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Tokens (the target's) of an earlier stage's draft, and how many the target would choose."""
+    """An earlier stage's draft as the target verifies it; sureties are kept as float16."""
 
     prompt_id: str
     drafted: int
     target: int
-    num_drafted: int
-    num_agreed: int
+    draft: DraftTokens
 
 
 class Recording:
@@ -104,11 +106,18 @@ class Recording:
 
     def _prepare(self, read_only: bool) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION) or (read_only and version == 0):
+        if read_only and version == _FIRST_VERSION:
+            raise DataError(
+                f"{self.path}: recording version {version}; go on with `adaptive-sd record` to "
+                "bring it up to date."
+            )
+        if version not in (0, _FIRST_VERSION, SCHEMA_VERSION) or (read_only and version == 0):
             raise DataError(
                 f"{self.path}: recording version {version}, this program reads {SCHEMA_VERSION}."
             )
         if not read_only:
+            if version == _FIRST_VERSION:
+                self._db.execute("DROP TABLE pair")  # made again from the answers
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -191,12 +200,22 @@ class Recording:
         self._insert((task.id, stage_index, style, *[None] * 14, error))
 
     def put_pair(self, pair: Pair) -> None:
-        """Record how far a target agrees with an earlier stage's draft."""
-        self._db.execute("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", pair)
+        """Record an earlier stage's draft in a target's tokens."""
+        blobs = (_blob(pair.draft.token_ids, "<i4"), _blob(pair.draft.sureties, "<f2"))
+        self._db.execute("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", (*pair[:3], *blobs))
         self._db.commit()
 
-    def pairs(self) -> list[Pair]:
-        return [Pair(*row) for row in self._db.execute("SELECT * FROM pair")]
+    def pairs(self) -> Iterator[Pair]:
+        for prompt_id, drafted, target, *blobs in self._db.execute("SELECT * FROM pair"):
+            ids, sureties = (
+                _array(blob, kind) for blob, kind in zip(blobs, ("<i4", "<f2"), strict=True)
+            )
+            draft = DraftTokens(tuple(ids.tolist()), tuple(sureties.tolist()))
+            yield Pair(prompt_id, drafted, target, draft)
+
+    def paired(self) -> set[tuple[str, int, int]]:
+        """(prompt id, drafting stage, target) of what `pairs` gives."""
+        return set(self._db.execute("SELECT prompt_id, drafted, target FROM pair"))
 
     def graded(self) -> list[GradedText]:
         """Every answer with the version of what graded it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from adaptive_sd.types import Draft
+from adaptive_sd.types import Acceptance, Draft
+
+EAGER = Acceptance(bias=9.0, match=0.0, start=0.0)
+"""Verifies whatever runs along the draft."""
 
 
 def first_divergence(a: Draft, b: Draft) -> int | None:

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from adaptive_sd.engines.alignment import DraftTokens, common_prefix
 from adaptive_sd.engines.generation import generate
-from adaptive_sd.engines.verification import DraftVerifier, common_prefix
+from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.types import Draft, Progress, Rates, Sampling
+from tests.engines.margin import EAGER
 
 VOCAB, END = 6, 5
 FAST_VERIFY = Rates(0.001, 0.02, ((4, 0.021), (64, 0.03)))
@@ -66,7 +68,8 @@ def run(
     rates: Rates | None = None,
     chunk: int = 128,
 ) -> Draft:
-    verifier = DraftVerifier(draft or [], rates, None)
+    tokens = tuple(draft or ())
+    verifier = DraftVerifier(DraftTokens(tokens, (0.5,) * len(tokens)), rates, EAGER)
     return generate(model, model, prompt, sampling, verifier=verifier, chunk=chunk)
 
 
@@ -110,7 +113,10 @@ def test_any_draft_gives_the_plain_answer(
     verified = run(model, prompt, sampling, draft, rates)
     assert same(verified, plain)
     assert verified.hidden == plain.hidden
-    assert verified.num_accepted <= min(verified.num_drafted, len(plain.token_ids) + 1)
+    counts = verified.verified
+    assert counts.num_accepted <= min(counts.num_drafted, len(plain.token_ids) + 1)
+    assert counts.num_chosen <= counts.num_accepted + counts.num_spans
+    assert sum(counts.span_rows) == counts.num_drafted + counts.num_spans
     evaluated = [*prompt, *plain.token_ids, END]
     assert model.tokens == evaluated[: len(model.tokens)]  # the cache holds no rejected token
 
@@ -131,8 +137,9 @@ def test_an_agreeing_draft_costs_few_passes() -> None:
     draft = [*plain.token_ids, END]
     verified = run(model, [1, 2], Sampling(max_tokens=60), draft)
     assert same(verified, plain)
-    assert verified.num_accepted >= len(plain.token_ids) - verified.num_spans
-    assert verified.num_spans <= 3
+    counts = verified.verified
+    assert counts.num_accepted >= len(plain.token_ids) - counts.num_spans
+    assert counts.num_spans <= 3
 
 
 def test_a_full_context_ends_the_answer() -> None:
@@ -149,7 +156,7 @@ def test_observer_sees_all_text_and_can_end_the_answer() -> None:
         return progress.num_tokens < 5
 
     sampling = Sampling(max_tokens=60)
-    verifier = DraftVerifier([], None, None)
+    verifier = DraftVerifier(DraftTokens(), None, None)
     draft = generate(model, model, [1], sampling, verifier=verifier, chunk=8, observer=observe)
     assert draft.finish_reason in ("cancelled", "stop")
     assert "".join(seen) == draft.text
@@ -158,8 +165,50 @@ def test_observer_sees_all_text_and_can_end_the_answer() -> None:
 
 def test_cancelled_while_the_prompt_is_read() -> None:
     model = FakeModel(7)
-    verifier = DraftVerifier([], None, None)
+    verifier = DraftVerifier(DraftTokens(), None, None)
     draft = generate(
         model, model, [1] * 50, Sampling(), verifier=verifier, chunk=8, observer=lambda _: False
     )
     assert (draft.finish_reason, draft.text, model.num_rows) == ("cancelled", "", 0)
+
+
+@given(st.integers(0, 50), prompts, st.integers(0, 20), st.integers(0, 60))
+def test_after_a_mismatch_the_rest_of_the_draft_stays_in_play(
+    seed: int, prompt: list[int], at: int, num_lost: int
+) -> None:
+    """One wrong token in the middle: the tokens behind it are verified all the same."""
+    plain = run(FakeModel(seed), prompt, Sampling(max_tokens=90))
+    tokens = list(plain.token_ids)
+    draft = [*tokens[:at], *tokens[at + num_lost :]]
+    model = FakeModel(seed)
+    verified = run(model, prompt, Sampling(max_tokens=90), draft, FAST_VERIFY)
+    assert same(verified, plain)
+
+
+def test_a_draft_wrong_in_one_place_is_used_on_both_sides() -> None:
+    plain = run(FakeModel(3), [1, 2], Sampling(max_tokens=60))
+    tokens = list(plain.token_ids)
+    middle = len(tokens) // 2
+    draft = [*tokens[:middle], (tokens[middle] + 1) % END, *tokens[middle + 1 :], END]
+    counts = run(FakeModel(3), [1, 2], Sampling(max_tokens=60), draft, FAST_VERIFY).verified
+    assert counts.num_accepted > 0.7 * len(tokens)
+
+
+@given(st.integers(0, 50), prompts, st.lists(st.integers(0, 4), min_size=1, max_size=60))
+def test_lenience_keeps_draft_tokens_within_it_and_no_others(
+    seed: int, prompt: list[int], draft: list[int]
+) -> None:
+    lenient = Sampling(max_tokens=40, lenience=2.0)
+    answer = run(FakeModel(seed), prompt, lenient, draft, FAST_VERIFY)
+    model, tokens = FakeModel(seed), list(answer.token_ids)
+    model.read(prompt[:-1])
+    for token, last in zip(tokens, [prompt[-1], *tokens], strict=False):
+        (row,) = model.extend([last])
+        assert row[token] >= row.max() - lenient.lenience
+        assert row[token] == row.max() or token in draft
+
+
+def test_full_lenience_follows_the_draft() -> None:
+    draft = [1, 1, 2, 3, 4, 4, 1, 2]
+    sampling = Sampling(max_tokens=8, lenience=20.0)
+    assert list(run(FakeModel(5), [1], sampling, draft, FAST_VERIFY).token_ids) == draft

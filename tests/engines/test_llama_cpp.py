@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
+from adaptive_sd.engines.verification import SPAN_ROWS
 from adaptive_sd.errors import (
     ContextOverflowError,
     DamagedModelError,
     EngineClosedError,
     EngineError,
 )
-from adaptive_sd.types import Message, Progress, Sampling
-from tests.engines.margin import assert_same_up_to_margin
+from adaptive_sd.types import Message, Offer, Progress, Sampling
+from tests.engines.margin import EAGER, assert_same_up_to_margin
 
 TINY_NOISE = 1e-4  # float32 weights: measured 99th percentile 2e-6, see margin.py
 
@@ -37,9 +38,8 @@ def test_a_verified_draft_gives_the_plain_answer(
 ) -> None:
     messages = ask(f"q{prompt}")
     plain = tiny.generate(messages, Sampling(max_tokens=60))
-    verified = tiny.generate(
-        messages, Sampling(max_tokens=60), draft=plain.text[:num_right] + noise
-    )
+    offer = Offer(plain.text[:num_right] + noise)
+    verified = tiny.generate(messages, Sampling(max_tokens=60), draft=offer, acceptance=EAGER)
     assert_same_up_to_margin(plain, verified, TINY_NOISE)
 
 
@@ -49,7 +49,8 @@ def test_a_verified_draft_gives_the_sampled_answer(tiny: LlamaCppEngine) -> None
     for seed in range(20):
         sampling = Sampling(max_tokens=60, temperature=1.0, seed=seed)
         plain = tiny.generate(ask(f"q{seed}"), sampling)
-        verified = tiny.generate(ask(f"q{seed}"), sampling, draft=plain.text[: 2 * seed] + "zq")
+        offer = Offer(plain.text[: 2 * seed] + "zq")
+        verified = tiny.generate(ask(f"q{seed}"), sampling, draft=offer, acceptance=EAGER)
         same += verified.text == plain.text
     assert same >= 17
 
@@ -57,7 +58,7 @@ def test_a_verified_draft_gives_the_sampled_answer(tiny: LlamaCppEngine) -> None
 def test_an_agreeing_draft_is_accepted_whole(tiny: LlamaCppEngine) -> None:
     sampling = Sampling(max_tokens=40)
     plain = tiny.generate(ask("hello"), sampling)
-    again = tiny.generate(ask("hello"), sampling, draft=plain.text)
+    again = tiny.generate(ask("hello"), sampling, draft=plain.offer, acceptance=EAGER).verified
     assert again.num_drafted >= again.num_accepted >= plain.tokens_out - again.num_spans
 
 
@@ -127,7 +128,7 @@ def test_rates_are_measured_in_any_context(tiny_path: Path, context: int) -> Non
     rates = engine.measure_rates()
     engine.close()
     assert rates.prefill_s > 0 and rates.decode_s > 0
-    assert [rows for rows, _ in rates.verify_s] == [r for r in (4, 16, 32, 64) if r <= context]
+    assert [rows for rows, _ in rates.verify_s] == [r for r in SPAN_ROWS if r <= context]
 
 
 def test_observer_ends_the_answer(tiny: LlamaCppEngine) -> None:
@@ -185,7 +186,9 @@ def test_memory_does_not_grow_over_200_calls(tiny: LlamaCppEngine) -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     def call(i: int) -> None:
-        tiny.generate(ask(f"question {i} " * (i % 7)), Sampling(max_tokens=8), draft="x" * 20)
+        tiny.generate(
+            ask(f"question {i} " * (i % 7)), Sampling(max_tokens=8), draft=Offer("x" * 20)
+        )
 
     for i in range(1, 60):
         call(i)

@@ -12,8 +12,8 @@ from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.models.catalogue import find
 from adaptive_sd.models.store import file_of
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Draft, Message, Sampling
-from tests.engines.margin import assert_same_up_to_margin
+from adaptive_sd.types import Draft, Message, Offer, Sampling
+from tests.engines.margin import EAGER, assert_same_up_to_margin
 
 SMALL, LARGER = "smollm2-135m", "qwen2.5-coder-0.5b"
 NOISE_P99 = {SMALL: 0.58, LARGER: 0.26}
@@ -35,9 +35,9 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 PROMPTS = [task.prompt for task in load_tasks("demo-mix", 8)]
 
 
-def draft_of(stage: Stage, prompt: str, draft: str | None = None, **sampling: object) -> Draft:
+def draft_of(stage: Stage, prompt: str, draft: Offer | None = None, **sampling: object) -> Draft:
     asked = Sampling(max_tokens=48, **sampling)  # type: ignore[arg-type]
-    return stage.run(prompt, asked, form=detect_form(prompt), draft=draft)
+    return stage.run(prompt, asked, form=detect_form(prompt), draft=draft, acceptance=EAGER)
 
 
 @pytest.mark.slow
@@ -48,14 +48,14 @@ def test_a_verified_draft_gives_the_plain_greedy_answer(stage: Stage) -> None:
         words = plain.text.split(" ")
         at = rng.randrange(len(words))
         for draft in (plain.text, " ".join([*words[:at], "otherwise", *words[at:]]), "No."):
-            verified = draft_of(stage, prompt, draft)
+            verified = draft_of(stage, prompt, Offer(draft))
             assert_same_up_to_margin(plain, verified, NOISE_P99[stage.name])
-            assert verified.num_accepted <= verified.num_drafted
+            assert verified.verified.num_accepted <= verified.verified.num_drafted
 
 
 def test_a_draft_of_its_own_is_accepted(stage: Stage) -> None:
     plain = draft_of(stage, PROMPTS[0])
-    verified = draft_of(stage, PROMPTS[0], plain.text)
+    verified = draft_of(stage, PROMPTS[0], plain.offer).verified
     assert verified.num_drafted > 0
     assert verified.num_accepted >= plain.tokens_out - verified.num_spans
 
@@ -68,7 +68,7 @@ def test_a_seed_gives_the_same_sampled_text_with_and_without_a_draft(stage: Stag
         sampling = {"temperature": 0.8, "seed": seed}
         plain = draft_of(stage, "Name a colour.", **sampling)
         assert plain.text == draft_of(stage, "Name a colour.", **sampling).text
-        same += plain.text == draft_of(stage, "Name a colour.", plain.text, **sampling).text
+        same += plain.text == draft_of(stage, "Name a colour.", plain.offer, **sampling).text
     assert same >= 4
 
 
@@ -80,7 +80,7 @@ def test_a_draft_crosses_tokenizers() -> None:
         prompt = "Write the numbers from 1 to 10, separated by commas, and nothing else."
         draft = draft_of(small, prompt)
         plain = draft_of(larger, prompt)
-        assert_same_up_to_margin(plain, draft_of(larger, prompt, draft.text), NOISE_P99[LARGER])
+        assert_same_up_to_margin(plain, draft_of(larger, prompt, draft.offer), NOISE_P99[LARGER])
 
 
 def test_text_that_looks_like_a_control_token_closes_no_turn(stage: Stage) -> None:

@@ -10,16 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.generation import generate
-from adaptive_sd.engines.verification import (
-    DraftVerifier,
-    common_prefix,
-    simulate_verification,
-)
+from adaptive_sd.engines.verification import DraftVerifier, simulate_verification
 from adaptive_sd.judge import cost_of
 from adaptive_sd.types import Acceptance, Draft, Rates, Sampling
 
 END, NUM_VOCAB = 0, 12
+LIKELY = Acceptance(0.5, 0.6, 0.3, 0.1, 0.4, -0.5)
 RATES = Rates(0.01, 0.1, ((4, 0.2), (16, 0.4), (32, 0.7), (64, 1.2)))
 
 
@@ -69,9 +67,13 @@ class Words:
 TOKENS = st.lists(st.integers(1, NUM_VOCAB - 1), min_size=1, max_size=90)
 
 
+def offered(draft: list[int]) -> DraftTokens:
+    return DraftTokens(tuple(draft), tuple(0.1 * (token % 9) for token in draft))
+
+
 def answered(answer: list[int], draft: list[int], limit: int) -> tuple[Draft, ScriptedModel]:
     model = ScriptedModel([*answer, END], prompt_length=3)
-    verifier = DraftVerifier(draft, RATES, Acceptance(4, 1))
+    verifier = DraftVerifier(offered(draft), RATES, LIKELY)
     sampling = Sampling(max_tokens=limit)
     return generate(model, Words(), [7, 7, 7], sampling, verifier=verifier, chunk=64), model
 
@@ -84,26 +86,16 @@ def test_a_simulated_verification_is_the_real_one(
     draft = [*answer[:num_shared], *tail, END]
     real, _ = answered(answer, draft, limit)
     chosen = [*real.token_ids, *([END] if real.finish_reason == "stop" else [])]
-    simulated = simulate_verification(
-        *(len(draft), common_prefix(draft, chosen), real.num_chosen, limit),
-        *(RATES, Acceptance(4, 1)),
-    )
-    assert simulated == (real.num_drafted, real.num_accepted, real.num_spans)
+    simulated = simulate_verification(offered(draft), chosen, limit, RATES, LIKELY)
+    assert simulated == real.verified
 
 
-@settings(max_examples=100, deadline=None)
-@given(TOKENS, st.integers(1, 100))
-def test_the_modelled_cost_of_a_plain_answer_is_that_of_its_passes(
-    answer: list[int], limit: int
+@settings(max_examples=150, deadline=None)
+@given(TOKENS, TOKENS, st.integers(0, 90), st.integers(1, 100))
+def test_the_modelled_cost_of_an_answer_is_that_of_its_passes(
+    answer: list[int], tail: list[int], num_shared: int, limit: int
 ) -> None:
-    real, model = answered(answer, [], limit)
-    passes_s = sum(RATES.pass_s(rows) for rows in model.passes)
-    assert cost_of(real, RATES) == pytest.approx(3 * RATES.prefill_s + passes_s)
-
-
-def test_a_verified_answer_is_charged_its_passes() -> None:
-    answer = [1, 2]
-    real, model = answered(answer, [*answer, END], 50)
-    assert len(model.passes) == real.num_spans == 1
-    verified_s = RATES.pass_s(real.num_drafted + 1)
-    assert cost_of(real, RATES) == pytest.approx(3 * RATES.prefill_s + verified_s)
+    for draft in ([], [*answer[:num_shared], *tail, END]):
+        real, model = answered(answer, draft, limit)
+        passes_s = sum(RATES.pass_s(rows) for rows in model.passes)
+        assert cost_of(real, RATES) == pytest.approx(3 * RATES.prefill_s + passes_s)

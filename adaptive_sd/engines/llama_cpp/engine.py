@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -11,16 +12,27 @@ from typing import TypeVar
 
 import llama_cpp
 
+from adaptive_sd.engines.alignment import DraftTokens, carry_logprobs, surety_of
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.generation import generate
 from adaptive_sd.engines.llama_cpp.chat import ChatFormat
 from adaptive_sd.engines.llama_cpp.library import MAX_BRANCHES, PREFILL_CHUNK, Context, Model
 from adaptive_sd.engines.llama_cpp.speed import measure_rates
 from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.engines.text import token_ends
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.engines.voting import generate_votes
 from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineClosedError, EngineError
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Progress, Rates, Sampling
+from adaptive_sd.types import (
+    Acceptance,
+    Draft,
+    Message,
+    Observer,
+    Offer,
+    Progress,
+    Rates,
+    Sampling,
+)
 
 T = TypeVar("T")
 
@@ -82,7 +94,7 @@ class LlamaCppEngine:
         messages: Sequence[Message],
         sampling: Sampling,
         *,
-        draft: str | None = None,
+        draft: Offer | None = None,
         observer: Observer | None = None,
         rates: Rates | None = None,
         acceptance: Acceptance | None = None,
@@ -94,7 +106,7 @@ class LlamaCppEngine:
 
         def work() -> Draft:
             prompt = self._prompt_tokens(messages)
-            drafted = self._draft_tokens(draft)
+            drafted = DraftTokens() if draft is None else self._draft_tokens(draft)
             return generate(
                 self._context,
                 self._model,
@@ -146,9 +158,13 @@ class LlamaCppEngine:
             lambda: measure_rates(self._context, lambda: not interrupted.is_set()), interrupted
         )
 
-    def tokenize(self, text: str) -> list[int]:
-        """Tokens of plain text, and the token that ends a turn, as a draft is verified."""
-        return self._run(lambda: self._draft_tokens(text))
+    def draft_tokens(self, draft: Offer) -> DraftTokens:
+        """See Engine.draft_tokens."""
+        return self._run(lambda: self._draft_tokens(draft))
+
+    def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """See Engine.token_ends."""
+        return self._run(lambda: token_ends(map(self._model.piece, token_ids)))
 
     def close(self) -> None:
         """Free context and model; a second close does nothing."""
@@ -188,10 +204,14 @@ class LlamaCppEngine:
             )
         return tokens
 
-    def _draft_tokens(self, draft: str | None) -> list[int]:
-        if not draft:
-            return []
-        return [*self._model.tokenize(draft, special=False), self._model.end_token]
+    def _draft_tokens(self, draft: Offer) -> DraftTokens:
+        if not draft.text:
+            return DraftTokens()
+        tokens = self._model.tokenize(draft.text, special=False)
+        ends = token_ends(map(self._model.piece, tokens))
+        logprobs = carry_logprobs(draft.token_ends, draft.token_logprobs, ends)
+        sureties = map(surety_of, (*logprobs, math.nan))
+        return DraftTokens((*tokens, self._model.end_token), tuple(sureties))
 
 
 def _until(interrupted: threading.Event, observer: Observer | None) -> Observer:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adaptive_sd.engines.verification import common_prefix
+from adaptive_sd.engines.alignment import common_prefix
 
 NUM_SLOTS = 8
 MIN_TOKENS = 32

@@ -12,7 +12,7 @@ from adaptive_sd.forms import Form
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer, CostUnit
-from adaptive_sd.types import Acceptance, Draft, Observer, Sampling
+from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Sampling, Verified
 
 
 def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
@@ -80,7 +80,7 @@ class _RecordedStage:
         sampling: Sampling,
         *,
         form: Form | None = None,
-        draft: str | None = None,
+        draft: Offer | None = None,
         acceptance: Acceptance | None = None,
         observer: Observer | None = None,
     ) -> Draft:
@@ -101,8 +101,7 @@ class _RecordedStage:
             tokens_in=int(recorded.number("tokens_in", index)),
             prefill_s=recorded.number("prefill_s", index),
             decode_s=recorded.number("decode_s", index),
-            num_drafted=num_drafted,
-            num_accepted=num_accepted,
+            verified=Verified(num_drafted, num_accepted),
         )
 
     def token_limit(self, prompt: Prompt, form: Form) -> int:

@@ -13,7 +13,7 @@ from adaptive_sd.errors import DataError, EngineError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.judge import cost_of
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Acceptance, Draft, Rates, Sampling
+from adaptive_sd.types import Acceptance, Draft, Offer, Rates, Sampling
 
 _WARM_UP = "What is 1 + 1?"
 OnProgress = Callable[[str, int, int], None]
@@ -75,8 +75,8 @@ def measure(
     first, second = stages
     model1, models1 = run.phase(f"{first.name}", first, tasks, {})
     model2, models2 = run.phase(f"{second.name}", second, tasks, {})
-    texts = {prompt_id: attempt.draft.text for prompt_id, attempt in model1.items()}
-    verified, _ = run.phase(f"{second.name} verifying", second, tasks, texts)
+    offers = {prompt_id: attempt.draft.offer for prompt_id, attempt in model1.items()}
+    verified, _ = run.phase(f"{second.name} verifying", second, tasks, offers)
     samples = tuple(
         Sample(t, model1[t.id], model2[t.id], verified[t.id])
         for t in tasks
@@ -97,7 +97,7 @@ class _Run:
         self.left_out: dict[str, str] = {}
 
     def phase(
-        self, label: str, stage: Stage, tasks: Sequence[Task], drafts: dict[str, str]
+        self, label: str, stage: Stage, tasks: Sequence[Task], drafts: dict[str, Offer]
     ) -> tuple[dict[str, Attempt], MeasuredModel]:
         attempts = {}
         try:
@@ -122,7 +122,7 @@ class _Run:
             stage.run(_WARM_UP, Sampling(max_tokens=1), form=form)
 
     def _attempt(
-        self, stage: Stage, task: Task, earlier: str | None, rates: Rates
+        self, stage: Stage, task: Task, earlier: Offer | None, rates: Rates
     ) -> Attempt | None:
         form = detect_form(task.prompt)  # as live: no label helps
         sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form), seed=self._seed)

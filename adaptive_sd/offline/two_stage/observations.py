@@ -114,7 +114,9 @@ def _verification(rule: TwoStageRule) -> str:
     alone = rule.always_second()
     drafted, accepted = (
         sum(values)
-        for values in zip(*((d.num_drafted, d.num_accepted) for d in drafts), strict=True)
+        for values in zip(
+            *((d.verified.num_drafted, d.verified.num_accepted) for d in drafts), strict=True
+        )
     )
     same = sum(a.draft.text == d.text for a, d in zip(rule.model2, drafts, strict=True))
     share = (
