@@ -88,11 +88,12 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    lenience: float = 0.0
 
     def sampling(self, stage: LadderStage, prompt: Prompt, form: Form) -> Sampling:
         """How `stage` chooses tokens; its own limit where the caller gives none."""
         limit = stage.token_limit(prompt, form) if self.max_tokens is None else self.max_tokens
-        return Sampling(limit, self.temperature, self.top_p, self.seed, self.stop)
+        return Sampling(limit, self.temperature, self.top_p, self.seed, self.stop, self.lenience)
 
 
 class Cascade:

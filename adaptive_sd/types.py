@@ -123,7 +123,7 @@ class Acceptance(NamedTuple):
     The defaults are what recordings of three local pairs of models show without that surety.
     """
 
-    bias: float = -1.4
+    bias: float = -1.7
     match: float = 1.25
     surety: float = 0.0
     both: float = 0.0

@@ -45,6 +45,13 @@ def answer(
     top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Stop string; may be repeated.")] = None,
+    lenience: Annotated[
+        float,
+        typer.Option(
+            help="Keep draft tokens that a larger stage finds up to so many nats less likely than "
+            "its best (greedy only); 0 is exact."
+        ),
+    ] = 0.0,
     context: Annotated[int | None, typer.Option(help="Context of every stage, in tokens.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of every stage.")] = None,
     n_gpu_layers: Annotated[int | None, typer.Option(help="Layers to put on a GPU.")] = None,
@@ -56,7 +63,7 @@ def answer(
         raise typer.BadParameter("give a prompt, or --file with prompts.")
     prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
-    request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()))
+    request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()), lenience)
     with open_cascade(ladder, offline=offline) as cascade:
         store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
         for text in prompts:

@@ -124,7 +124,10 @@ class Recording:
             self._db.commit()
 
     def put_stages(self, stages: Sequence[RecordedStage]) -> None:
-        """Raises DataError when the file was recorded with other stages, models or styles."""
+        """The stages as they are now: their rates replace those of an earlier run.
+
+        Raises DataError when the file was recorded with other stages, models or styles.
+        """
         known = self.stages()
         for index, stage in enumerate(stages):
             if known and (index >= len(known) or not known[index].same_as(stage)):
@@ -134,7 +137,8 @@ class Recording:
                     "new file."
                 )
             self._db.execute(
-                "INSERT OR IGNORE INTO stage VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO stage VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (stage_index) DO UPDATE SET rates = excluded.rates",
                 (
                     *(index, stage.name, json.dumps(asdict(stage.info))),
                     *(json.dumps(dict(stage.styles)), json.dumps(asdict(stage.rates))),

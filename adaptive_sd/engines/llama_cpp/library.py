@@ -11,8 +11,8 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.engines.llama_cpp.prefixes import BUDGET_TOKENS, NUM_SLOTS, PrefixTable
 from adaptive_sd.engines.alignment import common_prefix
+from adaptive_sd.engines.llama_cpp.prefixes import BUDGET_TOKENS, NUM_SLOTS, PrefixTable
 from adaptive_sd.engines.verification import MAX_ROWS
 from adaptive_sd.errors import DamagedModelError, EngineError
 
