@@ -23,6 +23,7 @@ FOLDER_BYTES = 16 << 20
 _FILE_BYTES = 1 << 20
 _START_S = 60.0
 _FIRST_UNPRIVILEGED_ID, _NUM_UNPRIVILEGED_IDS = 64131, 1024
+_NAMESPACES = ("--pid", "--fork", "--kill-child", "--net", "--ipc", "--mount-proc")
 _RUNNER = Path(__file__).with_name("sandbox_runner.py")
 _NEEDED = (
     "code runs only in namespaces of its own (unshare, mount and setpriv of util-linux, user "
@@ -87,22 +88,24 @@ def _not_graded(reason: str) -> CodeResult:
 
 def _run(folder: Path, task: str, test: bytes, wall_s: float) -> CodeResult:
     token = secrets.token_hex(16).encode()
-    passed = False
+    heard = b""
     with (folder / "stderr").open("w+", errors="replace") as stderr:
         with _started(folder, stderr) as process:
             with _at_most(_START_S, process) as late:
                 started = _ask(process, task.encode() + b"\n") == b"started\n"
             if started:
                 with _at_most(wall_s, process) as late:
-                    if _hear(process) == b"loaded\n":
-                        sent = b"%016d" % len(test) + test + token
-                        passed = _ask(process, sent) == token + b"\n"
-        if passed:
+                    heard = _hear(process)
+                    if heard == b"loaded\n":
+                        heard = _ask(process, b"%016d" % len(test) + test + token)
+        if heard == token + b"\n":
             return CodeResult(True, "passed its test")
         if not started:
             return _not_graded("it took too long" if late.is_set() else _last_line(stderr))
         if late.is_set():
             return CodeResult(False, f"took longer than {wall_s:g} s")
+        if heard:
+            return CodeResult(False, "wrote where only the sandbox may")
         return CodeResult(False, _last_line(stderr))
 
 
@@ -150,11 +153,18 @@ def _started(folder: Path, stderr: IO[str]) -> Iterator[subprocess.Popen[bytes]]
     """The runner, waiting for its task; killed at the end with all that it started."""
     work = folder / "work"
     work.mkdir()
-    namespaces = ["unshare", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--mount-proc"]
-    if os.geteuid() != 0:
-        namespaces += ["--user", "--map-root-user"]
+    own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     process = subprocess.Popen(
-        [*namespaces, "sh", "-c", _inside(folder, work), "sh", _RUNNER.read_text()],
+        [
+            "unshare",
+            *_NAMESPACES,
+            *own_user,
+            "sh",
+            "-c",
+            _inside(folder, work),
+            "sh",
+            _RUNNER.read_text(),
+        ],
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -175,7 +185,7 @@ def _inside(folder: Path, work: Path) -> str:
 
     Root's interpreter may lie where nobody else can read, so it is mounted at another place.
     """
-    python = Path(sys.executable).resolve()
+    python = Path(sys._base_executable).resolve()
     place = f"size={FOLDER_BYTES},nr_inodes=1024,nosuid,nodev,mode=700"
     rights = "--no-new-privs --pdeathsig keep --inh-caps=-all --ambient-caps=-all"
     steps = []

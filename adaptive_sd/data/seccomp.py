@@ -32,9 +32,7 @@ class _Calls(NamedTuple):
 # semget, memfd_create (memory that RLIMIT_AS does not count); add_key, request_key, keyctl (keys
 # of whoever started the sandbox); io_uring_setup (a ring opens sockets that no filter sees).
 _CALLS = {
-    "x86_64": _Calls(
-        0xC000003E, 56, 157, 53, (41, 272, 308, 29, 68, 64, 319, 248, 249, 250, 425)
-    ),
+    "x86_64": _Calls(0xC000003E, 56, 157, 53, (41, 272, 308, 29, 68, 64, 319, 248, 249, 250, 425)),
     "aarch64": _Calls(
         0xC00000B7, 220, 167, 199, (198, 97, 268, 194, 186, 190, 279, 217, 218, 219, 425)
     ),
