@@ -55,7 +55,7 @@ def test_an_endless_loop_ends_at_the_wall_clock() -> None:
 
 def _num_running() -> int:
     """Processes anywhere on this machine that still run the sandbox's program."""
-    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True).stdout
     return sum("Runs one program inside the sandbox" in line for line in listed.splitlines())
 
 

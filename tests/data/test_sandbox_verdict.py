@@ -22,23 +22,34 @@ def spray(*texts):
             except OSError:
                 pass
 """
-SECRETS_OF_FRAMES = """
+LIKE_SECRETS = """
+import re
+def secrets_in(found):
+    texts = [x if isinstance(x, str) else x.decode('latin1')
+             for x in found if isinstance(x, (str, bytes))]
+    return {text for text in texts if re.fullmatch('[0-9a-f]{32}', text)}
+"""
+SECRETS_OF_FRAMES = (
+    LIKE_SECRETS
+    + """
 import sys
 def secrets():
     frame, found = sys._getframe(), []
     while frame:
         found += [*frame.f_locals.values(), *frame.f_globals.values()]
         frame = frame.f_back
-    return {x if isinstance(x, str) else x.decode('latin1') for x in found
-            if isinstance(x, (str, bytes)) and len(x) in (32, 33)}
+    return secrets_in(found + [x for one in found if isinstance(one, dict) for x in one.values()])
 """
-SECRETS_OF_OBJECTS = """
+)
+SECRETS_OF_OBJECTS = (
+    LIKE_SECRETS
+    + """
 import gc
 def secrets():
-    found = [x for container in gc.get_objects() for x in gc.get_referents(container)]
-    return {x if isinstance(x, str) else x.decode('latin1') for x in found
-            if isinstance(x, (str, bytes)) and len(x) in (32, 33)}
+    found = gc.get_referents(*gc.get_objects())
+    return secrets_in(found + gc.get_referents(*found))
 """
+)
 
 AT_TOP_LEVEL = [
     ("print('started\\nloaded\\npassed its test', flush=True)", FAILED),
@@ -86,12 +97,14 @@ def test_tricks_under_test(secrets: str, trick: str, reason: str | None) -> None
     assert reason is None or reason in result.reason, result.reason
 
 
-def test_nothing_of_the_test_can_be_read_before_it_runs() -> None:
-    program = SECRETS_OF_OBJECTS.replace("len(x) in (32, 33)", "'47' '11' in str(x)") + (
-        "seen = {x for x in secrets() if 'the answer' in x}\ndef f():\n    return seen\n"
-    )
-    result = run_code(program, "assert f() == set(), 'the ' + 'answer is 4711'", None)
+@pytest.mark.parametrize("secrets", [SECRETS_OF_FRAMES, SECRETS_OF_OBJECTS])
+def test_nothing_of_the_test_can_be_read_before_it_runs(secrets: str) -> None:
+    test = f"assert seen == set(), seen\n'{'0123' * 8}'"
+    program = secrets.replace("fullmatch('[0-9a-f]{32}'", "search('(0123){8}'")
+    result = run_code(program + "seen = secrets()\n", test, None)
     assert result.passed is True, result.reason
+    if secrets is SECRETS_OF_FRAMES:  # they see the test as it runs, so they do look
+        assert run_code(program, test.replace("seen", "secrets()"), None).passed is False
 
 
 @pytest.mark.parametrize(
