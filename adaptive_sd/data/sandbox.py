@@ -186,7 +186,7 @@ def _inside(folder: Path, work: Path) -> str:
 
     Root's interpreter may lie where nobody else can read, so it is mounted at another place.
     """
-    python = Path(sys._base_executable).resolve()
+    python, libraries = Path(sys._base_executable).resolve(), ""
     place = f"size={FOLDER_BYTES},nr_inodes=1024,nosuid,nodev,mode=700"
     rights = "--no-new-privs --pdeathsig keep --inh-caps=-all --ambient-caps=-all"
     steps = []
@@ -196,6 +196,7 @@ def _inside(folder: Path, work: Path) -> str:
         folder.chmod(0o711)
         steps.append(f"mount --bind {shlex.quote(str(base))} {shlex.quote(str(prefix))}")
         python = prefix / python.relative_to(base)
+        libraries = f"env LD_LIBRARY_PATH={shlex.quote(str(prefix / 'lib'))} "
         # An id of its own: RLIMIT_NPROC counts all processes of an id.
         own = _FIRST_UNPRIVILEGED_ID + secrets.randbelow(_NUM_UNPRIVILEGED_IDS)
         place += f",uid={own},gid={own}"
@@ -205,5 +206,5 @@ def _inside(folder: Path, work: Path) -> str:
     quoted = shlex.quote(str(work))
     steps.append(f"mount -t tmpfs -o {place} none {quoted}")
     steps.append(f"cd {quoted}")
-    steps.append(f'exec setpriv {rights} {shlex.quote(str(python))} -I -S -c "$1"')
+    steps.append(f'exec setpriv {rights} {libraries}{shlex.quote(str(python))} -I -S -c "$1"')
     return " && ".join(steps)

@@ -81,6 +81,7 @@ def forbid_calls(libc: ctypes.CDLL, steps: bytes) -> None:
 
 def enter(task: dict) -> None:
     check_privileges()
+    os.environ.pop("LD_LIBRARY_PATH", None)  # this interpreter's, no other program's
     libc = ctypes.CDLL(None)
     libc.prctl(SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # without which nobody may restrict himself
     hide_files(libc)
