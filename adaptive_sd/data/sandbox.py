@@ -64,15 +64,23 @@ def run_code(
     """
     around = int(os.geteuid() != 0)  # a user's namespace counts `unshare` too
     limits = {
-        "cpu_s": int(wall_s) + 1,
-        "memory_bytes": memory_bytes,
-        "file_bytes": _FILE_BYTES,
-        "num_processes": NUM_PROCESSES + around,
+        "RLIMIT_CPU": int(wall_s) + 1,
+        "RLIMIT_AS": memory_bytes,
+        "RLIMIT_FSIZE": _FILE_BYTES,
+        "RLIMIT_NPROC": NUM_PROCESSES + around,
+        "RLIMIT_NOFILE": 32,
+        "RLIMIT_CORE": 0,
     }
-    task = {"program": program, "entry_point": entry_point, "filter": forbidden_calls().hex()}
+    task = {
+        "program": program,
+        "entry_point": entry_point,
+        "filter": forbidden_calls().hex(),
+        "limits": limits,
+    }
     try:
         with tempfile.TemporaryDirectory(prefix="adaptive-sd-code-") as folder:
-            return _run(Path(folder), json.dumps(task | limits), test.encode(), wall_s)
+            sent = test.encode(errors="surrogatepass")
+            return _run(Path(folder), json.dumps(task), sent, wall_s)
     except OSError as error:  # no process, no disk: not the code's fault
         return _not_graded(error.strerror or str(error))
 
@@ -186,16 +194,16 @@ def _inside(folder: Path, work: Path) -> str:
 
     Root's interpreter may lie where nobody else can read, so it is mounted at another place.
     """
-    python, libraries = Path(sys._base_executable).resolve(), ""
+    base, libraries = Path(sys.base_prefix).resolve(), ""
     place = f"size={FOLDER_BYTES},nr_inodes=1024,nosuid,nodev,mode=700"
     rights = "--no-new-privs --pdeathsig keep --inh-caps=-all --ambient-caps=-all"
     steps = []
     if os.geteuid() == 0:
-        base, prefix = Path(sys.base_prefix).resolve(), folder / "python"
+        prefix = folder / "python"
         prefix.mkdir()
         folder.chmod(0o711)
         steps.append(f"mount --bind {shlex.quote(str(base))} {shlex.quote(str(prefix))}")
-        python = prefix / python.relative_to(base)
+        base = prefix
         libraries = f"env LD_LIBRARY_PATH={shlex.quote(str(prefix / 'lib'))} "
         # An id of its own: RLIMIT_NPROC counts all processes of an id.
         own = _FIRST_UNPRIVILEGED_ID + secrets.randbelow(_NUM_UNPRIVILEGED_IDS)
@@ -206,5 +214,6 @@ def _inside(folder: Path, work: Path) -> str:
     quoted = shlex.quote(str(work))
     steps.append(f"mount -t tmpfs -o {place} none {quoted}")
     steps.append(f"cd {quoted}")
+    python = base / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     steps.append(f'exec setpriv {rights} {libraries}{shlex.quote(str(python))} -I -S -c "$1"')
     return " && ".join(steps)

@@ -13,7 +13,7 @@ import pytest
 
 from adaptive_sd.data.sandbox import run_code, sandbox_works
 
-pytestmark = pytest.mark.skipif(not sandbox_works(), reason="no PID namespace can be had here")
+pytestmark = pytest.mark.skipif(not sandbox_works(), reason="code cannot be run here")
 
 CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
 RIGHT = "def f(x):\n    return x + 1\n"
@@ -25,6 +25,10 @@ def test_right_and_wrong_code() -> None:
     assert run_code(RIGHT, "assert f(1) == 2", None).passed is True
     assert run_code("def g(x): pass", CHECK, "f").passed is False
     assert "SyntaxError" in run_code("def f(:", CHECK, "f").reason
+    assert run_code("\ud800", CHECK, "f").passed is False
+    assert run_code(RIGHT, "'\ud800'", "f").passed is False
+    long = "'" + "x" * (1 << 20) + "'\n"  # more than a pipe takes
+    assert run_code(long + RIGHT, long + CHECK, "f").passed is True
 
 
 @pytest.mark.parametrize(
@@ -157,6 +161,17 @@ def test_a_sandbox_that_does_not_start_grades_nothing(
     monkeypatch.setattr("adaptive_sd.data.sandbox._RUNNER", broken)
     result = run_code(RIGHT, CHECK, "f")
     assert result.passed is None and "did not start" in result.reason, result.reason
+
+
+def test_a_sandbox_that_takes_too_long_to_start_grades_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "runner.py"
+    slow.write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr("adaptive_sd.data.sandbox._RUNNER", slow)
+    monkeypatch.setattr("adaptive_sd.data.sandbox._START_S", 0.2)
+    result = run_code("x" * (1 << 20), CHECK, "f")  # more than a pipe takes
+    assert result.passed is None and "took too long" in result.reason, result.reason
 
 
 @pytest.mark.parametrize("namespaces", [("--mount",), ("--no-such-namespace",)])
