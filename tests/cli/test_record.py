@@ -131,6 +131,25 @@ def test_hub_names_are_in_the_help_and_a_local_copy_is_recorded(
     )
 
 
+def test_an_export_never_destroys_what_it_reads(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    recording = str(tmp_path / "r.sqlite")
+    before = (tmp_path / "r.sqlite").read_bytes()
+    names = {"r.parquet": "would be lost", "link.parquet": "would be lost", "new.txt": "ends in"}
+    for name in ("r.parquet", "link.parquet"):  # a recording may have any name
+        (tmp_path / name).symlink_to(tmp_path / "r.sqlite")
+    capsys.readouterr()
+    for name, why in {"r.sqlite": "ends in", **names}.items():
+        for inputs in ([recording], [str(tmp_path / "r.parquet")], ["x", "--test", recording]):
+            assert run(["export", *inputs, "--out", str(tmp_path / name)]) == 1
+            err = capsys.readouterr().err
+            assert why in err and err.count("\n") == 1
+    assert (tmp_path / "r.sqlite").read_bytes() == before
+    assert (tmp_path / "link.parquet").is_symlink() and not (tmp_path / "new.txt").exists()
+
+
 def test_an_export_counts_what_is_unfinished(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
