@@ -59,9 +59,9 @@ class OutcomeTable:
         values = self.columns.get(name)
         if values is None:
             raise DataError(f"the table has no column {name!r}, which this needs.")
-        is_empty = np.equal(values, None) if values.dtype == object else np.isnan(values)
-        if is_empty.any():
-            n, k = np.argwhere(is_empty)[0]
+        is_empty = [v is None or (isinstance(v, float) and v != v) for v in values.ravel().tolist()]
+        if any(is_empty):
+            n, k = divmod(is_empty.index(True), len(self.stages))
             raise DataError(
                 f"{name} of {self.prompt_ids[n]!r} at stage {self.stages[k].name!r} is empty, and "
                 "this needs it."
