@@ -83,6 +83,58 @@ def test_an_own_grader_grades_all_that_was_recorded(command: list[str], tmp_path
         assert {found for found, _ in graded(tmp_path).values()} == {quality}
 
 
+def test_own_grades_stay_when_a_run_goes_on_without_the_grader(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("def grade(task, text):\n    return 0.25\n")
+    assert run([*command, "--grader", str(mine)]) == 0
+    before = graded(tmp_path)
+    assert run(command) == 0
+    assert graded(tmp_path) == before
+    mine.write_text("import sys\ndef grade(task, text):\n    sys.exit(f'no: {task.id}')\n")
+    capsys.readouterr()
+    command[command.index("--out") + 1] = str(tmp_path / "other.sqlite")
+    assert run([*command, "--grader", str(mine)]) == 0
+    assert "1 answers (the grader failed: SystemExit('no: 2'))" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("votes", [[], ["--votes", "2"]])
+def test_an_id_of_two_prompts_is_named_with_where_it_is(
+    command: list[str], tmp_path: Path, votes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = tmp_path / "own.jsonl", tmp_path / "other.jsonl"
+    rows = [json.loads(line) for line in own.read_text().splitlines()]
+    rows = [row | {"prompt": f"What is the sum {n} + 2?"} for n, row in enumerate(rows)]
+    own.write_text("\n".join(map(json.dumps, rows)))
+    other.write_text(json.dumps(rows[1] | {"prompt": "Is it not?"}))
+    command[2:2] = [str(other)]
+    assert run([*command, *votes]) == 1
+    err = capsys.readouterr().err
+    assert err == (
+        f"error: {other}: id '1' stands for another prompt in {own}; give every prompt an id of "
+        "its own.\n"
+    )
+    assert not (tmp_path / "r.sqlite").exists()
+    command[2] = str(own)
+    assert run([*command, *votes]) == 0 and len(graded(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("option", ["tasks", "--skip", "--reuse", "--grader"])
+def test_a_recording_is_never_made_of_what_is_read(
+    command: list[str], tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link.py"
+    link.symlink_to(tmp_path / "own.jsonl")
+    command[command.index("--out") + 1] = str(tmp_path / "sub" / ".." / "own.jsonl")
+    (tmp_path / "sub").mkdir()
+    before = (tmp_path / "own.jsonl").read_bytes()
+    assert run([*command, *([] if option == "tasks" else [option, str(link)])]) == 1
+    err = capsys.readouterr().err
+    assert "which is read, would be lost" in err and err.count("\n") == 1
+    assert (tmp_path / "own.jsonl").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

@@ -93,6 +93,11 @@ def test_an_interrupted_vote_is_completed_without_repeat(tmp_path: Path) -> None
     assert np.array_equal(again.columns["answer"], whole.columns["answer"])
 
 
+def test_a_prompt_that_is_given_twice_is_voted_on_once(tmp_path: Path) -> None:
+    tasks = make_tasks(2)
+    assert vote(tmp_path, [*tasks, *tasks]).prompt_ids == ("s0/0", "s0/1")
+
+
 def test_prompts_that_are_not_answered_in_steps_are_left_out(tmp_path: Path) -> None:
     story = Task("s", "d", "c", "Describe the sea.", "", "none")
     assert vote(tmp_path, [*make_tasks(2), story]).prompt_ids == ("s0/0", "s0/1")
