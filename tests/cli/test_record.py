@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_sd.cli import run
+from adaptive_sd.data.grading import version_of
 from adaptive_sd.data.outcomes import read_outcomes
 from tests.data.endpoint import echoing_the_key, saying, serving
 
@@ -48,7 +49,7 @@ def test_what_was_recorded_without_a_judge_is_judged_by_the_next_run(
     err = capsys.readouterr().err
     assert "warning: 2 prompts need a judge" in err and "2 answers (only a judge" in err
     before = graded(tmp_path)
-    assert before["0"] == (None, "") and before["2"] == (0.0, "2")
+    assert before["0"] == (None, "") and before["2"] == (0.0, version_of("exact"))
     key = ["--judge-model", "m", "--judge-key-env", "JUDGE_KEY"]
     with serving(echoing_the_key) as (url, server):
         assert run([*command, "--judge", url, *key]) == 0
@@ -71,7 +72,7 @@ def test_a_local_stage_can_judge(
 ) -> None:
     assert run([*command, "--judge-stage", str(tiny_path)]) == 0
     assert "not judged" in capsys.readouterr().err  # a random model writes no score
-    assert graded(tmp_path)["2"] == (0.0, "2")
+    assert graded(tmp_path)["2"] == (0.0, version_of("exact"))
 
 
 def test_an_own_grader_grades_all_that_was_recorded(command: list[str], tmp_path: Path) -> None:
