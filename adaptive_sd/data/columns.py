@@ -52,6 +52,7 @@ _PARTS = {"num_cached": "tokens_in", "accepted_after_": "drafted_after_"}
 _PARTS |= {"agreed_after_": "drafted_after_"}
 """Counts of some of what another column counts."""
 TEXTS = ("prompt_id", "stage", "split", "prompt", "answer", "category", "dataset")
+_NO_TEXT = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
 _LISTS = ("logprobs", "hidden")
 SPLITS = ("fit", "test")
 
@@ -146,7 +147,7 @@ class Columns:
         if _bound(name) is not None:
             return self.numbers(name)
         if name in _LISTS:
-            lists = self._lists(name)
+            lists = self._finite_lists(name)
             if name == "hidden":
                 self._check_widths(name, lists, stage_of_row)
             return lists
@@ -158,35 +159,26 @@ class Columns:
 
     def _text_column(self, name: str) -> pa.ChunkedArray:
         column = self._table[name]
-        if pa.types.is_nested(column.type):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if any(is_kind(kind) for is_kind in _NO_TEXT):
             self._refuse_first(name, "text")
         return column
 
-    def _lists(self, name: str) -> NDArray[np.object_]:
-        """Views of one array."""
+    def _finite_lists(self, name: str) -> NDArray[np.generic]:
         column = self._table[name]
         must = "a list of finite numbers, or empty"
         if not _is_list_of_numbers(column.type):
             self._refuse_first(name, must)
-            return np.full(len(column), None, dtype=object)
-        values: list[NDArray[np.generic] | None] = []
-        for chunk in column.chunks:
-            parts = list(_parts(chunk))
-            flat = np.concatenate([p for p in parts if p is not None] or [np.empty(0)])
-            if flat.size and not np.abs(flat, dtype=np.float64).max() <= _MAX_EVIDENCE:
-                place, part = next(
-                    (n, p)
-                    for n, p in enumerate(parts)
-                    if p is not None and not (np.abs(p, dtype=np.float64) <= _MAX_EVIDENCE).all()
-                )
-                raise self._refused(name, len(values) + place, part.tolist(), must)
-            values += parts
-        found = np.empty(len(column), dtype=object)
-        found[:] = values
-        return found
+            return _objects(column)  # of nothing but empty values
+        lists = _objects(column)
+        if not all(_are_evidence(_floats_of(chunk.flatten())) for chunk in column.chunks):
+            bad = (v is not None and not _are_evidence(v) for v in lists)
+            row = next(n for n, is_bad in enumerate(bad) if is_bad)
+            raise self._refused(name, row, lists[row].tolist(), must)
+        return lists
 
     def _check_widths(
-        self, name: str, lists: NDArray[np.object_], stage_of_row: NDArray[np.int64]
+        self, name: str, lists: NDArray[np.generic], stage_of_row: NDArray[np.int64]
     ) -> None:
         """A model has hidden states of one length."""
         widths = np.array([-1 if values is None else len(values) for values in lists])
@@ -233,6 +225,7 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _objects(column: pa.ChunkedArray) -> NDArray[np.generic]:
+    """Lists of numbers are views of one array."""
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return np.asarray(column.to_numpy())
     values = np.empty(len(column), dtype=object)
@@ -243,6 +236,8 @@ def _objects(column: pa.ChunkedArray) -> NDArray[np.generic]:
             codes = chunk.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False)
             values[start : start + len(chunk)] = distinct[codes]
             start += len(chunk)
+    elif _is_list_of_numbers(column.type):
+        values[:] = [part for chunk in column.chunks for part in _parts(chunk)]
     else:
         values[:] = column.to_pylist()
     return values
@@ -256,10 +251,21 @@ def _is_list_of_numbers(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(of) or pa.types.is_integer(of) or pa.types.is_null(of))
 
 
+def _are_evidence(values: NDArray[np.generic]) -> bool:
+    """Without a copy: hidden states of a large table are gigabytes. NaN makes both extremes NaN."""
+    if not values.size:
+        return True
+    return bool(float(values.min()) >= -_MAX_EVIDENCE and float(values.max()) <= _MAX_EVIDENCE)
+
+
+def _floats_of(flat: pa.Array) -> NDArray[np.generic]:
+    flat = flat.cast(pa.float32()) if pa.types.is_null(flat.type) else flat
+    return np.asarray(flat.to_numpy(zero_copy_only=False))
+
+
 def _parts(chunk: pa.Array) -> Iterator[NDArray[np.generic] | None]:
-    of = chunk.type.value_type
-    chunk = chunk.cast(pa.list_(pa.float32() if pa.types.is_null(of) else of))
-    values = np.asarray(chunk.values.to_numpy(zero_copy_only=False))
+    chunk = chunk.cast(pa.list_(chunk.type.value_type))
+    values = _floats_of(chunk.values)
     ends = chunk.offsets.to_numpy().tolist()
     for missing, start, end in zip(chunk.is_null().to_pylist(), ends[:-1], ends[1:], strict=True):
         yield None if missing else values[start:end]
