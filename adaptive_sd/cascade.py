@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, reason_of
 from adaptive_sd.errors import CancelledError, ConfigError
@@ -96,7 +96,7 @@ class Request:
         return Sampling(limit, self.temperature, self.top_p, self.seed, self.stop, self.lenience)
 
 
-class Cascade:
+class Cascade(Closing):
     """A ladder of stages, cheapest first, and the judge that stops on it."""
 
     def __init__(
@@ -191,17 +191,6 @@ class Cascade:
         """Free all models; a later call loads them again."""
         for stage in self.stages:
             stage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Run:

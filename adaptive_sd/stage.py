@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
+from adaptive_sd.closing import Closing
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form, detect_form
@@ -29,7 +29,7 @@ class StageOutput(NamedTuple):
     logprobs: list[list[float]]
 
 
-class Stage:
+class Stage(Closing):
     """A model behind one call."""
 
     def __init__(
@@ -192,17 +192,6 @@ class Stage:
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _embedded(

@@ -6,9 +6,9 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from adaptive_sd.closing import Closing
 from adaptive_sd.errors import CancelledError
 from adaptive_sd.trace import Answer
 
@@ -24,7 +24,7 @@ class Work(Protocol):
     ) -> Answer: ...
 
 
-class AnswerStream:
+class AnswerStream(Closing):
     """Iterates over the pieces of an answer's text; `answer` is there after the last one.
 
     Leaving the `with` block, or `close`, ends the work early.
@@ -62,17 +62,6 @@ class AnswerStream:
         """End the work and wait until the stages are idle."""
         self._closed.set()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 async def run_async(work: Work) -> Answer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adaptive_sd.cli.outputs import check_table_out
 from adaptive_sd.types import StageRecord
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def lm_eval(
     """Logs of lm-evaluation-harness; tokens are counted as characters / 4."""
     from adaptive_sd.offline.importers.lm_eval import import_lm_eval  # loads pyarrow
 
+    check_table_out(out, runs)
     prices = [_price(given) for given in price] if price else None
     table, stages = import_lm_eval(
         runs, names=name, prices=prices, metric=metric, filter_name=filter_name
@@ -84,6 +86,7 @@ def wide(
     """A table with columns for each model, as RouterBench has it."""
     from adaptive_sd.offline.importers.wide import WideColumns, import_wide  # loads pyarrow
 
+    check_table_out(out, [file])
     columns = WideColumns(prompt_id, prompt, category, quality, cost, answer)
     chosen = [m.strip() for m in models.split(",")] if models else None
     table, stages = import_wide(file, columns, chosen)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.build import local_artifact, open_stages
+from adaptive_sd.cli.outputs import check_out, check_table_out
 from adaptive_sd.config import default_config
 
 _DECISIONS_TIMED = 1000
@@ -19,7 +20,7 @@ _DECISIONS_TIMED = 1000
 
 def export(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the same ladder.")],
-    out: Annotated[Path, typer.Option(help="Parquet file of the outcome table.")],
+    out: Annotated[Path, typer.Option(help="Outcome table to write (.parquet).")],
     test: Annotated[
         list[Path] | None, typer.Option(help="Recording to test on, never to fit on; repeatable.")
     ] = None,
@@ -28,6 +29,7 @@ def export(
     from adaptive_sd.data.outcomes import write_outcomes  # loads pyarrow: not for `answer`
     from adaptive_sd.offline.export import export_recordings
 
+    check_table_out(out, [*recordings, *(test or ())])
     exported = export_recordings(recordings, test or ())
     write_outcomes(exported.table, exported.stages, out)
     print(f"{out}: {exported.table.num_rows} rows", file=sys.stderr)
@@ -51,6 +53,7 @@ def fit(
     from adaptive_sd.offline.bench import bench_decision
     from adaptive_sd.offline.fit import fit_artifact
 
+    check_out(out, [table])
     artifact, report = fit_artifact(read_outcomes(table), seed=seed)
     save_artifact(artifact, out)
     timing = bench_decision(artifact, _DECISIONS_TIMED).parts["decision"]

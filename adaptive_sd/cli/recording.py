@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.build import open_stages
+from adaptive_sd.cli.outputs import check_out
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config, ladder_of
 from adaptive_sd.data.endpoint import Endpoint
@@ -23,7 +24,7 @@ from adaptive_sd.data.hub.sets import HUB_SETS
 from adaptive_sd.data.judging import RubricJudge
 from adaptive_sd.data.own_grader import load_grader
 from adaptive_sd.data.tasks import Task, load_tasks
-from adaptive_sd.errors import ConfigError
+from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.models.home import is_offline
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.record import regrade, take_over
@@ -41,7 +42,13 @@ _MOST_REASONS = 5
 
 def record(
     tasks: Annotated[list[str], typer.Argument(help=_TASKS_HELP)],
-    out: Annotated[Path, typer.Option(help="SQLite file; an interrupted one is gone on with.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="SQLite file. One that is there is gone on with: what it lacks, and prompts on "
+            "which a stage failed."
+        ),
+    ],
     stages: Annotated[str | None, typer.Option(help="Stages, cheapest first.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Prompts of each set.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of prompts.")] = 0,
@@ -63,7 +70,8 @@ def record(
         str | None,
         typer.Option(
             help="Grade every answer with your own grader: a Python file, which is run, that "
-            "defines grade(task, text) -> float | None, or an installed entry point."
+            "defines grade(task, text) -> float | None, or an installed entry point. Grades that "
+            "it gave stay when a later run goes on without it."
         ),
     ] = None,
     reuse: Annotated[
@@ -76,11 +84,16 @@ def record(
     ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
-    """Run every stage on every prompt, grade and store the answers."""
+    """Run every stage on every prompt, grade and store the answers.
+
+    The same command again goes on where it was interrupted, and tries again where a stage failed.
+    """
     if is_offline(offline):
         os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own packages read it when imported
     left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
-    chosen = [t for name in tasks for t in _choose(name, limit, seed, left_out)]
+    chosen = _joined((name, _choose(name, limit, seed, left_out)) for name in tasks)
+    files = [Path(name.partition("=")[2] or name) for name in tasks]
+    check_out(out, [*files, *(skip or ()), *(reuse or ()), *([Path(grader)] if grader else [])])
     ladder = default_config()
     if stages is not None:
         ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
@@ -154,6 +167,20 @@ def _warn_without_judge(graders: Graders, tasks: Sequence[Task]) -> None:
             "with --judge or --judge-stage to grade what is recorded.",
             file=sys.stderr,
         )
+
+
+def _joined(sets: Iterable[tuple[str, Sequence[Task]]]) -> list[Task]:
+    """All their prompts, each once; an id of two prompts raises DataError naming their sets."""
+    found: dict[str, tuple[Task, str]] = {}
+    for name, tasks in sets:
+        for task in tasks:
+            known, where = found.setdefault(task.id, (task, name))
+            if known != task:
+                raise DataError(
+                    f"{name}: id {task.id!r} stands for another prompt in {where}; give every "
+                    "prompt an id of its own."
+                )
+    return [task for task, _ in found.values()]
 
 
 def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list[Task]:

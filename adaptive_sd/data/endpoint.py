@@ -6,11 +6,10 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from types import TracebackType
-from typing import Self
 
 import httpx2
 
+from adaptive_sd.closing import Closing
 from adaptive_sd.errors import ConfigError, EngineError
 from adaptive_sd.types import Message
 
@@ -18,7 +17,7 @@ _MAX_BYTES = 1 << 20
 _MAX_TOKENS = 1024
 
 
-class Endpoint:
+class Endpoint(Closing):
     """POST {base_url}/chat/completions, greedy; its errors never show the key or what was sent."""
 
     def __init__(
@@ -78,14 +77,3 @@ class Endpoint:
 
     def close(self) -> None:
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

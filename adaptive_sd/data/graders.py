@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from adaptive_sd.data import grading
 from adaptive_sd.data.grading import GRADER_NAMES, Grade, Grader, version_of
-from adaptive_sd.data.own_grader import installed_grader, installed_names
+from adaptive_sd.data.own_grader import installed_grader, installed_names, is_of_another
 
 if TYPE_CHECKING:
     from adaptive_sd.data.tasks import Task
@@ -34,8 +34,13 @@ class Graders:
         return (self._of(task) or BuiltInGrader(task.grader)).grade(task, text)
 
     def is_outdated(self, task: Task, version: str) -> bool:
-        """Whether a grade of that version would be another, or one at all, if given now."""
+        """Whether a grade of that version would be another, or one at all, if given now.
+
+        Grades by a grader of the user's stay where it is not given again.
+        """
         grader = self._of(task)
+        if self._own is None and is_of_another(version, task.grader):
+            return False
         return grader is not None and grader.version != version
 
     def lacks_judge(self, task: Task) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from adaptive_sd.data.sandbox import run_code
@@ -14,12 +16,12 @@ if TYPE_CHECKING:
     from adaptive_sd.data.tasks import Task
 
 GRADER_VERSION = "2"
-_NUMBER_VERSION = "3"
+_VERSIONS = {"number": "4", "exact": "3", "f1": "3"}
 
 
 def version_of(grader: str) -> str:
     """Of a built-in grader; a recording grades again what another version graded."""
-    return _NUMBER_VERSION if grader == "number" else GRADER_VERSION
+    return _VERSIONS.get(grader, GRADER_VERSION)
 
 
 class Grade(NamedTuple):
@@ -46,7 +48,8 @@ def grade(task: Task, text: str) -> Grade:
     """Grade by the built-in grader that the task names. Never raises."""
     if reason := refusal(task):
         return Grade(None, f"the task's {reason}", version="")
-    return _GRADERS[task.grader](task, text)
+    found = _GRADERS[task.grader](task, text)
+    return found._replace(version=version_of(task.grader)) if found.version else found
 
 
 def refusal(task: Task, installed: Sequence[str] = ()) -> str | None:
@@ -59,7 +62,7 @@ def refusal(task: Task, installed: Sequence[str] = ()) -> str | None:
         return f"'grader' is {task.grader!r:.40}; known: {known}"
     if task.grader == "choice" and not re.fullmatch(r"\s*[A-Za-z]\s*", task.answer):
         return f"'answer' is {task.answer!r:.40}; it must be a letter"
-    if task.grader == "number" and find_number(task.answer) is None:
+    if task.grader == "number" and _read_number(task.answer) is None:
         return f"'answer' is {task.answer!r:.40}; it must be a number"
     return None
 
@@ -75,41 +78,57 @@ def _choice(task: Task, text: str) -> Grade:
 
 
 def _number(task: Task, text: str) -> Grade:
-    wanted, found = find_number(task.answer), find_number(_plain_numbers(text))
+    wanted, found = _read_number(task.answer), _read_number(text)
     assert wanted is not None  # else it was refused
     right = found is not None and abs(found - wanted) <= abs(wanted) / 10**6
-    verdict = _verdict(right, None if found is None else str(found), task.answer)
-    return verdict._replace(version=_NUMBER_VERSION)
+    return _verdict(right, None if found is None else str(found), task.answer)
+
+
+def _read_number(text: str) -> Fraction | None:
+    return find_number(_plain_numbers(text))
 
 
 _BARE_FRACTION = re.compile(r"\\([dt]?)frac(\d)(\d)")
-_MIXED_NUMBER = re.compile(r"(?<![\d.,])(\d{1,9})\s?\\[dt]?frac\{(\d{1,9})\}\{([1-9]\d{0,8})\}")
+_BEGIN = r"(?<![\w.,/\\^])"
+_MIXED_NUMBER = re.compile(
+    _BEGIN + r"(\d{1,9})(?:\s?\\[dt]?frac\{(\d{1,9})\}\{([1-9]\d{0,8})\}"
+    r"|[^\S\n](\d{1,9})/([1-9]\d{0,8})(?![\w/]|\.\d))"
+)
+_SCIENTIFIC = re.compile(_BEGIN + r"\d{1,20}(?:\.\d{1,20})?[eE][+-]?\d{1,2}(?![\w^]|\.\d)")
 
 
 def _plain_numbers(text: str) -> str:
-    r"""LaTeX's spellings of numbers in common ones: 1{,}000, 1\,000, \frac12 and 1\frac{1}{2}."""
+    r"""Rarer spellings in common ones: 1{,}000, 1\,000, \frac12, 1\frac{1}{2}, 1 1/2 and 1.5e3."""
     text = re.sub(r"(?<=[\d,])(\{,\}|\\[,!;])(?=\d{3})", "", text)
     text = _BARE_FRACTION.sub(r"\\\1frac{\2}{\3}", text)
+    text = _SCIENTIFIC.sub(lambda found: f"{Decimal(found[0]):f}", text)
+    text = _MIXED_NUMBER.sub(_improper, text)
+    return re.sub(r"\$(?=\d+/\d)", "", text)  # else it is the sign of the upper number alone
 
-    def improper(mixed: re.Match[str]) -> str:
-        whole, top, bottom = map(int, mixed.groups())
-        return f"{whole * bottom + top}/{bottom}"
 
-    return _MIXED_NUMBER.sub(improper, text)
+def _improper(mixed: re.Match[str]) -> str:
+    """As one fraction; 10 7/2 are two numbers."""
+    whole, top, bottom = (int(part) for part in mixed.groups() if part is not None)
+    return f"{whole * bottom + top}/{bottom}" if top < bottom else mixed[0]
 
 
 def _exact(task: Task, text: str) -> Grade:
     """Equal after normalisation; with closed labels, the first label in the answer counts."""
-    wanted, found = normalise_words(task.answer), normalise_words(text)
+    wanted, found = _words(task.answer), _words(text)
     labels = task.extra.get("labels")
     if isinstance(labels, list) and found != wanted:
         at = {
             label: place
-            for label in map(normalise_words, map(str, labels))
+            for label in map(_words, map(str, labels))
             if label and (place := f" {found} ".find(f" {label} ")) >= 0
         }
         found = min(at, key=lambda label: (at[label], -len(label)), default=found)
     return _verdict(found == wanted, found, wanted)
+
+
+def _words(text: str) -> str:
+    """Normalised; a text of nothing but articles or signs stays, and is not like an empty one."""
+    return normalise_words(text) or text.strip().casefold()
 
 
 def _aliases(task: Task) -> list[str]:
@@ -126,9 +145,10 @@ def _contains(task: Task, text: str) -> Grade:
 
 
 def _f1(task: Task, text: str) -> Grade:
-    """Best token F1 over the aliases (Rajpurkar et al. 2016)."""
-    found = normalise_words(text).split()
-    best = max(_token_f1(found, normalise_words(alias).split()) for alias in _aliases(task))
+    """Best token F1 over the aliases (Rajpurkar et al. 2016); none is right where there is none."""
+    found = _words(text).split()
+    aliases = [words for alias in _aliases(task) if (words := _words(alias).split())]
+    best = max(_token_f1(found, wanted) for wanted in aliases or [[]])
     return Grade(best, f"found {' '.join(found)!r:.60}")
 
 

@@ -20,8 +20,19 @@ if TYPE_CHECKING:
 GROUP = "adaptive_sd.graders"
 """Group of the entry points: the name of each is a grader that tasks may name."""
 
+_FAILURES = (Exception, SystemExit)
+"""Code of others may fail in any way, and may call sys.exit."""
+
 GradeFunction = Callable[["Task", str], float | None]
 """The quality of an answer from 0 to 1, or None when it cannot be graded."""
+
+
+_OWN = "own "
+
+
+def is_of_another(version: str, name: str) -> bool:
+    """Whether a user's own grader gave a grade of that version, and it is not that of the name."""
+    return version.startswith(_OWN) and not version.startswith(f"{_OWN}{name} ")
 
 
 class OwnGrader:
@@ -37,7 +48,7 @@ class OwnGrader:
             if quality is None:
                 return Grade(None, "the grader gave no grade", self.version)
             value = float(quality)
-        except Exception as error:  # code of the user's may fail in any way
+        except _FAILURES as error:
             return Grade(None, f"the grader failed: {error!r:.200}", "")
         if math.isnan(value) or not 0 <= value <= 1:
             return Grade(None, f"the grader gave {value!r}, not a number from 0 to 1", "")
@@ -74,9 +85,9 @@ def installed_grader(name: str) -> OwnGrader:
     release = f"{distribution.name} {distribution.version}" if distribution else point.value
     try:
         function = point.load()
-    except Exception as error:  # code of others may fail in any way
+    except _FAILURES as error:
         raise ConfigError(f"grader {name!r} of {release} cannot be loaded: {error!r}.") from error
-    return OwnGrader(f"own {name} {release}", _checked(function, f"grader {name!r}"))
+    return OwnGrader(f"{_OWN}{name} {release}", _checked(function, f"grader {name!r}"))
 
 
 @functools.cache
@@ -94,9 +105,9 @@ def _of_file(path: Path) -> tuple[str, GradeFunction]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # code of the user's may fail in any way
+    except _FAILURES as error:
         raise ConfigError(f"{path}: it failed: {error!r}.") from error
-    version = f"own {path.stem} {hashlib.sha256(source).hexdigest()[:16]}"
+    version = f"{_OWN}{path.stem} {hashlib.sha256(source).hexdigest()[:16]}"
     return version, _checked(getattr(module, "grade", None), str(path))
 
 

@@ -20,7 +20,6 @@ from adaptive_sd.decision.features import (
 )
 from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import FitTable
-from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.signals import put_signals
 
@@ -57,7 +56,6 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from;
     signals of other names see signal_columns.
     In tables of others, which do not describe their stages, an answer may be the bare answer.
-    Raises DataError where evidence that has to be numbers is none.
     """
     columns, shape = table.columns, table.quality.shape
     prompts = _prompt_views(table)
@@ -82,7 +80,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     for i, name in enumerate(STATISTIC_NAMES):
         signal = f"signal_{name}"
         if signal in columns:
-            given = _numbers(table, signal).astype(np.float32)
+            given = columns[signal].astype(np.float32)
             features[:, :, i] = np.nan_to_num(given, posinf=0, neginf=0)
     put_signals(features, table)
     return TableEvidence(prompts, features, of_prompts, answers.agreement)
@@ -160,37 +158,10 @@ def _canonical(given: object, form: Form, bare: bool) -> str:
     return answer
 
 
-def _numbers(table: OutcomeTable, name: str) -> FloatArray:
-    column = table.columns[name]
-    try:
-        return column.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        n, k = next(place for place in np.ndindex(column.shape) if not _is_number(column[place]))
-        raise DataError(
-            f"{name} of {table.prompt_ids[n]!r} at stage {table.stages[k].name!r} is "
-            f"{column[n, k]!r:.40}; it must be a number, or empty."
-        ) from error
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return value is None or float(value) is not None
-    except (TypeError, ValueError):
-        return False
-
-
 def _counts(table: OutcomeTable, name: str, missing: FloatArray) -> FloatArray:
     """Whole numbers, `missing` where the table has none."""
-    if name not in table.columns:
-        return missing
-    given = _numbers(table, name)
-    if (bad := (given < 0) | np.isinf(given)).any():
-        n, k = np.argwhere(bad)[0]
-        raise DataError(
-            f"{name} of {table.prompt_ids[n]!r} at stage {table.stages[k].name!r} is "
-            f"{given[n, k]:g}; it must be a count, or empty."
-        )
-    return np.where(np.isnan(given), missing, np.trunc(given))
+    given = np.trunc(table.columns.get(name, missing).astype(np.float64))
+    return np.where(np.isnan(given), missing, given)
 
 
 def _cost_after(table: OutcomeTable) -> NDArray[np.float64] | None:
@@ -202,5 +173,5 @@ def _cost_after(table: OutcomeTable) -> NDArray[np.float64] | None:
         return None
     after = np.full((num_prompts, num_stages, num_stages), np.nan)
     for j, name in recorded.items():
-        after[:, :, j] = _numbers(table, name)
+        after[:, :, j] = table.columns[name]
     return after

@@ -51,12 +51,14 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
 
     Costs are token counts times the rates of the first recording's machine; prompt tokens that
     were in the KV cache cost nothing; how much of a draft to verify is decided as drafts of
-    `paths` were accepted. Raises DataError when the ladders differ.
+    `paths` were accepted. Raises DataError when the ladders differ, and for a prompt that is in
+    two of the recordings.
     """
     acceptance = _acceptance(paths)
     rows: list[dict[str, object]] = []
     num_unfinished = 0
     ladder: list[RecordedStage] = []
+    source: dict[str, Path] = {}
     for path in (*paths, *test_paths):
         with Recording(path, read_only=True) as recording:
             found = recording.stages()
@@ -66,6 +68,12 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
                 raise DataError(f"{path}: recorded with another ladder than {paths[0]}.")
             split = {"split": "test" if path in test_paths else "fit"} if test_paths else {}
             finished = _finished(recording, len(ladder))
+            for prompt_id in finished:
+                if other := source.get(prompt_id):
+                    raise DataError(
+                        f"{path}: prompt {prompt_id!r} is in {other} too; a table has it once."
+                    )
+                source[prompt_id] = path
             num_unfinished += len(recording.tasks()) - len(finished)
             rows += [row | split for row in _rows(recording, ladder, finished, acceptance)]
     stages = tuple(

@@ -128,8 +128,10 @@ def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generato
 
 
 def _mean(table: OutcomeTable, column: str) -> float:
-    values = table.columns.get(column)
-    return 0.0 if values is None else float(np.nanmean(values.astype(np.float64)))
+    """Of what is known; 0 where nothing is."""
+    values = table.columns.get(column, np.empty(0)).astype(np.float64)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else 0.0
 
 
 def acceptance_of(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, Acceptance]:

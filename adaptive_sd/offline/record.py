@@ -10,7 +10,7 @@ from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Offer, Sampling
+from adaptive_sd.types import Draft, Offer, Sampling
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -24,12 +24,13 @@ def record(
     graders: Graders,
     on_progress: OnProgress,
 ) -> None:
-    """Fill `recording`; what it holds already is not run again.
+    """Fill `recording`; answers that it holds already are not run again.
 
-    Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row.
+    Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row,
+    and is tried again another time. Raises DataError for an id that stands for two prompts.
     """
     recording.put_stages([_recorded(stage) for stage in stages])
-    recording.put_tasks(tasks)
+    tasks = recording.put_tasks(tasks)
     done = recording.done()
     total = len(tasks) * len(stages)
     count = sum((task.id, index) in done for task in tasks for index in range(len(stages)))
@@ -97,19 +98,36 @@ def record_pairs(
             recording.put_pair(Pair(answered, earlier, target, tokens))
 
 
+def record_answers(
+    answer: Callable[[], Sequence[Draft]],
+    task: Task,
+    places: Sequence[int],
+    style: str,
+    recording: Recording,
+    graders: Graders,
+) -> None:
+    """Store the drafts that `answer` gives, graded, at the stages `places`; or why it failed."""
+    try:
+        drafts = answer()
+    except (CancelledError, EngineClosedError):  # the user's end of the run, not a bad prompt
+        raise
+    except EngineError as error:
+        for place in places:
+            recording.put_error(task, place, style, str(error))
+        return
+    for place, draft in zip(places, drafts, strict=True):
+        recording.put_outcome(task, place, style, draft, graders.grade(task, draft.text))
+
+
 def _record_one(
     task: Task, index: int, stage: Stage, recording: Recording, graders: Graders
 ) -> None:
     form, style = _style_of(task, stage)
     sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
-    try:
-        draft = stage.run(task.prompt, sampling, form=form)
-    except (CancelledError, EngineClosedError):  # the user's end of the run, not a bad prompt
-        raise
-    except EngineError as error:
-        recording.put_error(task, index, style, str(error))
-        return
-    recording.put_outcome(task, index, style, draft, graders.grade(task, draft.text))
+    record_answers(
+        lambda: [stage.run(task.prompt, sampling, form=form)],
+        *(task, [index], style, recording, graders),
+    )
 
 
 def _style_of(task: Task, stage: Stage) -> tuple[Form, str]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
-from adaptive_sd.errors import CancelledError, DataError, EngineClosedError, EngineError
+from adaptive_sd.errors import DataError
 from adaptive_sd.forms import detect_form
+from adaptive_sd.offline.record import record_answers
 from adaptive_sd.offline.recording import RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
-from adaptive_sd.types import Sampling
+from adaptive_sd.types import Draft, Sampling
 
 TEMPERATURE = 0.7
 
@@ -28,7 +29,8 @@ def record_votes(
     """Record `count` answers to each task: the i-th is that of the recording's stage NAME#i.
 
     The stage must use STEP_STYLES; tasks of other forms are left out. Raises DataError where
-    none is left. What is recorded already is not run again.
+    none is left, and for an id that stands for two prompts. Answers that are recorded already are
+    not run again; where the stage failed, it is.
     """
     chosen = [task for task in tasks if detect_form(task.prompt) in STEP_STYLES]
     if not chosen:
@@ -37,7 +39,7 @@ def record_votes(
     names = [f"{stage.name}#{i + 1}" for i in range(count)]
     info, styles = stage.engine.info, stage.style_names()
     recording.put_stages([RecordedStage(name, info, styles, rates) for name in names])
-    recording.put_tasks(chosen)
+    chosen = recording.put_tasks(chosen)
     done = recording.done()
     for number, task in enumerate(chosen):
         on_progress(number, len(chosen))
@@ -58,13 +60,10 @@ def _record_one(
     form = detect_form(task.prompt)
     _, style = stage.style_of(form)
     limit = stage.token_limit(task.prompt, form)
-    try:
-        drafts = stage.sample(task.prompt, Sampling(limit, TEMPERATURE), count, form=form)
-    except (CancelledError, EngineClosedError):  # the user's end of the run, not a bad prompt
-        raise
-    except EngineError as error:
-        for i in missing:
-            recording.put_error(task, i, style, str(error))
-        return
-    for i in missing:
-        recording.put_outcome(task, i, style, drafts[i], graders.grade(task, drafts[i].text))
+    sampling = Sampling(limit, TEMPERATURE)
+
+    def answer() -> list[Draft]:
+        drafts = stage.sample(task.prompt, sampling, count, form=form)
+        return [drafts[i] for i in missing]
+
+    record_answers(answer, task, missing, style, recording, graders)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_sd.cli import run
+from adaptive_sd.data.grading import version_of
 from adaptive_sd.data.outcomes import read_outcomes
 from tests.data.endpoint import echoing_the_key, saying, serving
 
@@ -48,7 +49,7 @@ def test_what_was_recorded_without_a_judge_is_judged_by_the_next_run(
     err = capsys.readouterr().err
     assert "warning: 2 prompts need a judge" in err and "2 answers (only a judge" in err
     before = graded(tmp_path)
-    assert before["0"] == (None, "") and before["2"] == (0.0, "2")
+    assert before["0"] == (None, "") and before["2"] == (0.0, version_of("exact"))
     key = ["--judge-model", "m", "--judge-key-env", "JUDGE_KEY"]
     with serving(echoing_the_key) as (url, server):
         assert run([*command, "--judge", url, *key]) == 0
@@ -71,7 +72,7 @@ def test_a_local_stage_can_judge(
 ) -> None:
     assert run([*command, "--judge-stage", str(tiny_path)]) == 0
     assert "not judged" in capsys.readouterr().err  # a random model writes no score
-    assert graded(tmp_path)["2"] == (0.0, "2")
+    assert graded(tmp_path)["2"] == (0.0, version_of("exact"))
 
 
 def test_an_own_grader_grades_all_that_was_recorded(command: list[str], tmp_path: Path) -> None:
@@ -81,6 +82,58 @@ def test_an_own_grader_grades_all_that_was_recorded(command: list[str], tmp_path
         mine.write_text(f"def grade(task, text):\n    return {quality}\n")
         assert run([*command, "--grader", str(mine)]) == 0
         assert {found for found, _ in graded(tmp_path).values()} == {quality}
+
+
+def test_own_grades_stay_when_a_run_goes_on_without_the_grader(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("def grade(task, text):\n    return 0.25\n")
+    assert run([*command, "--grader", str(mine)]) == 0
+    before = graded(tmp_path)
+    assert run(command) == 0
+    assert graded(tmp_path) == before
+    mine.write_text("import sys\ndef grade(task, text):\n    sys.exit(f'no: {task.id}')\n")
+    capsys.readouterr()
+    command[command.index("--out") + 1] = str(tmp_path / "other.sqlite")
+    assert run([*command, "--grader", str(mine)]) == 0
+    assert "1 answers (the grader failed: SystemExit('no: 2'))" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("votes", [[], ["--votes", "2"]])
+def test_an_id_of_two_prompts_is_named_with_where_it_is(
+    command: list[str], tmp_path: Path, votes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = tmp_path / "own.jsonl", tmp_path / "other.jsonl"
+    rows = [json.loads(line) for line in own.read_text().splitlines()]
+    rows = [row | {"prompt": f"What is the sum {n} + 2?"} for n, row in enumerate(rows)]
+    own.write_text("\n".join(map(json.dumps, rows)))
+    other.write_text(json.dumps(rows[1] | {"prompt": "Is it not?"}))
+    command[2:2] = [str(other)]
+    assert run([*command, *votes]) == 1
+    err = capsys.readouterr().err
+    assert err == (
+        f"error: {other}: id '1' stands for another prompt in {own}; give every prompt an id of "
+        "its own.\n"
+    )
+    assert not (tmp_path / "r.sqlite").exists()
+    command[2] = str(own)
+    assert run([*command, *votes]) == 0 and len(graded(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("option", ["tasks", "--skip", "--reuse", "--grader"])
+def test_a_recording_is_never_made_of_what_is_read(
+    command: list[str], tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link.py"
+    link.symlink_to(tmp_path / "own.jsonl")
+    command[command.index("--out") + 1] = str(tmp_path / "sub" / ".." / "own.jsonl")
+    (tmp_path / "sub").mkdir()
+    before = (tmp_path / "own.jsonl").read_bytes()
+    assert run([*command, *([] if option == "tasks" else [option, str(link)])]) == 1
+    err = capsys.readouterr().err
+    assert "which is read, would be lost" in err and err.count("\n") == 1
+    assert (tmp_path / "own.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -129,6 +182,25 @@ def test_hub_names_are_in_the_help_and_a_local_copy_is_recorded(
     assert (
         all(name.startswith("gsm8k/") for name in graded(tmp_path)) and len(graded(tmp_path)) == 2
     )
+
+
+def test_an_export_never_destroys_what_it_reads(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    recording = str(tmp_path / "r.sqlite")
+    before = (tmp_path / "r.sqlite").read_bytes()
+    names = {"r.parquet": "would be lost", "link.parquet": "would be lost", "new.txt": "ends in"}
+    for name in ("r.parquet", "link.parquet"):  # a recording may have any name
+        (tmp_path / name).symlink_to(tmp_path / "r.sqlite")
+    capsys.readouterr()
+    for name, why in {"r.sqlite": "ends in", **names}.items():
+        for inputs in ([recording], [str(tmp_path / "r.parquet")], ["x", "--test", recording]):
+            assert run(["export", *inputs, "--out", str(tmp_path / name)]) == 1
+            err = capsys.readouterr().err
+            assert why in err and err.count("\n") == 1
+    assert (tmp_path / "r.sqlite").read_bytes() == before
+    assert (tmp_path / "link.parquet").is_symlink() and not (tmp_path / "new.txt").exists()
 
 
 def test_an_export_counts_what_is_unfinished(

@@ -54,6 +54,15 @@ CASES: dict[str, tuple[list[Row] | bytes, list[str]]] = {
         [row | {"signal_logprob_mean": "high"} for row in rows()],
         ["signal_logprob_mean of 'p000' at stage 'small'", "'high'"],
     ),
+    "cost too large": (changed(5, cost=1e308), ["cost of 'p001'", "1e+308"]),
+    "hidden states of two lengths": (
+        [row | {"hidden": [0.5] * (1 + (n == 12))} for n, row in enumerate(rows())],
+        ["row 13", "hidden of 'p004'", "'small'", "[0.5, 0.5]"],
+    ),
+    "lists for answers": (
+        [row | {"answer": ["a"]} for row in rows()],
+        ["row 1", "answer of 'p000'", "['a']"],
+    ),
     "no rows": ([], ["no rows"]),
     "empty file": (b"", ["not a readable"]),
     "not Parquet": (b"prompt_id;stage\n1;2\n" * 40, ["not a readable"]),
@@ -101,6 +110,18 @@ def test_a_malformed_table_is_one_line_and_changes_nothing(
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1
     assert [part for part in parts if part not in err] == [], err
+    assert files(tmp_path) == before
+
+
+def test_an_artifact_never_takes_the_place_of_the_table_it_is_fitted_on(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(saved / "table.parquet", rows())
+    before = files(tmp_path)
+    for out in (saved, tmp_path / "new" / ".." / "artifact", saved / "table.parquet"):
+        assert run(["fit", str(saved / "table.parquet"), "--out", str(out)]) == 1
+        err = capsys.readouterr().err
+        assert "which is read, would be lost" in err and err.count("\n") == 1
     assert files(tmp_path) == before
 
 

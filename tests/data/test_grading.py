@@ -69,6 +69,22 @@ NUMBERS = [
     ("-0.5", r"-\dfrac12"),
     ("1.5", r"\boxed{1\frac{1}{2}}"),
     ("-1.5", r"-1 \tfrac{1}{2}"),
+    ("2.5", "2 1/2"),
+    ("2.5", "The answer is 2 1/2 cups."),
+    ("-2.5", "-2 1/2"),
+    ("2 1/2", "2.5"),
+    ("2 1/2", "5/2"),
+    ("12.25", "$12 1/4"),
+    ("2.5", "so $2 1/2$"),
+    ("0.5", "7 times: $1/2$"),
+    ("0.5", "of 10 choices 1/2"),
+    ("3.5", "10 7/2"),
+    ("1500", "1.5e3"),
+    ("1.5e3", "1,500"),
+    ("1500", "The answer is 1.5E+3."),
+    ("-0.0015", "-1.5e-3"),
+    ("300000000", "3e8 m/s"),
+    ("1e20", "100000000000000000000"),
 ]
 
 
@@ -90,6 +106,11 @@ def test_right_numbers(answer: str, text: str) -> None:
         ("2", r"1\frac{1}{0}"),
         ("12", r"1{,}2"),
         ("0.333", "1/3"),
+        ("2", "2 1/2"),
+        ("0.5", "2 1/2"),
+        ("3", "1.5e3"),
+        ("10", r"\frac10"),
+        ("1500", "1.5e3x"),
     ],
 )
 def test_wrong_numbers(answer: str, text: str) -> None:
@@ -159,6 +180,11 @@ YES = ["yes", "no"]
         ("True", "it is true", None, 0.0),
         ("the  Cat", "A cat.", None, 1.0),
         ("yes", "", YES, 0.0),
+        ("a", "", ["a", "b"], 0.0),
+        ("a", "A", ["a", "b"], 1.0),
+        ("b", "a", ["a", "b"], 0.0),
+        ("?", "", None, 0.0),
+        ("", "", None, 1.0),
     ],
 )
 def test_exact(answer: str, text: str, labels: list[str] | None, expected: float) -> None:
@@ -205,10 +231,18 @@ def test_contains_without_a_word_to_look_for_is_not_graded() -> None:
         (["to be to be"], "to to to", 4 / 7),
         (["Ada"], "nobody", 0.0),
         (["Ada"], "", 0.0),
+        (["a"], "", 0.0),
+        (["The"], "", 0.0),
+        (["?"], "", 0.0),
+        (["a"], "A", 1.0),
+        (["", "Ada"], "", 0.0),
+        ([""], "", 1.0),
+        ([], "", 1.0),
+        ([""], "Ada", 0.0),
     ],
 )
 def test_f1_is_the_best_over_the_aliases(answers: list[str], text: str, expected: float) -> None:
-    found = quality("f1", answers[0], text, answers=answers)
+    found = quality("f1", answers[0] if answers else "", text, answers=answers)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -265,6 +299,7 @@ def test_a_set_without_a_grader_is_not_graded(answer: str, text: str) -> None:
         ("number", "many", "must be a number"),
         ("choice", "", "must be a letter"),
         ("choice", "AB", "must be a letter"),
+        ("number", r"\frac10", "must be a number"),
     ],
 )
 def test_what_cannot_be_graded_says_why_and_is_tried_again(

@@ -71,6 +71,9 @@ def test_what_the_file_says_counts(tmp_path: Path, body: str, quality: float | N
         ("return 'good'", "failed"),
         ("return 1 / 0", "ZeroDivisionError"),
         ("raise RuntimeError('\\ud800\\nx')", "RuntimeError"),
+        ("import sys; sys.exit('done')", "SystemExit('done')"),
+        ("exit(0)", "SystemExit"),
+        ("return grade(task, text)", "RecursionError"),
     ],
 )
 def test_a_grader_that_fails_leaves_the_answer_for_another_time(
@@ -87,7 +90,12 @@ def test_a_changed_file_is_another_version(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_grader_is_refused(tmp_path: Path) -> None:
-    for source, why in (("x = 1", "must define grade"), ("1 / 0", "ZeroDivision"), ("(", "Syntax")):
+    for source, why in (
+        ("x = 1", "must define grade"),
+        ("1 / 0", "ZeroDivision"),
+        ("(", "Syntax"),
+        ("exit(3)", "Exit"),
+    ):
         path = tmp_path / "mine.py"
         path.write_text(source)
         with pytest.raises(ConfigError, match=rf"mine\.py: .*{why}"):
@@ -123,6 +131,26 @@ def test_a_task_may_name_an_installed_grader_but_no_other(tmp_path: Path) -> Non
     path.write_text(line + '"number"}')  # the built-in one keeps its name
     (task,) = load_tasks(str(path))
     assert Graders().grade(task, "It is 4.").quality == 1.0
+
+
+def test_own_grades_stay_until_a_grader_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def grade(task, text):\n    return 0.5\n")
+    mine = load_grader(str(path))
+    judged = Task("2", "own", "", "p", "a", "judge")
+    for task in (TASK, judged):
+        assert not Graders(judge=mine).is_outdated(task, "own other 1234")
+        assert Graders(own=mine).is_outdated(task, "own other 1234")
+        assert not Graders(own=mine).is_outdated(task, mine.version)
+    assert Graders().is_outdated(TASK, "1")
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_task_s_own_grader_grades_again_when_it_has_changed() -> None:
+    task = Task("1", "own", "", "p", "a", "polite")
+    assert Graders().is_outdated(task, "own polite polite-graders 1.1")
+    assert not Graders().is_outdated(task, "own polite polite-graders 1.2")
+    assert not Graders().is_outdated(task, "own mine 1234")
 
 
 def test_a_grader_that_is_gone_takes_no_grade_away() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -168,3 +169,22 @@ def test_what_cannot_be_studied_is_one_line(
     for name in ("lambda_sweep", "evaluate_all", "four_stage"):
         assert load_script(name).main(missing) == 1
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def without(table: OutcomeTable, name: str) -> OutcomeTable:
+    return replace(table, columns={n: c for n, c in table.columns.items() if n != name})
+
+
+def test_a_column_that_a_study_needs_is_named(
+    folder: Path, artifact: Artifact, table: OutcomeTable
+) -> None:
+    votes = read_outcomes(folder / "votes.parquet")
+    for name in ("prompt", "answer", "tokens_out"):
+        with pytest.raises(DataError, match=f"no column '{name}'"):
+            count_votes(without(votes, name), 2)
+    counts = votes.columns["tokens_out"].copy()
+    counts[2, 1] = np.nan
+    with pytest.raises(DataError, match=f"tokens_out of '{votes.prompt_ids[2]}' at .* is empty"):
+        count_votes(replace(votes, columns={**votes.columns, "tokens_out": counts}), 2)
+    with pytest.raises(DataError, match="no column 'dataset'"):
+        evaluate_sets(artifact, without(table, "dataset"), artifact.recommended_lam)

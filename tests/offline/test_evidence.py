@@ -12,9 +12,8 @@ from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
 from adaptive_sd.decision.features import DraftView, PromptView, agree, extract_features
 from adaptive_sd.decision.induction import FitTable
-from adaptive_sd.errors import DataError
 from adaptive_sd.forms import canonical_answer, detect_form
-from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
+from adaptive_sd.offline.evidence import fit_projections, read_evidence
 from adaptive_sd.offline.replay.halves import see, seen_by
 from adaptive_sd.offline.synthetic import write_synthetic
 from tests.ladder import make_table, make_tasks
@@ -81,22 +80,3 @@ def test_made_up_tables_are_tables_and_the_same_for_a_seed(tmp_path: Path, texts
     wrong_agree = evidence.agreement[:, 0, 4][(one.quality[:, [0, 4]] == 0).all(axis=1)]
     right_agree = evidence.agreement[:, 0, 4][(one.quality[:, [0, 4]] == 1).all(axis=1)]
     assert right_agree.all() and 0 < wrong_agree.mean() < 0.6
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "part"),
-    [
-        ("tokens_out", -3.0, "tokens_out of .* at stage 'middle' is -3; it must be a count"),
-        ("tokens_in", np.inf, "tokens_in of .* is inf"),
-        ("signal_margin_mean", "much", "signal_margin_mean of .* at stage 'middle' is 'much'"),
-        ("cost_after_small", "much", "cost_after_small of .* at stage 'middle' is 'much'"),
-    ],
-)
-def test_evidence_that_is_no_number_is_named(
-    table: OutcomeTable, name: str, value: object, part: str
-) -> None:
-    column = table.columns[name].astype(object)
-    column[4, 1] = value
-    damaged = replace(table, columns={**table.columns, name: column})
-    with pytest.raises(DataError, match=part):
-        to_fit_table(damaged, read_evidence(damaged, (None,) * 3), table.quality)

@@ -75,6 +75,19 @@ def test_a_prompt_that_lacks_a_stage_is_left_out_and_counted(tmp_path: Path) -> 
     assert set(exported.table["dataset"].to_pylist()) == {"sums"}
 
 
+def test_a_prompt_that_is_in_two_recordings_is_refused(tmp_path: Path) -> None:
+    """Also where both are one file, by whatever name."""
+    stages = make_stages(tmp_path)
+    make_recording(tmp_path / "a.sqlite", make_tasks(2), stages)
+    make_recording(tmp_path / "b.sqlite", make_tasks(3), stages)
+    (tmp_path / "c.sqlite").symlink_to(tmp_path / "a.sqlite")
+    a = tmp_path / "a.sqlite"
+    for other in ("a.sqlite", "b.sqlite", "c.sqlite"):
+        for paths in (([a, tmp_path / other], []), ([a], [tmp_path / other])):
+            with pytest.raises(DataError, match=rf"{other}: prompt 's0/0' is in .*a\.sqlite too"):
+                export_recordings(*paths)
+
+
 def test_recordings_of_one_ladder_are_joined_and_of_two_refused(tmp_path: Path) -> None:
     stages = make_stages(tmp_path)
     make_recording(tmp_path / "a.sqlite", make_tasks(2, seed=1), stages)

@@ -128,6 +128,13 @@ def test_one_stage_alone_can_be_fitted() -> None:
     assert artifact.policy.stages == (0,) and report.stages[0].share_answered == 1.0
 
 
+def test_counts_that_are_all_empty_are_as_counts_that_are_not_there() -> None:
+    table = bare_table(60)
+    empty = replace(table, columns={"tokens_out": np.full(table.quality.shape, np.nan)})
+    prior, none = (fit_artifact(t)[0].prior for t in (empty, table))
+    assert (prior.tokens_in, prior.tokens_out) == (none.tokens_in, none.tokens_out) == (0, 0)
+
+
 def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() -> None:
     table = bare_table(300)
     sometimes = np.random.default_rng(1).random((300, 1)) < 0.7

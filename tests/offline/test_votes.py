@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -84,12 +86,16 @@ def test_an_interrupted_vote_is_completed_without_repeat(tmp_path: Path) -> None
     other = tmp_path / "other"
     other.mkdir()
     vote(other, tasks[:2])
-    with Recording(other / "votes.sqlite") as recording:
-        recording._db.execute("DELETE FROM outcome WHERE stage_index = 3")
-        recording._db.commit()
+    with closing(sqlite3.connect(other / "votes.sqlite")) as database, database:
+        database.execute("DELETE FROM outcome WHERE stage_index = 3")
     again = vote(other, tasks)
     assert again.prompt_ids == whole.prompt_ids
     assert np.array_equal(again.columns["answer"], whole.columns["answer"])
+
+
+def test_a_prompt_that_is_given_twice_is_voted_on_once(tmp_path: Path) -> None:
+    tasks = make_tasks(2)
+    assert vote(tmp_path, [*tasks, *tasks]).prompt_ids == ("s0/0", "s0/1")
 
 
 def test_prompts_that_are_not_answered_in_steps_are_left_out(tmp_path: Path) -> None:

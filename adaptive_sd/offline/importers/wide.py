@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
+from adaptive_sd.data.columns import MAX_COST
+from adaptive_sd.data.table_files import read_table
+from adaptive_sd.decision.induction import MAX_STAGES
 from adaptive_sd.errors import DataError
 
 _MODEL = "{model}"
-_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ def import_wide(
 ) -> tuple[pa.Table, list[str]]:
     """The outcome table and its stages, cheapest first: by mean cost, or as `models` says.
 
-    Without `models`, every model that has a column of costs. A quality that is missing was not
-    graded. Raises DataError naming the file, the column, the row and the value.
+    Without `models`, every model that has a column of costs, up to MAX_STAGES. A quality that is
+    missing was not graded. Raises DataError naming the file, the column, the row and the value.
     """
-    table = _read(path)
+    table = read_table(path, [columns.prompt_id, columns.prompt, columns.category])
     for name in ("quality", "cost", "answer"):
         if _MODEL not in getattr(columns, name):
             raise DataError(
@@ -55,18 +55,13 @@ def import_wide(
     _check_ids(path, columns.prompt_id, _texts(table, columns.prompt_id))
     if not models:
         found.sort(key=lambda model: float(np.nansum(_cost(path, table, columns, model))))
+    if len(found) > MAX_STAGES:
+        raise DataError(
+            f"{path}: {len(found)} models; a ladder has at most {MAX_STAGES} stages. Name those to "
+            f"take with --models, of: {', '.join(found)}."
+        )
     parts = [_part(path, table, columns, k, model) for k, model in enumerate(found)]
     return pa.concat_tables(parts), found
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        if path.suffix == ".csv":
-            return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(newlines_in_values=True))
-        return pa.parquet.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        first = (str(error).splitlines() or [""])[0][:300]
-        raise DataError(f"{path}: not a readable Parquet or CSV table ({first}).") from error
 
 
 def _models(path: Path, table: pa.Table, columns: WideColumns) -> list[str]:
@@ -89,7 +84,7 @@ def _of_models(columns: WideColumns, models: Sequence[str]) -> list[str]:
 
 
 def _cost(path: Path, table: pa.Table, columns: WideColumns, model: str) -> Any:
-    return _numbers(path, table, columns.cost, model, _LARGEST)
+    return _numbers(path, table, columns.cost, model, MAX_COST)
 
 
 def _part(path: Path, table: pa.Table, columns: WideColumns, index: int, model: str) -> pa.Table:

@@ -27,9 +27,12 @@ class SetResult(NamedTuple):
 def evaluate_sets(
     artifact: Artifact, table: OutcomeTable, lam: float, *, seed: int = 0
 ) -> list[SetResult]:
-    """Every set of the column `dataset`, then all prompts as "all"."""
+    """Every set of the column `dataset`, then all prompts as "all".
+
+    Raises DataError for a table without it.
+    """
     seen = seen_by(artifact, table)
-    names = np.array([str(name) for name in table.columns["dataset"][:, 0]])
+    names = np.array([str(name) for name in table.complete("dataset")[:, 0]])
     everything = np.arange(len(names))
     groups = [(name, np.flatnonzero(names == name)) for name in sorted(set(names))]
     results = []

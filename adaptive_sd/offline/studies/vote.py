@@ -34,20 +34,20 @@ def majority(answers: Sequence[str]) -> int:
 def count_votes(table: OutcomeTable, count: int) -> Votes:
     """The majority of the first `count` votes of a table made by `record_votes`.
 
-    Raises DataError for a table without rates or with fewer votes.
+    Raises DataError for a table without rates, without their columns or with fewer votes.
     """
     rates = table.stages[0].rates
     if rates is None or not 1 <= count <= len(table.stages):
         raise DataError(f"{count} votes: the table has {len(table.stages)}, or lacks rates.")
-    columns = table.columns
     answers, places, costs, shares = [], [], [], []
     tokens_in, num_cached, tokens_out, cut = (
-        columns[name].astype(np.float64)
+        table.complete(name).astype(np.float64)
         for name in ("tokens_in", "num_cached", "tokens_out", "signal_finished_by_length")
     )
     num_chosen, uncached = tokens_out + (cut == 0), (tokens_in - num_cached)[:, 0]
-    for n, prompt in enumerate(columns["prompt"][:, 0]):
-        texts = [str(text) for text in columns["answer"][n, :count]]
+    prompts, given = table.complete("prompt")[:, 0], table.complete("answer")
+    for n, prompt in enumerate(prompts):
+        texts = [str(text) for text in given[n, :count]]
         canonical = [canonical_answer(text, detect_form(str(prompt))) for text in texts]
         place = majority(canonical)
         answers.append(texts[place])

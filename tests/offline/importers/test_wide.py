@@ -12,6 +12,7 @@ import pytest
 
 from adaptive_sd.cli import run
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
+from adaptive_sd.decision.induction import MAX_STAGES
 
 LARGE, SMALL = "gpt-4-1106-preview", "mistralai/mistral-7b-chat"
 ROWS: dict[str, list[Any]] = {
@@ -112,4 +113,36 @@ def test_a_pickle_or_any_other_file_is_no_table(
     path = tmp_path / "routerbench_0shot.pkl"
     path.write_bytes(b"\x80\x04\x95garbage")
     assert run(["import", "wide", str(path), "--out", str(tmp_path / "out.parquet")]) == 1
-    assert "not a readable Parquet or CSV table" in capsys.readouterr().err
+    assert "ends in .parquet or .csv" in capsys.readouterr().err
+
+
+def test_more_models_than_a_ladder_has_stages_are_chosen_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"m{n:02d}" for n in range(11)]
+    rows: dict[str, list[Any]] = {"sample_id": ["a", "b"]}
+    rows |= {name: [0.0, 1.0] for name in names}
+    rows |= {f"{name}|total_cost": [12.0 - n, 12.0 - n] for n, name in enumerate(names)}
+    path, out = written(tmp_path / "w.csv", rows), tmp_path / "out.parquet"
+    assert run(["import", "wide", str(path), "--out", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert f"11 models; a ladder has at most {MAX_STAGES} stages" in err and not out.exists()
+    assert "--models, of: m10, m09, m08, " in err  # cheapest first, as --models takes them
+    table = imported(path, "--models", "m10, m05,m00")
+    assert [stage.name for stage in table.stages] == ["m10", "m05", "m00"]
+
+
+@pytest.mark.parametrize("spelling", ["w.parquet", "sub/../w.parquet", "link.parquet"])
+def test_a_table_is_never_written_over_the_one_it_is_made_from(
+    tmp_path: Path, spelling: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "w.parquet", ROWS)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.parquet").symlink_to(path)
+    before = path.read_bytes()
+    assert run(["import", "wide", str(path), "--out", str(tmp_path / spelling)]) == 1
+    err = capsys.readouterr().err
+    assert "which is read, would be lost" in err and err.count("\n") == 1
+    assert path.read_bytes() == before
+    assert run(["import", "wide", str(path), "--out", str(tmp_path / "t.txt")]) == 1
+    assert "ends in .parquet or .csv" in capsys.readouterr().err

@@ -1,0 +1,26 @@
+"""Where a command writes: never over what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from adaptive_sd.errors import ConfigError
+
+
+def check_out(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise ConfigError where `out` is one of the inputs, however it is spelled, or holds one."""
+    for path in inputs:
+        if not path.exists():
+            continue
+        place = path.resolve()
+        if (out.exists() and out.samefile(path)) or out.resolve() in place.parents:
+            raise ConfigError(f"--out {out}: {path}, which is read, would be lost; give another.")
+
+
+def check_table_out(out: Path, inputs: Iterable[Path]) -> None:
+    """As `check_out`; also raises DataError where a table cannot have that name."""
+    from adaptive_sd.data.table_files import is_csv  # loads pyarrow
+
+    is_csv(out)
+    check_out(out, inputs)
