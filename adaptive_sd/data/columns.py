@@ -46,14 +46,13 @@ _NUMBERS = {
 _PREFIXES = {
     "signal_": Bound(-_MAX_EVIDENCE, _MAX_EVIDENCE, f"a number within {_MAX_EVIDENCE:g}, or empty"),
     "cost_after_": Bound(0, MAX_COST, f"a number, at least 0, up to {MAX_COST:g}, or empty"),
-    **dict.fromkeys(("accepted_after_", "drafted_after_", "agreed_after_"), _COUNT),
+    **dict.fromkeys(("accepted_after_", "drafted_after_"), _COUNT),
 }
 _PARTS = {"num_cached": "tokens_in", "accepted_after_": "drafted_after_"}
-_PARTS |= {"agreed_after_": "drafted_after_"}
 """Counts of some of what another column counts."""
 TEXTS = ("prompt_id", "stage", "split", "prompt", "answer", "category", "dataset")
 _NO_TEXT = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
-_LISTS = ("logprobs", "hidden")
+_LISTS = ("logprobs", "hidden", "token_ids", "draft_ids_after_", "draft_sureties_after_")
 SPLITS = ("fit", "test")
 
 
@@ -146,7 +145,7 @@ class Columns:
     def _read(self, name: str, stage_of_row: NDArray[np.int64]) -> NDArray[np.generic]:
         if _bound(name) is not None:
             return self.numbers(name)
-        if name in _LISTS:
+        if name.startswith(_LISTS):
             lists = self._finite_lists(name)
             if name == "hidden":
                 self._check_widths(name, lists, stage_of_row)

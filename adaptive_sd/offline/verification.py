@@ -11,6 +11,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.acceptance import Agreements, fit_acceptance
 from adaptive_sd.engines.alignment import Alignment, DraftTokens
 from adaptive_sd.engines.verification import simulate_verification
+from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.styles import find_style
 from adaptive_sd.types import Acceptance, Rates
@@ -76,7 +77,10 @@ def after(
 
 
 def compared_of(table: OutcomeTable, row: int, earlier: int, stage: int) -> Compared | None:
-    """As the columns that `export` writes have it; None where they are not there or empty."""
+    """As the columns that `export` writes have it; None where they are not there or empty.
+
+    Raises DataError where a draft has not as many sureties as tokens.
+    """
     name = table.stages[earlier].name
     parts = (f"draft_ids_after_{name}", f"draft_sureties_after_{name}", "token_ids")
     if any(part not in table.columns for part in parts):
@@ -85,6 +89,11 @@ def compared_of(table: OutcomeTable, row: int, earlier: int, stage: int) -> Comp
     own = table.columns["token_ids"][row, stage]
     if draft_ids is None or sureties is None or own is None:
         return None
+    if not 0 < len(draft_ids) == len(sureties):
+        raise DataError(
+            f"{parts[0]} of {table.prompt_ids[row]!r} at stage {table.stages[stage].name!r} has "
+            f"{len(draft_ids)} tokens, {parts[1]} {len(sureties)}; there must be as many, and some."
+        )
     draft = DraftTokens(tuple(map(int, draft_ids)), tuple(map(float, sureties)))
     cut = bool(table.columns["signal_finished_by_length"][row, stage])
     return compare(draft, map(int, own), cut)

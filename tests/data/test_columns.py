@@ -74,7 +74,7 @@ def test_the_whole_table_is_read(tmp_path: Path) -> None:
     assert [values.tolist() for values in table.columns["hidden"][1]] == [[0.5, -1, 2], [0.5, -1]]
 
 
-COUNTS = ("num_cached", "tokens_in", "tokens_out", "drafted_after_small", "agreed_after_small")
+COUNTS = ("num_cached", "tokens_in", "tokens_out", "drafted_after_small", "accepted_after_small")
 COSTS = ("cost_after_small", "latency_s", "prefill_s", "decode_s")
 BAD: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(COUNTS, ("many", -1, math.inf, 1e308)),
@@ -103,7 +103,7 @@ def test_what_a_column_cannot_hold_is_named(tmp_path: Path, name: str, value: ob
 
 def test_text_within_numbers_of_a_csv_is_named(tmp_path: Path) -> None:
     bare = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in whole_rows()]
-    for name in ("signal_margin_mean", "agreed_after_small", "num_cached"):
+    for name in ("signal_margin_mean", "accepted_after_small", "num_cached"):
         table = [dict(row) for row in bare]
         table[3][name] = "about 1"
         message = refused(csv_file(tmp_path, table))
@@ -114,7 +114,6 @@ def test_text_within_numbers_of_a_csv_is_named(tmp_path: Path) -> None:
     ("values", "part"),
     [
         ({"num_cached": 10}, "num_cached of 'p1' at stage 'large' is 10.0; it must be at most its"),
-        ({"agreed_after_small": 5}, "at most its drafted_after_small"),
         ({"accepted_after_small": 5}, "at most its drafted_after_small"),
         ({"drafted_after_small": None}, "_after_small of 'p1' at stage 'large' is"),
     ],
