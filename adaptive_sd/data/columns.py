@@ -134,7 +134,7 @@ class Columns:
         for name in self.names:
             prefix = next((part for part in _PARTS if name.startswith(part)), None)
             whole = prefix and name.replace(prefix, _PARTS[prefix], 1)
-            if not whole or whole not in self.names:
+            if not whole or whole not in self.names or _bound(name) is None:
                 continue
             values = self.numbers(name)
             good = np.isnan(values) | (values <= self.numbers(whole))

@@ -13,7 +13,7 @@ from adaptive_sd.closing import Closing
 from adaptive_sd.errors import DataError
 
 SCHEMA_VERSION = 2
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _TABLES = {"stage", "prompt", "outcome", "pair"}
 _PAIR = """
@@ -77,8 +77,8 @@ class RecordingFile(Closing):
             self._opened = stack.pop_all()
 
     def read(
-        self, query: str, values: Sequence[object] = (), *, make: Callable[..., T]
-    ) -> Iterator[T]:
+        self, query: str, values: Sequence[object] = (), *, make: Callable[..., _T]
+    ) -> Iterator[_T]:
         """What `make` makes of the values of each row; it may raise for those that are damaged."""
         with _told(self._path, (sqlite3.Error, *_DAMAGE)):
             for row in self._database.execute(query, values):
@@ -103,7 +103,7 @@ def _told(path: Path, kinds: tuple[type[Exception], ...] = (sqlite3.Error,)) -> 
         yield
     except kinds as error:
         raise DataError(
-            f"{path}: not a recording, damaged, or not to be written "
+            f"{path}: not a recording, damaged, or not writable "
             f"({' '.join(str(error).split()):.200}); use a copy of it or another file."
         ) from error
 
@@ -117,8 +117,11 @@ def _version_of(path: Path) -> int:
     """0 of an empty file; raises DataError unless it is that, or a whole recording."""
     with _told(path), _connect(path, "ro") as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_schema")}
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if not tables and not version:
+        version, application = (
+            database.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("user_version", "application_id")
+        )
+        if not (tables or version or application):
             return 0
         if not tables >= _TABLES:
             raise DataError(f"{path}: not a recording; choose another file.")

@@ -74,6 +74,13 @@ def test_the_whole_table_is_read(tmp_path: Path) -> None:
     assert [values.tolist() for values in table.columns["hidden"][1]] == [[0.5, -1, 2], [0.5, -1]]
 
 
+def test_columns_of_other_names_hold_anything(tmp_path: Path) -> None:
+    others = {"num_cached_x": 5, "tokens_in_x": 1, "remark": ["a"], "lists": [math.nan, None]}
+    table = use(parquet(tmp_path, [row | others for row in whole_rows()]))
+    assert table.columns["remark"][0, 0] == ["a"]
+    assert np.isnan(table.columns["lists"][0, 0]).all()
+
+
 COUNTS = ("num_cached", "tokens_in", "tokens_out", "drafted_after_small", "accepted_after_small")
 COSTS = ("cost_after_small", "latency_s", "prefill_s", "decode_s")
 BAD: dict[str, tuple[object, ...]] = {

@@ -47,7 +47,8 @@ FOREIGN = {
     "a table": ["CREATE TABLE note (text TEXT)"],
     "of our version": ["CREATE TABLE stage (x)", "PRAGMA user_version=1"],
     "with a log": ["PRAGMA journal_mode=WAL", "CREATE TABLE note (text TEXT)"],
-    "an id": ["PRAGMA user_version=7"],
+    "a version": ["PRAGMA user_version=7"],
+    "an id": ["PRAGMA application_id=7"],
 }
 
 
