@@ -16,8 +16,8 @@ from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config
 from adaptive_sd.data.tasks import load_tasks
-from adaptive_sd.offline import bench
-from adaptive_sd.offline.compare import compare
+from adaptive_sd.offline.benches import decision as decision_bench
+from adaptive_sd.offline.benches.ladder import compare
 
 app = typer.Typer(
     help="Measure what decisions cost, and the ladder against its largest stage.",
@@ -32,7 +32,7 @@ def decision(
     num_calls: Annotated[int, typer.Option(min=100, help="Timed calls.")] = 5000,
 ) -> None:
     """Time features, predictor and rule for one draft of 128 tokens."""
-    result = bench.bench_decision(load_artifact(DEFAULT_ARTIFACT), num_calls)
+    result = decision_bench.bench_decision(load_artifact(DEFAULT_ARTIFACT), num_calls)
     if as_json:
         print(json.dumps(asdict(result), indent=2))
         return
@@ -80,7 +80,7 @@ def ladder(
 @app.command("stopping")
 def stopping(as_json: JsonOption = False) -> None:
     """Time the stopping rule for ladders of up to a million stages; linear if s/stage is flat."""
-    rows = bench.bench_stopping()
+    rows = decision_bench.bench_stopping()
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
