@@ -122,9 +122,8 @@ def test_the_order_of_the_methods_is_drawn_for_each_prompt(stages: list[Stage]) 
 
     found = orders(0)
     assert found == orders(0) != orders(1)
-    assert len(set(found)) > 2 and {frozenset(order) for order in found} == {
-        frozenset("bc") | {"plain"}
-    }
+    assert len(set(found)) > 2
+    assert all(sorted(order) == ["b", "c", "plain"] for order in found)
 
 
 def run_of(number: int, seconds: dict[str, float], dataset: str = "words") -> PromptRun:
@@ -187,8 +186,6 @@ def test_answers_that_part_at_a_near_tie_are_the_same_by_the_margin_rule() -> No
 
 
 def test_the_beginning_of_a_draft_has_whole_characters() -> None:
-    offer = Offer(
-        "aé!", (1, 2, 3, 4), (-0.1, -0.2, -0.3, -0.4)
-    )  # the second token cuts a character
+    offer = Offer("aé!", (1, 2, 3, 4), (-0.1, -0.2, -0.3, -0.4))
     assert beginning(offer, 2) == Offer("a", (1, 2), (-0.1, -0.2))
     assert beginning(offer, 3) == Offer("aé", (1, 2, 3), (-0.1, -0.2, -0.3))
