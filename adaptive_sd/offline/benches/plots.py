@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.offline.benches.draft_summary import SetSummary
 from adaptive_sd.offline.benches.ladder import Comparison
-from adaptive_sd.offline.studies.plots import png_bytes, stacked_axes
+from adaptive_sd.offline.panels import png_bytes, stacked_axes
 
 
 def plot_drafts(sets: Sequence[SetSummary], title: str) -> bytes:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
+from adaptive_sd.offline.panels import png_bytes, stacked_axes
 from adaptive_sd.offline.replay.measure import PolicyReport
 from adaptive_sd.offline.studies.sets import SetResult
 from adaptive_sd.offline.studies.sweep import SweepPoint
@@ -68,17 +64,3 @@ def plot_ladders(reports: Mapping[str, PolicyReport]) -> bytes:
     axes.set_ylabel("mean quality")
     axes.legend(fontsize="small")
     return png_bytes(figure)
-
-
-def stacked_axes(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` axes, one below the other."""
-    figure = Figure(figsize=(7, 3.6 * count), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(count, 1, i + 1) for i in range(count)]
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
