@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
@@ -82,9 +83,11 @@ def draft(
         bench = DraftBench(cascade.stages, cascade.judge, drafted, methods)
         with counting_bar("answering") as show:
             runs = bench.run(chosen, rng=rng, on_progress=show)
-    if not runs:
+    for prompt_id, reason in runs.left_out.items():
+        print(f"left out {prompt_id}: {reason}", file=sys.stderr)
+    if not runs.whole:
         raise DataError(f"{', '.join(tasks)}: no prompt was answered by every method.")
-    sets = summarise(runs, noise, rng=rng)
+    sets = summarise(runs.whole, noise, rng=rng)
     names = (config.stages[drafted].name, config.stages[-1].name)
     document = {
         "tasks": tasks,
@@ -94,7 +97,7 @@ def draft(
         "lenience": lenience,
         "noise": noise,
         "seed": seed,
-        "num_left_out": len(chosen) - len(runs),
+        "left_out": runs.left_out,
         "sets": [asdict(of_set) for of_set in sets],
     }
     plot = plot_drafts(sets, f"{names[1]}, drafts of {names[0]}")
@@ -103,8 +106,6 @@ def draft(
         print(json.dumps(document, indent=2))
         return
     print("\n\n".join(_as_text(of_set) for of_set in sets))
-    if document["num_left_out"]:
-        print(f"{document['num_left_out']} prompts left out: a method could not answer them")
 
 
 def _index_of(name: str | None, config: Config) -> int:

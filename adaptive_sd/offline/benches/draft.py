@@ -47,6 +47,13 @@ class PromptRun:
     agreeing: Agreeing | None
 
 
+class Runs(NamedTuple):
+    """What was answered, and by the prompt's id why others were left out."""
+
+    whole: list[PromptRun]
+    left_out: dict[str, str]
+
+
 class DraftBench:
     """The drafting stage, the target and the methods side by side."""
 
@@ -72,20 +79,20 @@ class DraftBench:
         *,
         rng: np.random.Generator,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[PromptRun]:
+    ) -> Runs:
         """Answer every task with every method; a prompt that one cannot answer is left out.
 
         The order of the methods is drawn for each prompt: a machine's drift hits all alike.
         """
-        runs = []
+        runs = Runs([], {})
         for done, task in enumerate(tasks):
             on_progress(done, len(tasks))
             try:
-                runs.append(self._run_one(task, rng))
+                runs.whole.append(self._run_one(task, rng))
             except (CancelledError, EngineClosedError):
                 raise
-            except EngineError:
-                continue
+            except EngineError as error:
+                runs.left_out[task.id] = str(error)
         return runs
 
     def _run_one(self, task: Task, rng: np.random.Generator) -> PromptRun:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.data.tasks import Task
@@ -72,7 +72,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 def test_the_reuse_of_a_draft_changes_no_answer(stages: list[Stage]) -> None:
     methods = {"plain": plain(stages[-1]), "reuse": reuse(stages[-1])}
     tasks = [task(i, f"tell me more of {word}") for i, word in enumerate(("owls", "tea", "maps"))]
-    runs = bench(stages, methods).run(tasks, rng=rng())
+    runs = bench(stages, methods).run(tasks, rng=rng()).whole
     assert [run.task for run in runs] == tasks
     for run in runs:
         margin = parting_margin(run.answers["plain"], run.answers["reuse"])
@@ -83,7 +83,7 @@ def test_the_reuse_of_a_draft_changes_no_answer(stages: list[Stage]) -> None:
 
 def test_an_agreeing_draft_is_the_targets_own_beginning(stages: list[Stage]) -> None:
     methods = {"plain": plain(stages[-1])}
-    runs = bench(stages, methods).run([task(i, f"word {i}") for i in range(4)], rng=rng())
+    runs = bench(stages, methods).run([task(i, f"word {i}") for i in range(4)], rng=rng()).whole
     long = [run for run in runs if len(run.answers["plain"].token_ids) >= NUM_AGREEING]
     assert long, "no answer of the tiny model is long"
     for run in runs:
@@ -101,7 +101,8 @@ def test_an_agreeing_draft_is_the_targets_own_beginning(stages: list[Stage]) -> 
 def test_a_prompt_that_does_not_fit_is_left_out(stages: list[Stage]) -> None:
     tasks = [task(0, "short"), task(1, "long " * 500), task(2, "also short")]
     runs = bench(stages, {"plain": plain(stages[-1])}).run(tasks, rng=rng())
-    assert [run.task.id for run in runs] == ["words/0", "words/2"]
+    assert [run.task.id for run in runs.whole] == ["words/0", "words/2"]
+    assert list(runs.left_out) == ["words/1"] and "context of 512" in runs.left_out["words/1"]
 
 
 def test_the_order_of_the_methods_is_drawn_for_each_prompt(stages: list[Stage]) -> None:
@@ -116,7 +117,7 @@ def test_the_order_of_the_methods_is_drawn_for_each_prompt(stages: list[Stage]) 
             return answer
 
         methods = {name: method(name) for name in ("plain", "b", "c")}
-        runs = bench(stages, methods).run([task(i, "a") for i in range(12)], rng=rng(seed))
+        runs = bench(stages, methods).run([task(i, "a") for i in range(12)], rng=rng(seed)).whole
         assert all(list(run.answers) == list(methods) for run in runs)
         return [tuple(called[at : at + 3]) for at in range(0, len(called), 3)]
 
@@ -132,6 +133,7 @@ def run_of(number: int, seconds: dict[str, float], dataset: str = "words") -> Pr
     return PromptRun(task(number, "p", dataset), 1.0, 5, 2.0, answers, qualities, None)
 
 
+@settings(max_examples=15)
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20), st.floats(0.1, 10))
 def test_a_method_that_always_takes_so_much_more_has_that_ratio(
     seconds: list[float], factor: float
