@@ -21,6 +21,8 @@ DEFAULT_ARTIFACT = Path(__file__).with_name("artifacts") / "default"
 class Cascade(Loop):
     """A ladder of models behind one call."""
 
+    stages: tuple[Stage, ...]
+
     @classmethod
     def default(cls) -> Cascade:
         """The ladder that is shipped; fetches models that are not cached."""

@@ -33,10 +33,11 @@ def rates_key(model_hash: str, engine: str, *, threads: int | None, gpu_layers: 
     num_threads = threads or len(os.sched_getaffinity(0))
     gpu = f" gpu {gpu_layers}" if gpu_layers else ""
     rows = ",".join(map(str, SPAN_ROWS))
-    return f"{model_hash[:16]} {engine} {_cpu_name()} x{num_threads}{gpu} rows {rows}"
+    return f"{model_hash[:16]} {engine} {cpu_name()} x{num_threads}{gpu} rows {rows}"
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Of this machine, for people."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

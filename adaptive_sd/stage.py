@@ -166,6 +166,10 @@ class Stage(Closing):
         """`count` answers as `run` asks for one, with seeds from `sampling.seed` on."""
         return self.engine.sample(self._messages(prompt, form), sampling, count)
 
+    def prompt_tokens(self, prompt: Prompt, *, form: Form | None = None) -> tuple[int, ...]:
+        """The tokens that `run` has the model read."""
+        return self.engine.prompt_tokens(self._messages(prompt, form))
+
     def _messages(self, prompt: Prompt, form: Form | None) -> list[Message]:
         if not isinstance(prompt, str):
             return to_messages(prompt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import numpy as np
@@ -12,18 +13,22 @@ import typer
 from adaptive_sd.artifact import load_artifact
 from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
 from adaptive_sd.cascade import Request
+from adaptive_sd.cli.bench_draft import JsonOption, OutOption, draft
 from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config
 from adaptive_sd.data.tasks import load_tasks
-from adaptive_sd.offline import bench
-from adaptive_sd.offline.compare import compare
+from adaptive_sd.errors import DataError
+from adaptive_sd.offline.benches import decision as decision_bench
+from adaptive_sd.offline.benches.ladder import compare
+from adaptive_sd.offline.benches.results import RESULTS, write_results
+from adaptive_sd.offline.research_log import check_writable
 
 app = typer.Typer(
-    help="Measure what decisions cost, and the ladder against its largest stage.",
+    help="Measure decisions, the ladder against its largest stage, and the reuse of drafts.",
     no_args_is_help=True,
 )
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+app.command("draft")(draft)
 
 
 @app.command("decision")
@@ -32,7 +37,7 @@ def decision(
     num_calls: Annotated[int, typer.Option(min=100, help="Timed calls.")] = 5000,
 ) -> None:
     """Time features, predictor and rule for one draft of 128 tokens."""
-    result = bench.bench_decision(load_artifact(DEFAULT_ARTIFACT), num_calls)
+    result = decision_bench.bench_decision(load_artifact(DEFAULT_ARTIFACT), num_calls)
     if as_json:
         print(json.dumps(asdict(result), indent=2))
         return
@@ -46,10 +51,17 @@ def ladder(
     limit: Annotated[int | None, typer.Option(min=1, help="The first prompts only.")] = None,
     lam: Annotated[float | None, typer.Option("--lambda", help="Weight of quality.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    out: OutOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer a task set live with the ladder and with its largest stage; grade and compare."""
+    """Answer a task set live with the ladder and with its largest stage; grade and compare.
+
+    Written to --out as JSON and a plot.
+    """
+    from adaptive_sd.offline.benches.plots import plot_ladder  # loads matplotlib
+
     chosen = load_tasks(tasks, limit)
+    check_writable(out)
     with open_cascade(default_config()) as cascade, counting_bar("answering") as show:
         for stage in cascade.stages:
             stage.warm_up()
@@ -60,6 +72,10 @@ def ladder(
             request=Request(lam=lam),
             on_progress=show,
         )
+    if not result.num_prompts:
+        raise DataError(f"{tasks}: no answer could be graded, so there is nothing to compare.")
+    document = {"tasks": tasks, "limit": limit, "lambda": lam, "seed": seed, **asdict(result)}
+    write_results(out, "ladder", document, plot_ladder(result), now=datetime.now())
     if as_json:
         print(json.dumps(asdict(result), indent=2))
         return
@@ -80,7 +96,7 @@ def ladder(
 @app.command("stopping")
 def stopping(as_json: JsonOption = False) -> None:
     """Time the stopping rule for ladders of up to a million stages; linear if s/stage is flat."""
-    rows = bench.bench_stopping()
+    rows = decision_bench.bench_stopping()
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return

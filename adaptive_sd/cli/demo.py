@@ -13,7 +13,7 @@ from adaptive_sd.cli.explain import explain, table
 from adaptive_sd.cli.models import fetch
 from adaptive_sd.config import default_config
 from adaptive_sd.models.catalogue import find, split_format
-from adaptive_sd.offline.compare import run_largest
+from adaptive_sd.offline.benches.ladder import run_largest
 from adaptive_sd.trace import Answer
 from adaptive_sd.types import Draft
 

@@ -50,7 +50,7 @@ def fit(
     """Fit predictors and policy, and say how good they are out of fold."""
     from adaptive_sd.artifact import save_artifact
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
-    from adaptive_sd.offline.bench import bench_decision
+    from adaptive_sd.offline.benches.decision import bench_decision
     from adaptive_sd.offline.fit import fit_artifact
 
     check_out(out, [table])

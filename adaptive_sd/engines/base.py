@@ -58,6 +58,10 @@ class Engine(Protocol):
         """`count` answers to the same messages, with seeds from `sampling.seed` on."""
         ...
 
+    def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The tokens that `generate` reads. Raises ContextOverflowError when they do not fit."""
+        ...
+
     def draft_tokens(self, draft: Offer) -> DraftTokens:
         """The draft as this engine verifies it."""
         ...

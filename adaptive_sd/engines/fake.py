@@ -108,6 +108,10 @@ class FakeEngine:
             for seed in seeds
         ]
 
+    def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The i-th word of all messages is token i."""
+        return tuple(range(sum(len(m.content.split()) for m in messages)))
+
     def draft_tokens(self, draft: Offer) -> DraftTokens:
         """The i-th word is token i, as in every answer; the last one ends the turn."""
         count = len(draft.text.split(" "))

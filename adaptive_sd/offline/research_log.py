@@ -71,10 +71,15 @@ def json_bytes(document: Mapping[str, object]) -> bytes:
 
 def check_folder(folder: Path) -> None:
     """Create the results' folder before any work; raises ConfigError when it cannot be used."""
+    for path in (folder, folder / "log"):
+        check_writable(path)
+
+
+def check_writable(folder: Path) -> None:
+    """Create one folder where it is absent; raises ConfigError when it cannot be used."""
     try:
-        (folder / "log").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give --out.") from error
-    for path in (folder, folder / "log"):
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise ConfigError(f"{path}: cannot be written; give another folder with --out.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written; give another folder with --out.")

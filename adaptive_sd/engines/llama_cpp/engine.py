@@ -158,6 +158,10 @@ class LlamaCppEngine:
             lambda: measure_rates(self._context, lambda: not interrupted.is_set()), interrupted
         )
 
+    def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See Engine.prompt_tokens."""
+        return tuple(self._run(lambda: self._prompt_tokens(messages)))
+
     def draft_tokens(self, draft: Offer) -> DraftTokens:
         """See Engine.draft_tokens."""
         return self._run(lambda: self._draft_tokens(draft))

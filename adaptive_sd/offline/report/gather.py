@@ -15,7 +15,7 @@ from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.policies import Evidence
 from adaptive_sd.forms import Form
 from adaptive_sd.judge import judge_by_fit
-from adaptive_sd.offline.bench import DecisionBench, prompt_of, time_decision
+from adaptive_sd.offline.benches.decision import DecisionBench, prompt_of, time_decision
 from adaptive_sd.offline.evidence import read_evidence
 from adaptive_sd.offline.importance import MAX_ROWS, permutation_importance
 from adaptive_sd.offline.replay.contest import POLICIES

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
+from adaptive_sd.offline.panels import png_bytes, stacked_axes
 from adaptive_sd.offline.replay.measure import PolicyReport
 from adaptive_sd.offline.studies.sets import SetResult
 from adaptive_sd.offline.studies.sweep import SweepPoint
@@ -16,7 +12,7 @@ from adaptive_sd.offline.studies.sweep import SweepPoint
 
 def plot_sweep(points: Sequence[SweepPoint], names: Sequence[str], recommended: float) -> bytes:
     """Quality and cost against always-largest, and who answers, over lambda."""
-    figure, (above, below) = _figure(2)
+    figure, (above, below) = stacked_axes(2)
     lams = [p.lam for p in points]
     for label, values in (
         ("quality difference", [p.difference for p in points]),
@@ -31,12 +27,12 @@ def plot_sweep(points: Sequence[SweepPoint], names: Sequence[str], recommended: 
         axes.set_xscale("log")
         axes.set_xlabel("lambda, seconds for one more right answer (dotted: recommended)")
         axes.legend(fontsize="small")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def plot_sets(results: Sequence[SetResult]) -> bytes:
     """Quality of ladder and largest stage, and the ladder's cost ratio, by set."""
-    figure, (above, below) = _figure(2)
+    figure, (above, below) = stacked_axes(2)
     places = range(len(results))
     names = [f"{r.name}\n{r.num_prompts}" for r in results]
     above.bar([p - 0.2 for p in places], [r.ladder.quality for r in results], 0.4, label="ladder")
@@ -55,28 +51,16 @@ def plot_sets(results: Sequence[SetResult]) -> bytes:
     below.set_ylabel("cost against always-largest")
     for axes in (above, below):
         axes.set_xticks(list(places), names, fontsize="small")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def plot_ladders(reports: Mapping[str, PolicyReport]) -> bytes:
     """The points of each ladder's policy, on one scale."""
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = stacked_axes(1)
     for name, report in reports.items():
         points = sorted((p.cost, p.quality) for p in report.points)
         axes.plot(*zip(*points, strict=True), "o-", markersize=3, label=name)
     axes.set_xlabel("mean cost of a prompt (s)")
     axes.set_ylabel("mean quality")
     axes.legend(fontsize="small")
-    return _png(figure)
-
-
-def _figure(count: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(7, 3.6 * count), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(count, 1, i + 1) for i in range(count)]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return png_bytes(figure)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.judge import FittedJudge
+from adaptive_sd.offline.benches.ladder import compare
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
-from adaptive_sd.offline.compare import compare
 from tests.ladder import is_right, make_stages, make_tasks
 
 
