@@ -21,8 +21,11 @@ FloatArray = NDArray[np.float64]
 
 _MIN_PASSES = 8
 _MIN_STEPS = 400
+_MAX_STEPS = 1250
+"""Of a network, as many as 8 passes over 10,000 rows: with more rows each is seen less often."""
 _BATCH_ROWS = 64
 _MANY_ROWS = 10_000
+"""Above, batches are four times as large and a logistic regression goes by second derivatives."""
 
 
 class Labelled(NamedTuple):
@@ -121,13 +124,14 @@ def _fit_network(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
     num_rows, num_features = rows.features.shape
     if not num_features:
         return _fit_logistic(rows, candidate, seed)
-    batch = _BATCH_ROWS * (1 + 3 * (num_rows > _MANY_ROWS) + 12 * (num_rows > 10 * _MANY_ROWS))
+    batch = _BATCH_ROWS * (1 if num_rows <= _MANY_ROWS else 4)
+    passes = max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows))
     model = MLPClassifier(
         candidate.hidden,
         alpha=candidate.alpha,
         learning_rate_init=0.003,
         batch_size=min(batch, num_rows),
-        max_iter=max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows)),
+        max_iter=max(1, min(passes, _MAX_STEPS * batch // num_rows)),
         random_state=seed,
     )
     with warnings.catch_warnings():
