@@ -84,6 +84,13 @@ class FitTable:
         chosen: dict[str, Any] = {n: None if v is None else v[rows] for n, v in parts.items()}
         return FitTable(**chosen)
 
+    def draw(self, num_prompts: int, *, seed: int) -> FitTable:
+        """So many of its prompts, in order; the whole table where it has no more."""
+        if len(self.quality) <= num_prompts:
+            return self
+        drawn = np.random.default_rng([seed, 1]).permutation(len(self.quality))
+        return self.take(np.sort(drawn[:num_prompts]))
+
     def state(self, held: Sequence[int], rows: NDArray[np.int64] | None = None) -> FloatArray:
         """State features with these drafts held, of all prompts or of some rows."""
         chosen = slice(None) if rows is None else rows

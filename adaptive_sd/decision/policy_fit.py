@@ -72,7 +72,7 @@ class PolicyFit(NamedTuple):
 def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     """Raises DataError for too few prompts."""
     seed = int(rng.integers(2**31))
-    stages = paying_stages(_some_of(table, seed), seed=seed)
+    stages = paying_stages(table.draw(CHOICE_PROMPTS, seed=seed), seed=seed)
     num_draws = min(_NUM_DRAWS, -(-_DRAWN_ROWS // len(table.quality)))
     draws = [fit_induction(table, rng=rng, stages=stages) for _ in range(num_draws)]
     return guard(draws, table, rng=rng)
@@ -143,15 +143,6 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         policy=GuardedPolicy(induced, tuple(chains)),
         recommended_lam=recommend_lam(grid, found.quality, table.quality.mean(axis=0).max()),
     )
-
-
-def _some_of(table: FitTable, seed: int) -> FitTable:
-    """The table, or CHOICE_PROMPTS of a larger one, drawn by the seed."""
-    num_prompts = len(table.quality)
-    if num_prompts <= CHOICE_PROMPTS:
-        return table
-    drawn = np.random.default_rng([seed, 1]).permutation(num_prompts)
-    return table.take(np.sort(drawn[:CHOICE_PROMPTS]))
 
 
 def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:

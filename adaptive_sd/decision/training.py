@@ -120,18 +120,32 @@ def _fit_logistic(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
     return (model.coef_.T,), (model.intercept_,)
 
 
+class Schedule(NamedTuple):
+    """How often a network sees its rows, and how many at a time."""
+
+    batch_rows: int
+    num_passes: int
+
+
+def schedule_of(num_rows: int) -> Schedule:
+    """Enough steps with few rows, no more than enough with many."""
+    batch = _BATCH_ROWS * (1 if num_rows <= _MANY_ROWS else 4)
+    least = max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows))
+    most = max(1, _MAX_STEPS * batch // num_rows)
+    return Schedule(min(batch, num_rows), min(least, most))
+
+
 def _fit_network(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
     num_rows, num_features = rows.features.shape
     if not num_features:
         return _fit_logistic(rows, candidate, seed)
-    batch = _BATCH_ROWS * (1 if num_rows <= _MANY_ROWS else 4)
-    passes = max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows))
+    schedule = schedule_of(num_rows)
     model = MLPClassifier(
         candidate.hidden,
         alpha=candidate.alpha,
         learning_rate_init=0.003,
-        batch_size=min(batch, num_rows),
-        max_iter=max(1, min(passes, _MAX_STEPS * batch // num_rows)),
+        batch_size=schedule.batch_rows,
+        max_iter=schedule.num_passes,
         random_state=seed,
     )
     with warnings.catch_warnings():
