@@ -39,7 +39,7 @@ CANDIDATES = (
 """Simplest first: the first of equals is chosen."""
 
 SELECTION_ROWS = 10_000
-"""At most so many decide which candidate is fitted on all: more hardly ever change the choice."""
+"""At most so many decide which candidate is fitted on all: the search takes forty fits a stage."""
 
 
 @dataclass(frozen=True, slots=True)
