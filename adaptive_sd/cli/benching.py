@@ -108,8 +108,11 @@ def stopping(as_json: JsonOption = False) -> None:
 @app.command("replay")
 def replay(
     max_prompts: Annotated[
-        int, typer.Option(min=100, help="The largest table to replay and to fit.")
+        int, typer.Option(min=100, help="The largest table to replay.")
     ] = 1_000_000,
+    max_fit_prompts: Annotated[
+        int, typer.Option(min=100, help="The largest table to fit: 200000 takes minutes.")
+    ] = 10_000,
     texts: Annotated[
         bool, typer.Option("--texts", help="Tables with prompts and whole answers too.")
     ] = False,
@@ -120,7 +123,7 @@ def replay(
     from adaptive_sd.offline import scale  # loads pyarrow and scikit-learn
 
     rows: list[scale.ScaleRow] = []
-    for row in scale.bench_replay(max_prompts, texts=texts, seed=seed):
+    for row in scale.bench_replay(max_prompts, max_fit_prompts, texts=texts, seed=seed):
         rows.append(row)
         if not as_json:
             print(

@@ -111,6 +111,7 @@ def fit_logistic(
 
     beta = mean if start is None else start
     odds = design @ beta
+    before = loss(beta, odds)
     hessian, last_size = curvature, np.inf
     for _ in range(200):
         p = sigmoid(odds)
@@ -118,13 +119,15 @@ def fit_logistic(
         if hessian is None:
             hessian = (design.T * (counts * p * (1 - p))) @ design + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)
-        size, before = float(np.abs(step).max()), loss(beta, odds)
+        size = float(np.abs(step).max())
         odds_after = design @ (beta - step)
+        after = loss(beta - step, odds_after)
         # where chances are all near 0 or 1 a whole step leads to the opposite extreme and back
-        while loss(beta - step, odds_after) > before and np.abs(step).max() > _NO_STEP:
+        while after > before and np.abs(step).max() > _NO_STEP:
             step = step / 2
             odds_after = design @ (beta - step)
-        beta, odds = beta - step, odds_after
+            after = loss(beta - step, odds_after)
+        beta, odds, before = beta - step, odds_after, after
         if size < _NO_STEP:
             break
         if size > 0.2 * last_size:  # what the second derivatives were no longer helps

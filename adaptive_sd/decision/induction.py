@@ -18,13 +18,14 @@ from adaptive_sd.decision.induced import (
     state_features,
     state_values,
 )
-from adaptive_sd.decision.logistic import fit_logistic_from
+from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
 from adaptive_sd.decision.ridge import FoldedRidge
 from adaptive_sd.errors import DataError
 
 FloatArray = NDArray[np.float64]
 
 MAX_STAGES = 7
+NUM_FOLDS = 5
 _NUM_LAMS = 24
 
 
@@ -83,6 +84,13 @@ class FitTable:
         chosen: dict[str, Any] = {n: None if v is None else v[rows] for n, v in parts.items()}
         return FitTable(**chosen)
 
+    def draw(self, num_prompts: int, *, seed: int) -> FitTable:
+        """So many of its prompts, in order; the whole table where it has no more."""
+        if len(self.quality) <= num_prompts:
+            return self
+        drawn = np.random.default_rng([seed, 1]).permutation(len(self.quality))
+        return self.take(np.sort(drawn[:num_prompts]))
+
     def state(self, held: Sequence[int], rows: NDArray[np.int64] | None = None) -> FloatArray:
         """State features with these drafts held, of all prompts or of some rows."""
         chosen = slice(None) if rows is None else rows
@@ -94,6 +102,28 @@ class FitTable:
             self.agreement[chosen][:, later, earlier].astype(np.float64),
             self.statistics[chosen, held[-1]] if held else np.empty((0, 0), dtype=np.float32),
         )
+
+
+class FoldedTable:
+    """A table and the fold of each prompt; what is fitted in a state is fitted once."""
+
+    def __init__(self, table: FitTable, folds: NDArray[np.int64]) -> None:
+        self.table = table
+        self.folds = folds
+        self._odds: dict[tuple[int, ...], list[LogisticFit]] = {}
+
+    def odds(self, held: tuple[int, ...], state: FloatArray) -> list[LogisticFit]:
+        """Log odds that each draft held is right, whichever stages may run later.
+
+        `state` (num_prompts, num_state_features) is the table's with these drafts held.
+        """
+        if held not in self._odds:
+            first = 1 + self.table.prompt_features.shape[1]  # see state_features
+            self._odds[held] = [
+                fit_logistic_from(state, self.table.quality[:, s], self.folds, start=first + place)
+                for place, s in enumerate(held)
+            ]
+        return self._odds[held]
 
 
 class InductionFit(NamedTuple):
@@ -119,26 +149,30 @@ def fit_induction(
     table: FitTable,
     *,
     rng: np.random.Generator,
-    num_folds: int = 5,
+    num_folds: int = NUM_FOLDS,
     stages: Sequence[int] | None = None,
 ) -> InductionFit:
+    """As `induce`, with folds drawn by `rng`; DataError for too few prompts."""
+    folds = make_folds(len(table.quality), num_folds, rng=rng)
+    return induce(FoldedTable(table, folds), range(table.num_stages) if stages is None else stages)
+
+
+def induce(folded: FoldedTable, stages: Sequence[int]) -> InductionFit:
     """Fitted backward induction for loss = cost + lam * (1 - quality); see InducedPolicy.
 
     In every state the quality in the end and the cost from here of each next stage are regressed
     on what was *realised* by following the policy after it; the decisions that lead there were
-    made by estimates that had not seen the prompt. Only `stages` may run, by default all.
-    Raises DataError for too few prompts.
+    made by estimates that had not seen the prompt. Only `stages` may run.
     """
-    folds = make_folds(len(table.quality), num_folds, rng=rng)
+    table, usable = folded.table, tuple(stages)
     grid = lam_grid(table.cost)
-    usable = tuple(range(table.num_stages) if stages is None else stages)
     num_states = 2 ** len(usable)
     weights: list[FloatArray] = [np.empty((0, 0))] * num_states
     outcomes: dict[tuple[int, ...], _Outcome] = {}
     for index in reversed(range(num_states)):
         held = held_of(index, usable)
         later = later_stages(held, usable)
-        weights[index], outcomes[held] = _fit_state(table, held, later, outcomes, grid, folds)
+        weights[index], outcomes[held] = _fit_state(folded, held, later, outcomes, grid)
     first = outcomes[()]
     return InductionFit(
         policy=InducedPolicy(usable, grid, tuple(weights)),
@@ -159,19 +193,15 @@ def lam_grid(cost: FloatArray) -> FloatArray:
 
 
 def _fit_state(
-    table: FitTable,
+    folded: FoldedTable,
     held: tuple[int, ...],
     later: Sequence[int],
     outcomes: dict[tuple[int, ...], _Outcome],
     grid: FloatArray,
-    folds: NDArray[np.int64],
 ) -> tuple[FloatArray, _Outcome]:
+    table, folds = folded.table, folded.folds
     state = table.state(held)
-    first_odds = 1 + table.prompt_features.shape[1]  # see state_features
-    stops = [
-        fit_logistic_from(state, table.quality[:, s], folds, start=first_odds + place)
-        for place, s in enumerate(held)
-    ]
+    stops = folded.odds(held, state)
     stop = columns_of([fit.out_of_fold for fit in stops], len(folds))
     ridge = FoldedRidge(state, folds)
     weights = [columns_of([fit.weights for fit in stops], state.shape[1])]

@@ -14,6 +14,9 @@ FloatArray = NDArray[np.float64]
 _PRECISIONS = (3.0, 30.0, 300.0, 3000.0)
 _CHOICE_ROWS = 10_000
 """With more rows the prior hardly counts: its strength is chosen on so many of them."""
+_ONE_STEP_FROM = 10_000
+"""Rows above which weights without a fold are one Newton step away from those of all rows: what
+further steps would change is of the order of 1 / num_rows squared."""
 
 
 class LogisticFit(NamedTuple):
@@ -84,17 +87,21 @@ def _fit(
     total = sum(curvatures) + np.diag(precision)
     chances = np.empty(len(quality))
     for member, curvature in zip(members, curvatures, strict=True):
-        counts = np.ones(len(quality))
-        counts[member] = 0.0
-        left_out = fit_logistic(
-            inputs,
-            quality,
-            mean=prior,
-            precision=precision,
-            weight=counts,
-            start=weights,
-            curvature=total - curvature,
-        )
+        if len(quality) > _ONE_STEP_FROM:
+            gradient = inputs[member].T @ (p[member] - quality[member])
+            left_out = weights + np.linalg.solve(total - curvature, gradient)
+        else:
+            counts = np.ones(len(quality))
+            counts[member] = 0.0
+            left_out = fit_logistic(
+                inputs,
+                quality,
+                mean=prior,
+                precision=precision,
+                weight=counts,
+                start=weights,
+                curvature=total - curvature,
+            )
         chances[member] = sigmoid(inputs[member] @ left_out)
     return LogisticFit(weights, chances)
 

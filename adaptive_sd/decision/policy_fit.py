@@ -14,7 +14,14 @@ from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy, place_lam
-from adaptive_sd.decision.induction import FitTable, InductionFit, fit_induction
+from adaptive_sd.decision.induction import (
+    NUM_FOLDS,
+    FitTable,
+    FoldedTable,
+    InductionFit,
+    fit_induction,
+    induce,
+)
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
 
@@ -27,10 +34,11 @@ _NUM_DRAWS = 5
 _DRAWN_ROWS = 12_000
 """Draws of folds are averaged up to this many rows in all: with more prompts they differ less."""
 
+CHOICE_PROMPTS = 20_000
+"""At most so many decide which stages pay: what so few cannot show is worth next to nothing."""
+
 NOISE = 1.64
 """Standard errors that a difference has to exceed: one-sided 95 %."""
-
-NUM_FOLDS = 5
 
 
 class Seen(NamedTuple):
@@ -63,7 +71,8 @@ class PolicyFit(NamedTuple):
 
 def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     """Raises DataError for too few prompts."""
-    stages = paying_stages(table, seed=int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    stages = paying_stages(table.draw(CHOICE_PROMPTS, seed=seed), seed=seed)
     num_draws = min(_NUM_DRAWS, -(-_DRAWN_ROWS // len(table.quality)))
     draws = [fit_induction(table, rng=rng, stages=stages) for _ in range(num_draws)]
     return guard(draws, table, rng=rng)
@@ -74,18 +83,16 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
 
     They are tried one at a time, first those that answer least.
     """
-
-    def fit(stages: tuple[int, ...]) -> InductionFit:
-        return fit_induction(table, rng=np.random.default_rng(seed), stages=stages)
-
+    folds = make_folds(len(table.quality), NUM_FOLDS, rng=np.random.default_rng(seed))
+    folded = FoldedTable(table, folds)
     kept = tuple(range(table.num_stages))
-    best = fit(kept)
+    best = induce(folded, kept)
     answered = _answer_share(best, table.num_stages).max(axis=0)
     for stage in np.argsort(answered, kind="stable").tolist():
         without = tuple(s for s in kept if s != stage)
         if not without:
             break
-        trial = fit(without)
+        trial = induce(folded, without)
         if (_noise_units(_losses(trial), _losses(best)) <= NOISE).all():
             kept, best = without, trial
     return kept

@@ -38,7 +38,8 @@ CANDIDATES = (
 )
 """Simplest first: the first of equals is chosen."""
 
-_SELECTION_ROWS = 10_000
+SELECTION_ROWS = 10_000
+"""At most so many decide which candidate is fitted on all: the search takes forty fits a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def fit_predictor(
     seen = _checked(features, quality)
     seed = int(rng.integers(2**31))
     folds = make_folds(len(seen), num_folds, rng=rng, groups=groups)
-    chosen_from = np.sort(rng.permutation(len(seen))[:_SELECTION_ROWS])
+    chosen_from = np.sort(rng.permutation(len(seen))[:SELECTION_ROWS])
     losses = {
         c.name: _cross_validated_loss(
             c, features[chosen_from], seen[chosen_from], folds[chosen_from], seed

@@ -21,8 +21,12 @@ FloatArray = NDArray[np.float64]
 
 _MIN_PASSES = 8
 _MIN_STEPS = 400
+_MAX_STEPS = 1250
+"""Of a network, as many as 8 passes over 10,000 rows: with more rows each is seen less often."""
 _BATCH_ROWS = 64
 _MANY_ROWS = 10_000
+"""Above, batches are larger and a logistic regression goes by second derivatives."""
+_LARGE_BATCH_ROWS = 512
 
 
 class Labelled(NamedTuple):
@@ -117,17 +121,36 @@ def _fit_logistic(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
     return (model.coef_.T,), (model.intercept_,)
 
 
+class Schedule(NamedTuple):
+    """How often a network sees its rows, how many at a time, and what its penalty is times."""
+
+    batch_rows: int
+    num_passes: int
+    penalty: float
+
+
+def schedule_of(num_rows: int) -> Schedule:
+    """Enough steps with few rows, no more than enough with many, which outweigh the penalty."""
+    is_many = num_rows > _MANY_ROWS
+    batch = _LARGE_BATCH_ROWS if is_many else _BATCH_ROWS
+    least = max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows))
+    most = max(1, _MAX_STEPS * batch // num_rows)
+    # scikit-learn adds the whole penalty to each batch: a row's share of it depends on the batch
+    penalty = batch / _BATCH_ROWS * _MANY_ROWS / num_rows if is_many else 1.0
+    return Schedule(min(batch, num_rows), min(least, most), penalty)
+
+
 def _fit_network(rows: Labelled, candidate: Candidate, seed: int) -> Layers:
     num_rows, num_features = rows.features.shape
     if not num_features:
         return _fit_logistic(rows, candidate, seed)
-    batch = _BATCH_ROWS * (1 + 3 * (num_rows > _MANY_ROWS) + 12 * (num_rows > 10 * _MANY_ROWS))
+    schedule = schedule_of(num_rows)
     model = MLPClassifier(
         candidate.hidden,
-        alpha=candidate.alpha,
+        alpha=candidate.alpha * schedule.penalty,
         learning_rate_init=0.003,
-        batch_size=min(batch, num_rows),
-        max_iter=max(_MIN_PASSES, -(-_MIN_STEPS * batch // num_rows)),
+        batch_size=schedule.batch_rows,
+        max_iter=schedule.num_passes,
         random_state=seed,
     )
     with warnings.catch_warnings():

@@ -26,6 +26,9 @@ from adaptive_sd.offline.signals import put_signals
 FloatArray = NDArray[np.float64]
 Projections = tuple[HiddenProjection | None, ...]
 
+PROJECTED_STATES = 10_000
+"""Of a stage, at most, in its principal components: as doubles more would fill the memory."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableEvidence:
@@ -42,12 +45,14 @@ def fit_projections(table: OutcomeTable) -> Projections:
     hidden = table.columns.get("hidden")
     if hidden is None:
         return (None,) * len(table.stages)
-    return tuple(
-        fit_projection(np.stack([h for h in column if h is not None]))
-        if sum(h is not None for h in column) > 1
-        else None
-        for column in hidden.T
-    )
+    return tuple(_fit_projection([h for h in column if h is not None]) for column in hidden.T)
+
+
+def _fit_projection(states: Sequence[NDArray[np.float16]]) -> HiddenProjection | None:
+    if len(states) < 2:
+        return None
+    some = np.unique(np.linspace(0, len(states) - 1, PROJECTED_STATES).astype(np.int64))
+    return fit_projection(np.stack([states[n] for n in some]))
 
 
 def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidence:

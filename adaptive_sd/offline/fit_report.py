@@ -7,10 +7,17 @@ from dataclasses import asdict, dataclass
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.policies import ThresholdPolicy
-from adaptive_sd.decision.policy_fit import PolicyFit
-from adaptive_sd.decision.selection import PredictorFit, PredictorReport
+from adaptive_sd.decision.policy_fit import CHOICE_PROMPTS, PolicyFit
+from adaptive_sd.decision.selection import SELECTION_ROWS, PredictorFit, PredictorReport
+from adaptive_sd.offline.importance import MAX_ROWS
 
 _NUM_FEATURES = 10
+_DRAWN = {
+    "candidate predictors compared on": SELECTION_ROWS,
+    "stages that may be left out tried on": CHOICE_PROMPTS,
+    "falls of AUC without a feature measured on": MAX_ROWS,
+}
+"""What is done with at most so many prompts."""
 _LEAST_FALL = 0.0005
 """Of AUC, below which a feature is not worth a word."""
 
@@ -74,6 +81,8 @@ class FitReport:
 
     def as_text(self) -> str:
         lines = [f"{self.num_prompts} prompts fitted, {self.num_left_out} left out"]
+        if drawn := [f"{d} {n:,}" for d, n in _DRAWN.items() if n < self.num_prompts]:
+            lines.append(f"of these, drawn by the seed: {'; '.join(drawn)}")
         for stage in self.stages:
             lines += stage.as_lines()
         if dropped := [s.stage for s in self.stages if s.dropped]:

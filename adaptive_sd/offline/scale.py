@@ -21,7 +21,7 @@ from adaptive_sd.offline.replay.run import replay
 from adaptive_sd.offline.synthetic import SKILL, write_synthetic
 
 REPLAY_SIZES = (1_000, 10_000, 100_000, 1_000_000)
-FIT_SIZES = (1_000, 10_000, 100_000, 200_000)
+FIT_SIZES = (1_000, 10_000, 50_000, 200_000)
 _ARTIFACT_PROMPTS = 2_000
 T = TypeVar("T")
 
@@ -57,7 +57,9 @@ def growths(rows: Sequence[ScaleRow]) -> dict[str, float]:
     return found
 
 
-def bench_replay(max_prompts: int, *, texts: bool, seed: int = 0) -> Iterator[ScaleRow]:
+def bench_replay(
+    max_prompts: int, max_fit_prompts: int, *, texts: bool, seed: int = 0
+) -> Iterator[ScaleRow]:
     """Rows by size, as they come: first of replay with a small artifact, then of fit."""
     with tempfile.TemporaryDirectory() as folder:
         artifact, table = Path(folder) / "artifact", Path(folder) / "table.parquet"
@@ -66,7 +68,7 @@ def bench_replay(max_prompts: int, *, texts: bool, seed: int = 0) -> Iterator[Sc
         for size in _up_to(max_prompts, REPLAY_SIZES):
             _alone(_write, table, size, seed + 1, texts)
             yield _alone(_time_replay, table, artifact, size)
-        for size in _up_to(max_prompts, FIT_SIZES):
+        for size in _up_to(min(max_prompts, max_fit_prompts), FIT_SIZES):
             _alone(_write, table, size, seed + 1, texts)
             yield _alone(_time_fit, table, size)
 

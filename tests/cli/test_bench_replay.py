@@ -23,7 +23,10 @@ def test_growth_is_the_power_between_the_two_largest_sizes() -> None:
 
 @pytest.mark.slow
 def test_a_tiny_bench_prints_one_document(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "replay", "--max-prompts", "100", "--json"]) == 0
+    assert (
+        run(["bench", "replay", "--max-prompts", "100", "--max-fit-prompts", "60000", "--json"])
+        == 0
+    )
     document = json.loads(capfd.readouterr().out)
     assert [(r["work"], r["num_prompts"]) for r in document["rows"]] == [
         ("replay", 100),

@@ -7,12 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
+from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import (
     MAX_STAGES,
+    NUM_FOLDS,
     FitTable,
+    FoldedTable,
     InductionFit,
     fit_induction,
+    induce,
     lam_grid,
 )
 from adaptive_sd.errors import DataError
@@ -197,6 +201,25 @@ def test_a_fit_is_the_same_for_a_seed() -> None:
     np.testing.assert_array_equal(first.stage, same.stage)
     for one, other in zip(first.policy.weights, same.policy.weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_fitted_for_other_stages_changes_nothing() -> None:
+    """Odds of drafts are kept from one induction to the next."""
+    table = wild_table(120, 3, seed=2).table
+    folded = FoldedTable(table, make_folds(120, NUM_FOLDS, rng=np.random.default_rng(5)))
+    induce(folded, (0, 1, 2))
+    again = induce(folded, (0, 2))
+    afresh = fit_induction(table, rng=np.random.default_rng(5), stages=(0, 2))
+    np.testing.assert_equal(again.policy.to_arrays(), afresh.policy.to_arrays())
+    np.testing.assert_array_equal(again.cost, afresh.cost)
+
+
+def test_some_prompts_are_drawn_by_the_seed_and_a_small_table_is_left_whole() -> None:
+    table = wild_table(50, 2, seed=0).table
+    assert table.draw(50, seed=0) is table
+    some, same, other = (table.draw(20, seed=seed).cost[:, 0].tolist() for seed in (0, 0, 1))
+    assert some == same != other
+    assert len(set(some)) == 20 and [c for c in table.cost[:, 0] if c in set(some)] == some
 
 
 @pytest.mark.parametrize("num_stages", [1, MAX_STAGES])

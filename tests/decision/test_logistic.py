@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import log_loss, sigmoid
+from adaptive_sd.decision.calibration import fit_logistic, log_loss, sigmoid
 from adaptive_sd.decision.logistic import fit_logistic_from
 
 FOLDS = 5
@@ -47,6 +47,19 @@ def test_chance_patterns_are_not_taken_for_evidence() -> None:
     fit = fit_logistic_from(np.concatenate([rows, noise], axis=1), quality, folds, start=2)
     start = log_loss(sigmoid(rows[:, 2]), quality)
     assert log_loss(fit.out_of_fold, quality) < start + 0.03
+
+
+def test_of_many_rows_one_step_without_a_fold_is_as_good_as_a_search() -> None:
+    rows, quality, folds = problem(10_001, shift=2.0)
+    found = fit_logistic_from(rows, quality, folds, start=2).out_of_fold
+    searched = np.empty(len(quality))
+    for fold in range(FOLDS):
+        seen = folds != fold
+        weights = fit_logistic(rows[seen], quality[seen], mean=np.zeros(4), precision=np.zeros(4))
+        searched[~seen] = sigmoid(rows[~seen] @ weights)
+    assert np.abs(found - searched).max() < 1e-3
+    of_all = fit_logistic(rows, quality, mean=np.zeros(4), precision=np.zeros(4))
+    assert np.abs(sigmoid(rows @ of_all) - searched).max() > 5e-3
 
 
 def test_columns_that_do_not_vary_are_harmless() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptive_sd.decision.training import Candidate, Labelled, soft_labels, train, untrained
+from adaptive_sd.decision.training import (
+    Candidate,
+    Labelled,
+    schedule_of,
+    soft_labels,
+    train,
+    untrained,
+)
 
 LOGISTIC = Candidate("logistic", 1.0)
 NETWORK = Candidate("network", 1.0, (8, 4))
@@ -54,6 +61,23 @@ def test_training_is_the_same_for_a_seed_and_finds_the_feature_that_matters(
     first, second = (train(data, candidate, 3).scores(unseen.features) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert ((first > 0) == unseen.label).mean() > 0.85
+
+
+def test_ten_times_the_rows_take_no_more_steps_of_a_network() -> None:
+    sizes = [1000, 10_000, 10_001, 30_000, 100_000, 300_000]
+    schedules = [schedule_of(size) for size in sizes]
+    steps = [s.num_passes * size / s.batch_rows for s, size in zip(schedules, sizes, strict=True)]
+    assert min(steps) >= 400 and max(steps) <= 1250
+    assert schedules[-1].num_passes <= 2
+
+
+def test_a_row_s_share_of_the_penalty_does_not_jump_and_many_rows_outweigh_it() -> None:
+    def share(size: int) -> float:
+        schedule = schedule_of(size)
+        return schedule.penalty / schedule.batch_rows
+
+    assert share(1000) == share(10_000) == pytest.approx(share(10_001), rel=1e-3)
+    assert share(100_000) == pytest.approx(share(10_000) / 10)
 
 
 def test_another_seed_gives_another_network() -> None:

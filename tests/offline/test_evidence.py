@@ -10,12 +10,23 @@ import pytest
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
-from adaptive_sd.decision.features import DraftView, PromptView, agree, extract_features
+from adaptive_sd.decision.features import (
+    DraftView,
+    HiddenProjection,
+    PromptView,
+    agree,
+    extract_features,
+)
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.forms import canonical_answer, detect_form
-from adaptive_sd.offline.evidence import fit_projections, read_evidence
+from adaptive_sd.offline.evidence import (
+    PROJECTED_STATES,
+    fit_projections,
+    read_evidence,
+)
 from adaptive_sd.offline.replay.halves import see, seen_by
 from adaptive_sd.offline.synthetic import write_synthetic
+from adaptive_sd.types import StageRecord
 from tests.ladder import make_table, make_tasks
 
 
@@ -63,6 +74,27 @@ def test_a_table_seen_in_pieces_is_the_table_seen_whole(
     for field in fields(FitTable):
         one, other = getattr(whole, field.name), getattr(parts, field.name)
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_of_many_hidden_states_some_make_the_components() -> None:
+    """Evenly from the whole table: of neighbours that are alike, one."""
+    states = np.random.default_rng(0).normal(size=(PROJECTED_STATES, 3)).astype(np.float16)
+    stages = (StageRecord("only"),)
+
+    def projected(rows: np.ndarray) -> HiddenProjection:
+        hidden = np.empty((len(rows), 1), dtype=object)
+        hidden[:, 0] = list(rows)
+        nothing = np.zeros((len(rows), 1))
+        ids = tuple(map(str, range(len(rows))))
+        (found,) = fit_projections(
+            OutcomeTable(stages, ids, nothing, nothing, {"hidden": hidden}, 0)
+        )
+        assert found is not None
+        return found
+
+    once, twice = projected(states), projected(np.repeat(states, 2, axis=0))
+    np.testing.assert_array_equal(once.mean, twice.mean)
+    np.testing.assert_array_equal(once.components, twice.components)
 
 
 @pytest.mark.parametrize("texts", [False, True])

@@ -154,3 +154,6 @@ def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() 
     assert next(iter(report.stages[0].importance)) == "log_tokens_out"
     assert report.stages[0].importance["log_tokens_out"] > 0.3
     assert artifact.metrics == report.to_json()
+    assert "drawn" not in report.as_text()
+    of_many = replace(report, num_prompts=15_000).as_text()
+    assert "drawn by the seed: candidate predictors compared on 10,000; falls of AUC" in of_many
