@@ -120,15 +120,16 @@ def _importance(subject: Subject, *, rng: np.random.Generator) -> tuple[Mapping[
 
 
 def _time_decision(subject: Subject, lam: float, num_calls: int) -> DecisionBench:
-    """After a draft of the first stage that may run."""
-    first, prompt = subject.policy.stages[0], prompt_of(Form.NUMBER)
-    predictor, projection = subject.predictors[first], subject.projections[first]
+    prompt = prompt_of(Form.NUMBER)
+    predictors, projections = subject.predictors, subject.projections
     return time_decision(
         prompt,
         Evidence(prompt_features(prompt)),
-        predictor,
-        projection,
-        judge=lambda draft: judge_by_fit(predictor, projection, prompt, first, draft),
+        predictors,
+        projections,
+        judge=lambda stage, draft: judge_by_fit(
+            predictors[stage], projections[stage], prompt, stage, draft
+        ),
         decide=lambda evidence: subject.policy.decide(evidence, lam),
         num_calls=num_calls,
     )
