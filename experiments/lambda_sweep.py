@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adaptive_sd.build import DEFAULT_ARTIFACT
 from adaptive_sd.offline.experiment import exit_code_of
-from adaptive_sd.offline.replay.halves import seen_by
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.research_log import check_folder
 from adaptive_sd.offline.studies.entry import publish_study
 from adaptive_sd.offline.studies.inputs import point_json, point_text, read_study

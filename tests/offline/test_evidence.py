@@ -15,7 +15,8 @@ from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import canonical_answer, detect_form
 from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
-from adaptive_sd.offline.replay.halves import see, seen_by
+from adaptive_sd.offline.replay.halves import see
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.synthetic import write_synthetic
 from tests.ladder import make_table, make_tasks
 

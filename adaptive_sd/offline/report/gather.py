@@ -19,9 +19,9 @@ from adaptive_sd.offline.bench import DecisionBench, prompt_of, time_decision
 from adaptive_sd.offline.evidence import read_evidence
 from adaptive_sd.offline.importance import MAX_ROWS, permutation_importance
 from adaptive_sd.offline.replay.contest import POLICIES
-from adaptive_sd.offline.replay.field import Field, Subject, see_with
+from adaptive_sd.offline.replay.field import Field, Subject
 from adaptive_sd.offline.replay.report import ReplayReport
-from adaptive_sd.offline.replay.run import check_artifact
+from adaptive_sd.offline.replay.seen import see_with
 from adaptive_sd.offline.report.examples import Example, choose_examples
 from adaptive_sd.offline.report.flow import Flow, make_flow
 from adaptive_sd.offline.report.frontier import Frontier, make_frontier
@@ -66,11 +66,10 @@ def make_report(
     DataError for a table that cannot be replayed, or not with the artifact; ConfigError for a
     lambda outside the fit's grid.
     """
-    if artifact is not None:
-        check_artifact(artifact, table)
     # Many small products: on a busy machine threads wait for each other far longer than they work.
     with threadpool_limits(limits=1):
-        field = Field(table, see_with(artifact, table), seed=seed)
+        seen = None if artifact is None else see_with(artifact, table)
+        field = Field(table, seen, seed=seed)
         return report_on(field, lam=lam, num_resamples=num_resamples, num_calls=num_calls)
 
 
