@@ -1,4 +1,4 @@
-"""Policies whose dial is lambda all get the same settings: single stages, and lambdas spread out."""
+"""Policies whose dial is lambda get the same settings: single stages, and lambdas spread out."""
 
 from __future__ import annotations
 
