@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from adaptive_sd.offline.png import png_bytes
 from adaptive_sd.offline.replay.measure import PolicyReport
 from adaptive_sd.offline.studies.sets import SetResult
 from adaptive_sd.offline.studies.sweep import SweepPoint
@@ -31,7 +31,7 @@ def plot_sweep(points: Sequence[SweepPoint], names: Sequence[str], recommended: 
         axes.set_xscale("log")
         axes.set_xlabel("lambda, seconds for one more right answer (dotted: recommended)")
         axes.legend(fontsize="small")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def plot_sets(results: Sequence[SetResult]) -> bytes:
@@ -55,7 +55,7 @@ def plot_sets(results: Sequence[SetResult]) -> bytes:
     below.set_ylabel("cost against always-largest")
     for axes in (above, below):
         axes.set_xticks(list(places), names, fontsize="small")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def plot_ladders(reports: Mapping[str, PolicyReport]) -> bytes:
@@ -67,16 +67,10 @@ def plot_ladders(reports: Mapping[str, PolicyReport]) -> bytes:
     axes.set_xlabel("mean cost of a prompt (s)")
     axes.set_ylabel("mean quality")
     axes.legend(fontsize="small")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(7, 3.6 * count), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(count, 1, i + 1) for i in range(count)]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
