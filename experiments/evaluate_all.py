@@ -11,12 +11,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from adaptive_sd.build import DEFAULT_ARTIFACT
 from adaptive_sd.offline.experiment import exit_code_of
 from adaptive_sd.offline.research_log import check_folder
-from adaptive_sd.offline.studies.entry import publish_study
+from adaptive_sd.offline.studies.entry import publish_study, study_options
 from adaptive_sd.offline.studies.inputs import point_json, point_text, read_study
 from adaptive_sd.offline.studies.plots import plot_sets
 from adaptive_sd.offline.studies.sets import SetResult, evaluate_sets
@@ -79,14 +78,8 @@ def _observe(results: Sequence[SetResult]) -> list[str]:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--table", type=Path, required=True, help="outcome table of the ladder")
-    parser.add_argument("--artifact", type=Path, default=DEFAULT_ARTIFACT, help="a folder")
+    parser = study_options(__doc__, DEFAULT_ARTIFACT)
     parser.add_argument("--lambda", dest="lam", type=float, help="else the recommended one")
-    parser.add_argument("--seed", type=int, default=0, help="of the intervals")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     return parser.parse_args(arguments)
 
 

@@ -11,13 +11,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from adaptive_sd.build import DEFAULT_ARTIFACT
 from adaptive_sd.offline.experiment import exit_code_of
-from adaptive_sd.offline.replay.halves import seen_by
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.research_log import check_folder
-from adaptive_sd.offline.studies.entry import publish_study
+from adaptive_sd.offline.studies.entry import publish_study, study_options
 from adaptive_sd.offline.studies.inputs import point_json, point_text, read_study
 from adaptive_sd.offline.studies.plots import plot_sweep
 from adaptive_sd.offline.studies.sweep import SweepPoint, lams_of, sweep_lambda
@@ -82,14 +81,8 @@ def _observe(points: Sequence[SweepPoint], at: SweepPoint) -> list[str]:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--table", type=Path, required=True, help="outcome table of the ladder")
-    parser.add_argument("--artifact", type=Path, default=DEFAULT_ARTIFACT, help="a folder")
+    parser = study_options(__doc__, DEFAULT_ARTIFACT)
     parser.add_argument("--num-lambdas", type=int, default=40, choices=range(2, 201), metavar="N")
-    parser.add_argument("--seed", type=int, default=0, help="of the intervals")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     return parser.parse_args(arguments)
 
 

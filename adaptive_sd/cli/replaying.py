@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from adaptive_sd.cli.explain import table as as_table
 def replay(
     table: Annotated[Path, typer.Argument(help="Outcome table (Parquet or CSV).")],
     artifact: Annotated[
-        Path | None, typer.Option(help="Folder of an artifact fitted on other prompts.")
+        Path | None, typer.Option(help="Folder of an artifact, not fitted on prompts to test on.")
     ] = None,
     policies: Annotated[str, typer.Option(help="all, or names with commas between.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -38,6 +39,6 @@ def replay(
     )
     if as_json:
         print(json.dumps(report.to_json(str(table)), indent=2, allow_nan=False))
-        return
-    print(as_table(report.as_rows()))
-    print("\n".join(report.notes()))
+    else:
+        print(as_table(report.as_rows()))
+    print(*report.notes(), sep="\n", file=sys.stderr)

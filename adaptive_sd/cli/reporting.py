@@ -14,7 +14,7 @@ def report(
     table: Annotated[Path, typer.Argument(help="Outcome table (Parquet or CSV).")],
     out: Annotated[Path, typer.Option(help="The page, NAME.html; plots go beside it as PNG.")],
     artifact: Annotated[
-        Path | None, typer.Option(help="Folder of an artifact fitted on other prompts.")
+        Path | None, typer.Option(help="Folder of an artifact, not fitted on prompts to test on.")
     ] = None,
     lam: Annotated[
         float | None,
@@ -46,5 +46,6 @@ def report(
         versions=versions(),
         made=datetime.now().astimezone(),
     )
+    print(*found.replay.notes(), sep="\n", file=sys.stderr)
     for path in publish(out, page, drawings):
         print(path, file=sys.stderr)

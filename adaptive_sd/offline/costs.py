@@ -11,6 +11,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.fit import acceptance_of
+from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.verification import PairKey, after, compared_of
 from adaptive_sd.types import Acceptance, Rates
 
@@ -26,8 +27,7 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
         raise DataError(f"the table lacks {', '.join(missing)}: its costs cannot be told anew.")
     if any(not stage.styles for stage in table.stages):
         raise DataError("the table does not say in which styles its stages were asked.")
-    prompts = [str(text) for text in table.columns["prompt"][:, 0]]
-    forms = [detect_form(prompt) for prompt in prompts]
+    forms = [detect_form(text) for text in prompt_texts(table)]
     tokens_in, num_cached, tokens_out, cut = (
         table.columns[name].astype(np.float64) for name in _COUNTS[1:]
     )

@@ -21,6 +21,7 @@ from adaptive_sd.decision.features import (
 from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.forms import Form, canonical_answer, detect_form
+from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.signals import put_signals
 
 FloatArray = NDArray[np.float64]
@@ -107,11 +108,9 @@ def to_fit_table(
 
 
 def _prompt_views(table: OutcomeTable) -> tuple[PromptView, ...]:
-    texts = table.columns.get("prompt")
-    if texts is None:
+    if "prompt" not in table.columns:
         return (PromptView(Form.OPEN),) * len(table.prompt_ids)
-    prompts = (str(text or "") for text in texts[:, 0])
-    return tuple(PromptView.of(prompt, detect_form(prompt)) for prompt in prompts)
+    return tuple(PromptView.of(text, detect_form(text)) for text in prompt_texts(table))
 
 
 class _Answers(NamedTuple):

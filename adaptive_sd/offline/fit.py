@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.known_p import fit_pooled_prior
 from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
@@ -27,6 +25,7 @@ from adaptive_sd.offline.evidence import (
 )
 from adaptive_sd.offline.fit_report import FitReport, make_report
 from adaptive_sd.offline.importance import permutation_importance
+from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.offline.verification import PairKey, compared_of, learn_acceptance
 from adaptive_sd.types import Acceptance
@@ -35,6 +34,7 @@ MIN_PROMPTS = 50
 MIN_FORM_PROMPTS = 20
 """Prompts of one form from which a fit may speak of that form."""
 
+_WHERE = "out of fold, on the prompts it was chosen on"
 _PRIOR_PROMPTS = 20_000
 _PRIOR_SIZE = 1.0
 """Billions of parameters taken for stages whose size the table does not tell."""
@@ -50,8 +50,7 @@ def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitRe
 
 
 def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
-    if (is_fit := table.is_fit()) is not None:
-        table = table.take(np.flatnonzero(is_fit))
+    table = fit_part(table)
     num_prompts, num_stages = table.quality.shape
     if num_prompts < MIN_PROMPTS:
         raise DataError(f"{num_prompts} graded prompts; a fit needs at least {MIN_PROMPTS}.")
@@ -85,11 +84,17 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
         recommended_lam=fitted.recommended_lam,
         lam_origin=report.lambda_origin,
         forms=_forms(evidence.prompts),
-        prompt_hashes=_prompt_hashes(table),
-        data_hash=_data_hash(table),
+        prompt_hashes=tuple(sorted({*prompt_hashes(table)} - {""})),
+        data_hash=data_hash(table),
         metrics=report.to_json(),
     )
     return artifact, report
+
+
+def fit_part(table: OutcomeTable) -> OutcomeTable:
+    """What a fit goes by: the prompts that the column `split` gives to it, or all."""
+    is_fit = table.is_fit()
+    return table if is_fit is None else table.take(np.flatnonzero(is_fit))
 
 
 def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
@@ -97,8 +102,8 @@ def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
     if fitted.quality.max() >= RECOMMENDED_SHARE * single.max():
-        return f"the least that kept {best} out of fold"
-    return f"the best quality out of fold; no lambda kept {best}"
+        return f"the least that kept {best} {_WHERE}"
+    return f"the best quality {_WHERE}; no lambda kept {best}"
 
 
 def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generator) -> Prior:
@@ -151,12 +156,8 @@ def _forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:
     return tuple(form for form in Form if counts[form] >= MIN_FORM_PROMPTS)
 
 
-def _prompt_hashes(table: OutcomeTable) -> tuple[str, ...]:
-    texts: NDArray[np.generic] | None = table.columns.get("prompt")
-    return () if texts is None else tuple(sorted({prompt_hash(str(t)) for t in texts[:, 0]}))
-
-
-def _data_hash(table: OutcomeTable) -> str:
+def data_hash(table: OutcomeTable) -> str:
+    """Tells a table's prompts, qualities and costs from any other's."""
     digest = hashlib.sha256("\n".join(table.prompt_ids).encode())
     digest.update(table.quality.tobytes() + table.cost.tobytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.recording import Recording
-from adaptive_sd.offline.replay.halves import seen_by
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.studies.ladders import add_vote, take_stages
 from adaptive_sd.offline.studies.sets import evaluate_sets
 from adaptive_sd.offline.studies.sweep import lams_of, sweep_lambda

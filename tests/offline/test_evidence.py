@@ -24,7 +24,8 @@ from adaptive_sd.offline.evidence import (
     fit_projections,
     read_evidence,
 )
-from adaptive_sd.offline.replay.halves import see, seen_by
+from adaptive_sd.offline.replay.halves import see
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.synthetic import write_synthetic
 from adaptive_sd.types import StageRecord
 from tests.ladder import make_table, make_tasks

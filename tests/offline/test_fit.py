@@ -107,6 +107,17 @@ def test_the_artifact_keeps_the_hashes_of_its_prompts(artifact: Artifact) -> Non
     assert {prompt_hash(t.prompt) for t in make_tasks(200)} == set(artifact.prompt_hashes)
 
 
+def test_a_prompt_is_known_by_whichever_of_its_rows_has_the_text() -> None:
+    texts = np.array([[None, f"question {n}"] for n in range(60)], dtype=object)
+    texts[0], texts[1] = None, np.nan
+    artifact, _ = fit_artifact(replace(bare_table(60), columns={"prompt": texts}))
+    assert set(artifact.prompt_hashes) == {prompt_hash(f"question {n}") for n in range(2, 60)}
+
+
+def test_where_the_recommended_lambda_comes_from_says_on_which_prompts(artifact: Artifact) -> None:
+    assert artifact.lam_origin.endswith("out of fold, on the prompts it was chosen on")
+
+
 def test_prompts_to_test_on_are_never_fitted_on() -> None:
     table = bare_table(120)
     split = np.where(np.arange(120)[:, None] < 80, "fit", "test").repeat(2, axis=1).astype(object)

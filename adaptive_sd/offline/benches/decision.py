@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,16 +55,15 @@ def _timing(run: Callable[[], object], num_calls: int) -> Timing:
 
 
 def bench_decision(artifact: Artifact, num_calls: int) -> DecisionBench:
-    """Time one decision after a draft of 128 tokens of the first stage that may run."""
+    """Time one decision after a draft of 128 tokens of the stage that the policy begins with."""
     judge = FittedJudge(artifact)
-    first = artifact.policy.stages[0]
     prompt = prompt_of(artifact.forms[0] if artifact.forms else Form.NUMBER)
     return time_decision(
         prompt,
         judge.begin(prompt),
-        artifact.predictors[first],
-        artifact.projections[first],
-        judge=lambda draft: judge.judge(prompt, first, draft),
+        artifact.predictors,
+        artifact.projections,
+        judge=lambda stage, draft: judge.judge(prompt, stage, draft),
         decide=lambda evidence: judge.decide(evidence, artifact.recommended_lam),
         num_calls=num_calls,
     )
@@ -78,24 +77,30 @@ def prompt_of(form: Form) -> PromptView:
 def time_decision(
     prompt: PromptView,
     start: Evidence,
-    predictor: FittedPredictor,
-    projection: HiddenProjection | None,
+    predictors: Sequence[FittedPredictor],
+    projections: Sequence[HiddenProjection | None],
     *,
-    judge: Callable[[Draft], HeldDraft],
+    judge: Callable[[int, Draft], HeldDraft],
     decide: Callable[[Evidence], Choice],
     num_calls: int,
 ) -> DecisionBench:
-    """As `bench_decision`, by parts; `start` is the evidence before the first draft."""
+    """As `bench_decision`, by parts; `start` is the evidence before the first draft.
+
+    `predictors` and `projections` are the ladder's, by stage.
+    """
+    # A guard's chain may leave out the stages that it does not need: only the policy can tell.
+    first = decide(start).stage
+    predictor, projection = predictors[first], projections[first]
     draft = _draft(projection)
     view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
     features = extract_features(view, prompt, projection)
-    judged = replace(start, held=(judge(draft),))
+    judged = replace(start, held=(judge(first, draft),))
 
     parts = {
         "features": _timing(lambda: extract_features(view, prompt, projection), num_calls),
         "predictor": _timing(lambda: predictor.predict(features), num_calls),
         "rule": _timing(lambda: decide(judged), num_calls),
-        "decision": _timing(lambda: decide(replace(start, held=(judge(draft),))), num_calls),
+        "decision": _timing(lambda: decide(replace(start, held=(judge(first, draft),))), num_calls),
     }
     return DecisionBench(num_calls, parts)
 

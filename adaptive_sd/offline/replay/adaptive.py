@@ -2,80 +2,62 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.decision.rollout import roll_out, roll_out_all
-from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, run_single, single_stages
+from adaptive_sd.offline.replay.dials import Dials, Run, single_stages
 from adaptive_sd.offline.replay.halves import Halves
+from adaptive_sd.offline.replay.over_lams import over_lams
 
 FloatArray = NDArray[np.float64]
 
 
-_PLACING_PROMPTS = 5000
+_PLACING_PROMPTS = 10_000
+"""Prompts are enough to place lambdas by what these cost."""
 _ROLLED_AT_ONCE = 12
-_FIRST_LAMS = 12
-_LEAST_STEP = 1e-3
-"""In log lambda: a jump in cost is not looked into any closer."""
+
+Means = tuple[float, float]
+"""Of cost and quality."""
 
 
 def adaptive(halves: Halves, fitted: PolicyFit) -> Dials:
-    """Each lambda, and the single stages; seen out of fold is what lies between the grid's."""
-    single = single_stages(halves.fit, halves.test, halves.names)
-    policy = fitted.policy
-    lams = spread_lams(policy, halves.fit, MAX_POINTS - len(single.labels))
-    seen = [fitted.seen_at(lam) for lam in lams]
-    runs = run_adaptive(policy, halves.test, lams)
-    return single.plus(Dials.of(lams, [(s.cost, s.quality) for s in seen], runs))
+    """Seen out of fold is what lies between the lambdas of the fit's grid."""
+
+    def seen(lams: Sequence[float]) -> Iterator[Means]:
+        return ((found.cost, found.quality) for found in map(fitted.seen_at, lams))
+
+    return _dials(halves, fitted.policy, seen)
 
 
-def adaptive_of(artifact: Artifact, table: FitTable, placed_on: FitTable) -> Dials:
-    """An artifact fitted elsewhere; its recommended lambda is the one chosen.
+def adaptive_of(policy: GuardedPolicy, halves: Halves) -> Dials:
+    """A policy fitted on other prompts than those of the halves."""
 
-    The others are placed by what they cost on some prompts of `placed_on`.
-    """
-    names = [stage.name for stage in artifact.stages]
-    some = np.unique(np.linspace(0, len(placed_on.quality) - 1, _PLACING_PROMPTS).astype(int))
-    placed = spread_lams(artifact.policy, placed_on.take(some), MAX_POINTS - len(names) - 1)
-    lams = sorted({*placed, artifact.recommended_lam})
-    unseen = [(np.nan, np.nan)] * (len(names) + len(lams))
-    singles = (run_single(table, k) for k in range(len(names)))
-    runs = itertools.chain(singles, run_adaptive(artifact.policy, table, lams))
-    chosen = len(names) + lams.index(artifact.recommended_lam)
-    return replace(Dials.of([*names, *lams], unseen, runs), chosen=chosen)
+    def seen(lams: Sequence[float]) -> Iterator[Means]:
+        return (run.mean for run in run_adaptive(policy, halves.fit, lams))
+
+    return _dials(halves, policy, seen)
 
 
-def spread_lams(policy: GuardedPolicy, table: FitTable, count: int) -> list[float]:
-    """Positive lambdas, spread by what following the policy on the table costs."""
-    low, high = (float(lam) for lam in policy.lam_grid[[1, -1]])
-    return spread(lambda lam: float(roll_out(policy, table, lam).cost.mean()), low, high, count)
-
-
-def spread(cost_of: Callable[[float], float], low: float, high: float, count: int) -> list[float]:
-    """Lambdas between which the cost changes by steps as even as may be: the widest is halved.
-
-    A policy may change its first stage on most prompts within a small range of lambda.
-    """
-    lams = [min(lam, high) for lam in np.geomspace(low, high, min(_FIRST_LAMS, count)).tolist()]
-    costs = [cost_of(lam) for lam in lams]
-    while len(lams) < count:
-        steps = np.abs(np.diff(costs)) * (np.diff(np.log(lams)) > _LEAST_STEP)
-        widest = int(steps.argmax())
-        if not steps[widest]:
-            break
-        middle = float(np.sqrt(lams[widest] * lams[widest + 1]))
-        lams.insert(widest + 1, middle)
-        costs.insert(widest + 1, cost_of(middle))
-    return lams
+def _dials(
+    halves: Halves, policy: GuardedPolicy, seen: Callable[[Sequence[float]], Iterable[Means]]
+) -> Dials:
+    last = len(halves.fit.quality) - 1
+    some = halves.fit.take(np.unique(np.linspace(0, last, _PLACING_PROMPTS).astype(int)))
+    return over_lams(
+        halves,
+        policy.lam_grid,
+        cost_of=lambda lam: float(roll_out(policy, some, lam).cost.mean()),
+        seen=seen,
+        runs=lambda lams: run_adaptive(policy, halves.test, lams),
+    )
 
 
 def run_adaptive(policy: GuardedPolicy, table: FitTable, lams: Sequence[float]) -> Iterator[Run]:
@@ -128,8 +110,3 @@ def run_random(table: FitTable, share_of: dict[Path, float]) -> Run:
             run.cost[:] += share * table.cost_of(stage, stages[:place])
         run.escalated[:] += share * (len(stages) > 1)
     return run
-
-
-def lams_of(dials: Dials) -> list[float]:
-    """The settings of `adaptive` that are lambdas and no single stages."""
-    return [label for label in dials.labels if isinstance(label, float)]

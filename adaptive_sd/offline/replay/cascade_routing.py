@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.induced import later_stages
-from adaptive_sd.decision.induction import FitTable, lam_grid
+from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
 from adaptive_sd.offline.replay.halves import Halves
 from adaptive_sd.offline.replay.known import cheapest_move
+from adaptive_sd.offline.replay.over_lams import rule_over_lams
 from adaptive_sd.offline.replay.walk import IntArray, Move, walk
 
 FloatArray = NDArray[np.float64]
@@ -29,17 +30,16 @@ NUM_DRAWS = 32
 
 
 def cascade_routing(halves: Halves, chances: Chances, *, rng: np.random.Generator) -> Dials:
-    lams = [float(lam) for lam in lam_grid(halves.fit.cost)]
     draws = rng.normal(size=(NUM_DRAWS, halves.fit.num_stages))
     moves = deviations(chances.fit, halves.fit.num_stages)
     fit, test = (
         {held: Supersets(state, held, moves[held], draws) for held, state in half.items()}
         for half in chances
     )
-    return Dials.of(
-        lams,
-        [run_cascade_routing(halves.fit, chances.fit, fit, lam).mean for lam in lams],
-        [run_cascade_routing(halves.test, chances.test, test, lam) for lam in lams],
+    return rule_over_lams(
+        halves,
+        lambda lam: run_cascade_routing(halves.fit, chances.fit, fit, lam),
+        lambda lam: run_cascade_routing(halves.test, chances.test, test, lam),
     )
 
 

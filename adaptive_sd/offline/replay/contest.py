@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from adaptive_sd.decision.policy_fit import PolicyFit, fit_policy
-from adaptive_sd.offline.replay.adaptive import adaptive, lams_of, random
+from adaptive_sd.offline.replay.adaptive import adaptive, random
 from adaptive_sd.offline.replay.agreement import agreement
 from adaptive_sd.offline.replay.cascade_routing import cascade_routing
 from adaptive_sd.offline.replay.chains import best_pair, frugal, threshold_chain
@@ -17,6 +17,7 @@ from adaptive_sd.offline.replay.dials import Dials, single_stages
 from adaptive_sd.offline.replay.halves import Halves
 from adaptive_sd.offline.replay.known import known_p
 from adaptive_sd.offline.replay.oracle import oracle
+from adaptive_sd.offline.replay.over_lams import lams_of
 from adaptive_sd.offline.replay.router import router
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -35,8 +35,8 @@ class Run(NamedTuple):
 class Dials:
     """All settings of one policy: what they did to the test half, and were seen to do before.
 
-    `fit_quality` and `fit_cost` are means on the fit half, by estimates out of fold. `chosen` is
-    the place of the setting that was recommended elsewhere for 98 % of the best stage's quality.
+    `fit_quality` and `fit_cost` are means on the fit half, by estimates out of fold; nan where
+    they cannot be told.
     """
 
     labels: tuple[Label, ...]
@@ -45,7 +45,6 @@ class Dials:
     escalation_rate: FloatArray  # (num_dials,)
     fit_quality: FloatArray  # (num_dials,)
     fit_cost: FloatArray
-    chosen: int | None = None
 
     @classmethod
     def of(
@@ -61,6 +60,11 @@ class Dials:
             quality[:, place], cost[:, place] = run.quality, run.cost
             escalation_rate[place] = run.escalated.mean()
         return cls(tuple(labels), quality, cost, escalation_rate, means[:, 1], means[:, 0])
+
+    def untold(self) -> Dials:
+        """The same settings, where nobody can tell what they do to prompts that chose nothing."""
+        unknown = np.full(len(self.labels), np.nan)
+        return replace(self, fit_quality=unknown, fit_cost=unknown)
 
     def plus(self, other: Dials) -> Dials:
         """These settings and then the other's."""

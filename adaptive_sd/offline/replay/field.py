@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import auc, bootstrap, brier_score, expected_calibration_error
 from adaptive_sd.decision.guarded import GuardedPolicy
@@ -16,17 +15,11 @@ from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.offline.evidence import Projections
 from adaptive_sd.offline.fit import lam_origin
-from adaptive_sd.offline.replay.adaptive import adaptive_of, lams_of, random
+from adaptive_sd.offline.prompts import prompt_texts
+from adaptive_sd.offline.replay.adaptive import adaptive_of, random
 from adaptive_sd.offline.replay.contest import Contest
 from adaptive_sd.offline.replay.dials import Dials
-from adaptive_sd.offline.replay.halves import (
-    fit_halves,
-    halves_of,
-    num_shared,
-    prompt_texts,
-    seen_by,
-    split,
-)
+from adaptive_sd.offline.replay.halves import Halves, fit_halves, halves_of, num_shared, split
 from adaptive_sd.offline.replay.measure import (
     BASELINE,
     PolicyReport,
@@ -36,7 +29,14 @@ from adaptive_sd.offline.replay.measure import (
     interval,
     make_report,
 )
-from adaptive_sd.offline.replay.report import PredictorQuality, ReplayReport, StageMeans
+from adaptive_sd.offline.replay.over_lams import lams_of
+from adaptive_sd.offline.replay.report import (
+    ArtifactUse,
+    PredictorQuality,
+    ReplayReport,
+    StageMeans,
+)
+from adaptive_sd.offline.replay.seen import Seen
 
 OURS = "adaptive"
 
@@ -57,41 +57,36 @@ class Subject:
     outcomes: OutcomeTable
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """An artifact, and all prompts as its predictors see them."""
-
-    artifact: Artifact
-    table: FitTable
-
-
-def see_with(artifact: Artifact | None, table: OutcomeTable) -> Seen | None:
-    return None if artifact is None else Seen(artifact, seen_by(artifact, table))
-
-
 class Field:
     """All policies on one split; fits what is asked for, once; deterministic for a seed.
 
     With an artifact, `adaptive` and `random` are the artifact's, and the estimates that all others
-    choose by are its predictors'.
+    choose by are its predictors'; where these were fitted on prompts of the fit half they are no
+    estimates there: predictors of that half are fitted for the others then, and nobody can tell
+    which setting of the artifact's to choose.
     """
 
     def __init__(self, table: OutcomeTable, seen: Seen | None, *, seed: int) -> None:
         """Raises DataError for a table that cannot be split in halves."""
-        self._outcomes = table
-        self._parts = split(table, seed=seed)
-        self._seen = seen
+        parts = split(table, seed=seed)
         fit_rng = np.random.default_rng(seed)
-        halves = (
-            fit_halves(table, self._parts, rng=fit_rng)
-            if seen is None
-            else halves_of(table, self._parts, seen.table)
-        )
+        self._num_seen = 0
+        self._seen = seen
+        self._ours: Halves | None = None
+        if seen is not None:
+            test = np.intersect1d(parts.test, seen.measurable)
+            self._num_seen = len(parts.test) - len(test)
+            parts = replace(parts, test=test)
+            self._ours = halves_of(table, parts, seen.table)
+        self._outcomes = table
+        self._parts = parts
+        self._told = seen is None or not seen.was_fitted_on[parts.fit].any()
+        halves = self._ours if self._ours and self._told else fit_halves(table, parts, rng=fit_rng)
         self.contest = Contest(halves, fit_rng=fit_rng, seed=seed)
 
     @cached_property
     def subject(self) -> Subject:
-        """The artifact on all prompts, else what the fit half gave on the test half."""
+        """The artifact, else what the fit half gave; on the test half."""
         if self._seen is not None:
             artifact = self._seen.artifact
             return Subject(
@@ -100,8 +95,8 @@ class Field:
                 projections=artifact.projections,
                 recommended_lam=artifact.recommended_lam,
                 lam_origin=artifact.lam_origin,
-                table=self._seen.table,
-                outcomes=self._outcomes,
+                table=self._judged.test,
+                outcomes=self._outcomes.take(self._parts.test),
             )
         halves, fitted = self.contest.halves, self.contest.fitted
         return Subject(
@@ -116,15 +111,13 @@ class Field:
 
     def report(self, policies: Sequence[str], num_resamples: int) -> ReplayReport:
         halves, outcomes = self.contest.halves, self._outcomes
-        with_artifact = self._seen is not None
         return ReplayReport(
             num_fit=len(self._parts.fit),
             num_test=len(self._parts.test),
             num_left_out=outcomes.num_left_out,
             num_shared=num_shared(outcomes, self._parts),
             own_split=self._parts.own,
-            num_artifact_prompts=len(outcomes.prompt_ids) if with_artifact else None,
-            overlap_checked=with_artifact and any(prompt_texts(outcomes)),
+            artifact=None if self._seen is None else self._use(),
             stages=tuple(
                 StageMeans(
                     name,
@@ -139,49 +132,49 @@ class Field:
         )
 
     def measure(self, policies: Sequence[str], num_resamples: int) -> dict[str, PolicyReport]:
-        halves, tested = self.contest.halves, self.prompts(BASELINE, num_resamples)
-        base = areas(self.contest.dials(BASELINE), tested)
+        fit, prompts = self.contest.halves.fit, self.prompts(num_resamples)
+        base = areas(self.contest.dials(BASELINE), prompts)
         reports = {}
         for name in policies:
             dials = self.dials(name)
-            if self._on_all(name):
-                prompts = self.prompts(name, num_resamples)
-                found, paired = areas(dials, prompts), areas(dials, tested, self._parts.test)
-            else:
-                prompts = tested
-                found = paired = areas(dials, tested)
-            gain = None if name == BASELINE else interval(paired - base)
-            reports[name] = make_report(dials, prompts, halves.fit, gain, found)
+            found = areas(dials, prompts)
+            gain = None if name == BASELINE else interval(found - base)
+            reports[name] = make_report(dials, prompts, fit, gain, found)
         return reports
 
-    def prompts(self, name: str, num_resamples: int) -> Prompts:
-        """What this policy is measured on: all prompts for an artifact's, else the test half."""
-        if self._seen is not None and self._on_all(name):
-            return draw(self._seen.table, num_resamples, rng=self.contest.rng(6))
+    def prompts(self, num_resamples: int) -> Prompts:
+        """What policies are measured on: the test half."""
         return draw(self.contest.halves.test, num_resamples, rng=self.contest.rng(5))
 
     def dials(self, name: str) -> Dials:
         """All settings of the policy of this name, on those prompts."""
         if self._seen is None or name not in (OURS, "random"):
             return self.contest.dials(name)
-        ours = self._artifact_dials
-        if name == OURS:
-            return ours
-        return random(self.contest.halves, self._seen.artifact.policy, lams_of(ours))
-
-    def _on_all(self, name: str) -> bool:
-        return self._seen is not None and name == OURS
+        dials = self._artifact_dials
+        if name != OURS:
+            dials = random(self._judged, self._seen.artifact.policy, lams_of(dials))
+        return dials if self._told else dials.untold()
 
     @cached_property
     def _artifact_dials(self) -> Dials:
         assert self._seen is not None
-        return adaptive_of(self._seen.artifact, self._seen.table, self.contest.halves.fit)
+        return adaptive_of(self._seen.artifact.policy, self._judged)
+
+    @property
+    def _judged(self) -> Halves:
+        """The halves by the estimates that the subject decides by."""
+        return self._ours or self.contest.halves
+
+    def _use(self) -> ArtifactUse:
+        return ArtifactUse(
+            num_left_out=self._num_seen,
+            saw_fit_half=not self._told,
+            overlap_checked=any(prompt_texts(self._outcomes)),
+        )
 
     def _predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:
-        """Of the artifact on all prompts, else of the fit half's on the test half."""
-        halves = self.contest.halves
-        table = halves.test if self._seen is None else self._seen.table
-        rng = self.contest.rng(7)
+        """The subject's, on the test half."""
+        table, rng = self._judged.test, self.contest.rng(7)
         return tuple(
             PredictorQuality(
                 name,
@@ -196,5 +189,5 @@ class Field:
                     for metric in (auc, expected_calibration_error, brier_score)
                 ),
             )
-            for k, name in enumerate(halves.names)
+            for k, name in enumerate(self._judged.names)
         )

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.selection import PredictorFit, fit_predictor
@@ -23,6 +21,7 @@ from adaptive_sd.offline.evidence import (
     to_fit_table,
 )
 from adaptive_sd.offline.fit import MIN_PROMPTS
+from adaptive_sd.offline.prompts import prompt_hashes
 
 _SEEN_AT_ONCE = 2048
 """Prompts: their features are 10 MB, which the allocator uses again."""
@@ -71,27 +70,17 @@ def split(table: OutcomeTable, *, seed: int) -> Split:
 
 
 def _drawn(table: OutcomeTable, seed: int) -> NDArray[np.bool_]:
-    keys = [
-        (text and prompt_hash(text)) or name
-        for text, name in zip(prompt_texts(table), table.prompt_ids, strict=True)
-    ]
+    hashes = prompt_hashes(table)
+    keys = [found or name for found, name in zip(hashes, table.prompt_ids, strict=True)]
     _, group = np.unique(np.array(keys, dtype=object), return_inverse=True)
     num_groups = int(group.max(initial=-1)) + 1
     order = np.random.default_rng([seed, 1]).permutation(num_groups)  # apart from the fit's draws
     return np.asarray(order[group] < (num_groups + 1) // 2)
 
 
-def prompt_texts(table: OutcomeTable) -> list[str]:
-    """Each prompt's text, from whichever of its rows has it; "" where none has."""
-    column = table.columns.get("prompt")
-    if column is None:
-        return [""] * len(table.prompt_ids)
-    return [next((str(text) for text in row if text), "") for row in column]
-
-
 def num_shared(table: OutcomeTable, parts: Split) -> int:
     """Prompts to test on whose text is also among those to fit on."""
-    hashes = [text and prompt_hash(text) for text in prompt_texts(table)]
+    hashes = prompt_hashes(table)
     fitted = {hashes[n] for n in parts.fit} - {""}
     return sum(hashes[n] in fitted for n in parts.test)
 
@@ -129,11 +118,6 @@ def halves_of(table: OutcomeTable, parts: Split, seen: FitTable) -> Halves:
         test_outcomes=read.take(parts.test),
         projections=(),
     )
-
-
-def seen_by(artifact: Artifact, table: OutcomeTable) -> FitTable:
-    """The table as an artifact's own predictors see it."""
-    return see(table, artifact.predictors, artifact.projections)
 
 
 def see(

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from adaptive_sd.decision.induced import returned_index
-from adaptive_sd.decision.induction import FitTable, lam_grid
+from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
 from adaptive_sd.offline.replay.halves import Halves
+from adaptive_sd.offline.replay.over_lams import rule_over_lams
 from adaptive_sd.offline.replay.walk import STOP, IntArray, Move, walk
 
 
 def known_p(halves: Halves, chances: Chances) -> Dials:
     """Solved again after each draft; the weight of quality is the dial."""
-    lams = [float(lam) for lam in lam_grid(halves.fit.cost)]
-    return Dials.of(
-        lams,
-        [run_known_p(halves.fit, chances.fit, lam).mean for lam in lams],
-        [run_known_p(halves.test, chances.test, lam) for lam in lams],
+    return rule_over_lams(
+        halves,
+        lambda lam: run_known_p(halves.fit, chances.fit, lam),
+        lambda lam: run_known_p(halves.test, chances.test, lam),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,20 +98,10 @@ def all_means(columns: Iterable[FloatArray], prompts: Prompts) -> FloatArray:
     return np.vstack([whole, prompts.weights @ np.stack(sums, axis=1)])
 
 
-def areas(dials: Dials, prompts: Prompts, rows: NDArray[np.int64] | None = None) -> FloatArray:
-    """The area on the prompts as they are, then in each resample: the hull is made anew.
-
-    `rows` are those of the dials' prompts that `prompts` are, where they are not all of them.
-    """
-
-    def on_prompts(values: FloatArray) -> Iterator[FloatArray]:
-        return (column if rows is None else column[rows] for column in values.T)
-
-    sides = (
-        *(iter(side.T) for side in (prompts.cost, prompts.quality)),
-        *(on_prompts(side) for side in (dials.cost, dials.quality)),
-    )
-    found = [all_means(columns, prompts) for columns in sides]
+def areas(dials: Dials, prompts: Prompts) -> FloatArray:
+    """The area on the prompts as they are, then in each resample: the hull is made anew."""
+    sides = (prompts.cost, prompts.quality, dials.cost, dials.quality)
+    found = [all_means(side.T, prompts) for side in sides]
     return np.array(
         [area(cost, quality, Scale.of(c, q)) for c, q, cost, quality in zip(*found, strict=True)]
     )
@@ -152,8 +142,6 @@ def make_report(
 
 
 def _chosen(dials: Dials, scale: Scale) -> int | None:
-    if dials.chosen is not None:
-        return dials.chosen
     enough = dials.fit_quality >= SHARE_CHOSEN * scale.best_quality
     if not enough.any():
         return None

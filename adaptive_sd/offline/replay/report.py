@@ -34,6 +34,32 @@ class PredictorQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactUse:
+    """What an artifact has to do with the table that it is replayed on.
+
+    `num_left_out` prompts to test on have the text of one that it was fitted on, and were left out.
+    """
+
+    num_left_out: int
+    saw_fit_half: bool
+    overlap_checked: bool
+
+    def notes(self) -> list[str]:
+        lines = ["adaptive: the artifact's"]
+        if self.num_left_out:
+            lines.append(
+                f"{self.num_left_out} prompts to test on left out: the artifact was fitted on them"
+            )
+        if self.saw_fit_half:
+            lines.append(
+                "the artifact was fitted on prompts to fit on: its setting for 98 % cannot be told"
+            )
+        if not self.overlap_checked:
+            lines.append("the table has no prompts: nobody can tell whether the fit saw them")
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayReport:
     """`num_shared` test prompts have the text of a fit prompt. `seeds` has areas by policy."""
 
@@ -42,8 +68,7 @@ class ReplayReport:
     num_left_out: int
     num_shared: int
     own_split: bool
-    num_artifact_prompts: int | None
-    overlap_checked: bool
+    artifact: ArtifactUse | None
     stages: tuple[StageMeans, ...]
     predictors: tuple[PredictorQuality, ...]
     policies: Mapping[str, PolicyReport]
@@ -58,7 +83,7 @@ class ReplayReport:
             "num_left_out": self.num_left_out,
             "num_in_both_halves": self.num_shared,
             "split": "column" if self.own_split else "seeded halves",
-            "artifact": self._artifact(),
+            "artifact": None if self.artifact is None else self._artifact(self.artifact),
             "stages": [
                 {"stage": s.stage, "quality": s.quality, "cost": s.cost} for s in self.stages
             ],
@@ -86,17 +111,15 @@ class ReplayReport:
             }
         return document
 
-    def _artifact(self) -> Json | None:
-        if self.num_artifact_prompts is None:
-            return None
+    def _artifact(self, use: ArtifactUse) -> Json:
+        others = "by predictors fitted on the fit half" if use.saw_fit_half else "by its predictors"
         return {
             "policies": ["adaptive", "random"],
-            "num_prompts": self.num_artifact_prompts,
-            "used": "adaptive and predictors: the artifact's, on all prompts of the table, gain on "
-            "the test half; cost@98_fit: at its recommended lambda; random: its paths, on the test "
-            "half; others: by the artifact's predictors, chosen on the fit half, measured on the "
-            "test half",
-            "overlap_checked": self.overlap_checked,
+            "num_prompts": self.num_test,
+            "num_left_out": use.num_left_out,
+            "used": "adaptive, random and predictors: the artifact's, on the test half; others: "
+            f"{others}, chosen on the fit half, measured on the test half",
+            "overlap_checked": use.overlap_checked,
         }
 
     def as_rows(self) -> list[tuple[str, ...]]:
@@ -125,13 +148,8 @@ class ReplayReport:
             lines.append(f"{self.num_left_out} prompts left out: not graded at every stage")
         if self.num_shared:
             lines.append(f"{self.num_shared} prompts to test on have the text of one to fit on")
-        if self.num_artifact_prompts is not None:
-            lines.append(
-                f"adaptive: the artifact's, area and costs on all {self.num_artifact_prompts} "
-                "prompts, gain on those to test on"
-            )
-            if not self.overlap_checked:
-                lines.append("the table has no prompts: nobody can tell whether the fit saw them")
+        if self.artifact is not None:
+            lines += self.artifact.notes()
         for name, areas in self.seeds.items():
             lines.append(
                 f"{name}: area {np.mean(areas):.4f}, standard deviation "

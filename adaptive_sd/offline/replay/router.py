@@ -12,10 +12,12 @@ from sklearn.linear_model import Ridge
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induction import FitTable, lam_grid
+from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.replay.chances import NUM_FOLDS, Chances
 from adaptive_sd.offline.replay.dials import Dials, Run
-from adaptive_sd.offline.replay.halves import Halves, prompt_texts
+from adaptive_sd.offline.replay.halves import Halves
+from adaptive_sd.offline.replay.over_lams import rule_over_lams
 
 FloatArray = NDArray[np.float64]
 _NUM_HASHES = 2**14
@@ -31,13 +33,12 @@ class RoutedQuality(NamedTuple):
 
 def router(halves: Halves, chances: Chances, *, rng: np.random.Generator) -> Dials:
     """The least cost + lam * (1 - q), of estimates from the prompt; lam is the dial."""
-    lams = [float(lam) for lam in lam_grid(halves.fit.cost)]
     routed = fit_routed_quality(halves, rng=rng)
     fit_cost, test_cost = chances.fit[()].cost, chances.test[()].cost
-    return Dials.of(
-        lams,
-        [run_router(halves.fit, fit_cost + lam * (1 - routed.fit)).mean for lam in lams],
-        [run_router(halves.test, test_cost + lam * (1 - routed.test)) for lam in lams],
+    return rule_over_lams(
+        halves,
+        lambda lam: run_router(halves.fit, fit_cost + lam * (1 - routed.fit)),
+        lambda lam: run_router(halves.test, test_cost + lam * (1 - routed.test)),
     )
 
 

@@ -56,11 +56,11 @@ def make_frontier(field: Field, policies: Sequence[str], num_resamples: int) -> 
         _curve(
             name,
             field.dials(name),
-            field.prompts(name, num_resamples if name in _WITH_BAND else 0),
+            field.prompts(num_resamples if name in _WITH_BAND else 0),
         )
         for name in policies
     )
-    tested = field.prompts(BASELINE, num_resamples)
+    tested = field.prompts(num_resamples)
     cost, quality = (all_means(side.T, tested) for side in (tested.cost, tested.quality))
     stages = tuple(
         SingleStage(name, interval(cost[:, k]), interval(quality[:, k]))

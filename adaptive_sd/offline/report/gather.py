@@ -19,9 +19,9 @@ from adaptive_sd.offline.benches.decision import DecisionBench, prompt_of, time_
 from adaptive_sd.offline.evidence import read_evidence
 from adaptive_sd.offline.importance import MAX_ROWS, permutation_importance
 from adaptive_sd.offline.replay.contest import POLICIES
-from adaptive_sd.offline.replay.field import Field, Subject, see_with
+from adaptive_sd.offline.replay.field import Field, Subject
 from adaptive_sd.offline.replay.report import ReplayReport
-from adaptive_sd.offline.replay.run import check_artifact
+from adaptive_sd.offline.replay.seen import see_with
 from adaptive_sd.offline.report.examples import Example, choose_examples
 from adaptive_sd.offline.report.flow import Flow, make_flow
 from adaptive_sd.offline.report.frontier import Frontier, make_frontier
@@ -66,11 +66,10 @@ def make_report(
     DataError for a table that cannot be replayed, or not with the artifact; ConfigError for a
     lambda outside the fit's grid.
     """
-    if artifact is not None:
-        check_artifact(artifact, table)
     # Many small products: on a busy machine threads wait for each other far longer than they work.
     with threadpool_limits(limits=1):
-        field = Field(table, see_with(artifact, table), seed=seed)
+        seen = None if artifact is None else see_with(artifact, table)
+        field = Field(table, seen, seed=seed)
         return report_on(field, lam=lam, num_resamples=num_resamples, num_calls=num_calls)
 
 
@@ -120,15 +119,16 @@ def _importance(subject: Subject, *, rng: np.random.Generator) -> tuple[Mapping[
 
 
 def _time_decision(subject: Subject, lam: float, num_calls: int) -> DecisionBench:
-    """After a draft of the first stage that may run."""
-    first, prompt = subject.policy.stages[0], prompt_of(Form.NUMBER)
-    predictor, projection = subject.predictors[first], subject.projections[first]
+    prompt = prompt_of(Form.NUMBER)
+    predictors, projections = subject.predictors, subject.projections
     return time_decision(
         prompt,
         Evidence(prompt_features(prompt)),
-        predictor,
-        projection,
-        judge=lambda draft: judge_by_fit(predictor, projection, prompt, first, draft),
+        predictors,
+        projections,
+        judge=lambda stage, draft: judge_by_fit(
+            predictors[stage], projections[stage], prompt, stage, draft
+        ),
         decide=lambda evidence: subject.policy.decide(evidence, lam),
         num_calls=num_calls,
     )

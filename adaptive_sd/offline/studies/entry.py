@@ -1,7 +1,8 @@
-"""What a study writes: its documents and its entry in the research log."""
+"""What studies share: their options, and the documents and log entry that they write."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,18 @@ from pathlib import Path
 
 from adaptive_sd import __version__
 from adaptive_sd.offline.research_log import LogEntry, json_bytes, publish
+
+
+def study_options(description: str | None, artifact: Path) -> argparse.ArgumentParser:
+    """Those of every study of an artifact, by default this one; a study adds its own."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, required=True, help="outcome table of the ladder")
+    parser.add_argument("--artifact", type=Path, default=artifact, help="a folder")
+    parser.add_argument("--seed", type=int, default=0, help="of the intervals")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    return parser
 
 
 def publish_study(

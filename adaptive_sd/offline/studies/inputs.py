@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from adaptive_sd.artifact import Artifact, load_artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
 from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.offline.replay.run import check_artifact
+from adaptive_sd.offline.replay.seen import unseen
 from adaptive_sd.offline.studies.sweep import SweepPoint
 
 
@@ -26,15 +24,9 @@ class Study(NamedTuple):
 
 
 def read_study(table: Path, artifact: Path) -> Study:
-    """The table's `test` prompts, or all where it has no `split`.
-
-    Raises DataError where the artifact was fitted on one of them, or for another ladder.
-    """
+    """The table's prompts that can measure the artifact; raises DataError as `unseen` does."""
     outcomes, fitted = read_outcomes(table), load_artifact(artifact)
-    if (is_fit := outcomes.is_fit()) is not None:
-        outcomes = outcomes.take(np.flatnonzero(~is_fit))
-    check_artifact(fitted, outcomes)
-    return Study(fitted, outcomes)
+    return Study(fitted, outcomes.take(unseen(fitted, outcomes)))
 
 
 def point_json(point: SweepPoint) -> dict[str, object]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.offline.replay.halves import seen_by
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.studies.sweep import SweepPoint, sweep_lambda
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from adaptive_sd.offline.panels import png_bytes
 from adaptive_sd.offline.two_stage.rule import Outcomes, TwoStageRule
 
 
@@ -34,9 +33,7 @@ def plot_tradeoff(rule: TwoStageRule, lam: float) -> bytes:
     axes.set_ylim(-0.05, 1.05)
     axes.set_title(f"Quality-latency tradeoff, {len(rule.measured.samples)} samples")
     axes.legend(fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _mean(outcomes: Outcomes) -> tuple[float, float]:

@@ -15,18 +15,15 @@ from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.replay.adaptive import (
-    adaptive,
     adaptive_of,
     follow,
-    lams_of,
-    random,
     run_random,
     shares,
-    spread,
 )
 from adaptive_sd.offline.replay.contest import Contest
-from adaptive_sd.offline.replay.dials import MAX_POINTS
-from adaptive_sd.offline.replay.halves import Split, fit_halves, seen_by
+from adaptive_sd.offline.replay.halves import Halves, Split, fit_halves
+from adaptive_sd.offline.replay.over_lams import lams_of
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.types import Action
 from tests.ladder import SKILL, make_stages, make_table, make_tasks
 from tests.offline.replay.halves import contest_of, wild_halves
@@ -41,9 +38,9 @@ def test_every_setting_is_what_the_live_cascade_does(
     table = make_table(tmp_path_factory.mktemp("unseen"), tasks)
     rows = {prompt_id: n for n, prompt_id in enumerate(table.prompt_ids)}
     seen = seen_by(artifact, table)
-    dials = adaptive_of(artifact, seen, seen)
+    dials = adaptive_of(artifact.policy, Halves(tuple(NAMES), seen, seen, (), table, table, ()))
     cascade = Cascade(make_stages(tmp_path), FittedJudge(artifact))
-    places = [*range(3, len(dials.labels), 8), dials.chosen]
+    places = range(3, len(dials.labels), 7)
     ran_more, recalled = 0, 0
     for place in places:
         lam = dials.labels[place]
@@ -119,28 +116,3 @@ def test_the_policy_is_the_one_that_fit_makes_of_the_fit_half(tmp_path: Path) ->
     for name, values in ours.items():
         np.testing.assert_array_equal(values, theirs[name])
     assert [f.report.auc for f in halves.predictors] == [s.predictor.auc for s in report.stages]
-
-
-def test_settings_are_spread_over_costs_and_no_more_than_forty() -> None:
-    contest = contest_of(wild_halves(200, 3, seed=2))
-    dials = adaptive(contest.halves, contest.fitted)
-    assert len(dials.labels) <= MAX_POINTS
-    lams = lams_of(dials)
-    assert len(lams) > 20 and lams == sorted(set(lams))
-    assert lams[-1] <= contest.fitted.policy.lam_grid[-1]
-    control = random(contest.halves, contest.fitted.policy, lams)
-    assert control.labels == dials.labels
-
-
-def test_lambdas_gather_where_the_cost_moves() -> None:
-    """Here between 90 and 110, a 25th of the range in log lambda."""
-    lams = spread(lambda lam: float(np.clip((lam - 90) / 20, 0, 1)), 1.0, 1000.0, 30)
-    assert len(lams) == 30 and lams == sorted(set(lams))
-    assert (lams[0], lams[-1]) == (1.0, 1000.0)
-    assert sum(90 <= lam <= 110 for lam in lams) >= 15
-
-
-def test_a_cost_that_does_not_move_needs_few_lambdas_and_a_jump_ends() -> None:
-    assert len(spread(lambda lam: 1.0, 1.0, 1000.0, 30)) == 12
-    assert len(spread(lambda lam: float(lam > 50), 1.0, 1000.0, 40)) < 30
-    assert spread(lambda lam: 1.0, 2.0, 3.0, 2) == [2.0, 3.0]

@@ -18,7 +18,7 @@ from adaptive_sd.forms import Form
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
 from adaptive_sd.offline.replay.adaptive import follow
-from adaptive_sd.offline.replay.halves import seen_by
+from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.types import Draft, Sampling, StageRecord
 from tests.ladder import RATES, make_tasks

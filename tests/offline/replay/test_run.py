@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.artifact import Artifact
 from adaptive_sd.cli import run as run_command
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.errors import ConfigError, DataError
-from adaptive_sd.offline.replay.adaptive import adaptive_of
-from adaptive_sd.offline.replay.chains import best_pair
+from adaptive_sd.errors import ConfigError
 from adaptive_sd.offline.replay.contest import POLICIES
-from adaptive_sd.offline.replay.curve import Scale, area
-from adaptive_sd.offline.replay.halves import halves_of, seen_by, split
-from adaptive_sd.offline.replay.measure import areas, draw, interval, means
+from adaptive_sd.offline.replay.measure import areas, draw, interval
 from adaptive_sd.offline.replay.run import replay
 from tests.ladder import make_table, make_tasks
 from tests.offline.replay.halves import contest_of, wild_halves, with_test_quality
@@ -107,11 +103,9 @@ def test_resamples_are_those_of_the_seed_and_hulls_are_made_anew() -> None:
     np.testing.assert_array_equal(areas(dials, one), areas(dials, same))
     assert not np.array_equal(areas(dials, one)[1:], areas(dials, other)[1:])
     rows = np.repeat(np.arange(50), np.rint(one.weights[0] * 50).astype(int))
-    again = draw(test, 0, rng=np.random.default_rng(0))
-    drawn = again._replace(
-        quality=test.quality[rows], cost=test.cost[rows], weights=np.empty((0, 50))
-    )
-    assert areas(dials, drawn, rows)[0] == pytest.approx(areas(dials, one)[1])
+    drawn = draw(test.take(rows), 0, rng=np.random.default_rng(0))
+    of_rows = replace(dials, quality=dials.quality[rows], cost=dials.cost[rows])
+    assert areas(of_rows, drawn)[0] == pytest.approx(areas(dials, one)[1])
 
 
 def test_an_interval_without_resamples_is_the_value() -> None:
@@ -141,47 +135,6 @@ def test_an_unknown_policy_is_refused(table: OutcomeTable) -> None:
         replay(table, policies=["adaptve"])
 
 
-def test_an_artifact_is_measured_on_all_prompts(
-    table: OutcomeTable,
-    artifact: Artifact,
-    document: dict,  # type: ignore[type-arg]
-) -> None:
-    """And its gain on the test half, where best_pair goes by the artifact's estimates too."""
-    report = replay(
-        table, policies=["best_pair", "adaptive", "random"], artifact=artifact, num_resamples=20
-    )
-    found = json.loads(json.dumps(report.to_json("t")))
-    assert found["artifact"]["num_prompts"] == 120 and found["artifact"]["overlap_checked"]
-    assert any("area and costs on all 120 prompts" in line for line in report.notes())
-    ours, pair = found["policies"]["adaptive"], found["policies"]["best_pair"]
-    assert ours["dial@98_fit"] == artifact.recommended_lam
-    counts = np.array([point["quality"] * 120 for point in ours["points"]])
-    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
-    parts = split(table, seed=0)
-    with_its_estimates = best_pair(halves_of(table, parts, seen_by(artifact, table)))
-    assert pair["points"][0]["dial"] == with_its_estimates.labels[0]
-    assert [p["cost"] for p in pair["points"]] == means(with_its_estimates.cost).tolist()
-    fit, test = table.take(parts.fit), table.take(parts.test)
-    dials = adaptive_of(artifact, seen_by(artifact, test), seen_by(artifact, fit))
-    scale = Scale.of(test.cost.mean(axis=0), test.quality.mean(axis=0))
-    there = area(dials.cost.mean(axis=0), dials.quality.mean(axis=0), scale)
-    assert ours["paired"]["area_gain"] == pytest.approx(there - pair["area"], abs=1e-9)
-
-
-def test_prompts_that_an_artifact_was_fitted_on_are_refused(
-    artifact: Artifact, tmp_path: Path
-) -> None:
-    mixed = make_table(tmp_path, [*make_tasks(3, seed=0), *make_tasks(60, seed=6)])
-    with pytest.raises(DataError, match="3 of 63 prompts of the table are among those"):
-        replay(mixed, artifact=artifact)
-
-
-def test_an_artifact_of_another_ladder_is_refused(artifact: Artifact) -> None:
-    other = wild_halves(60, 2).fit_outcomes
-    with pytest.raises(DataError, match="fitted for small, middle, large; the table has small, mi"):
-        replay(other, artifact=artifact)
-
-
 def test_the_command_prints_a_table_or_one_document(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,8 +144,10 @@ def test_the_command_prints_a_table_or_one_document(
     path.write_text("\n".join(["prompt_id,stage,stage_index,quality,cost", *rows]))
     common = ["replay", str(path), "--policies", "best_pair, adaptive", "--bootstrap", "20"]
     assert run_command(common) == 0
-    printed = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    printed = captured.out.splitlines()
     assert printed[0].split("  ")[0] == "policy" and printed[2].startswith("adaptive")
+    assert len(printed) == 3 and captured.err.startswith("60 prompts to test on, 60 to fit on")
     assert run_command([*common, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["table"] == str(path) and document["split"] == "seeded halves"

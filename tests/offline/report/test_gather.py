@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import expected_calibration_error
+from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.offline.replay.adaptive import run_adaptive
 from adaptive_sd.offline.replay.curve import Scale, area, heights_at
@@ -25,6 +26,7 @@ from adaptive_sd.offline.report.recorded import answer_recorded
 from adaptive_sd.types import Action
 from tests.ladder import make_table, make_tasks
 from tests.offline.report.tables import hostile_table, page_of
+from tests.offline.test_bench import guarded_by
 
 
 @pytest.fixture
@@ -160,16 +162,25 @@ def test_the_same_seed_gives_the_same_page_but_for_the_timings() -> None:
     assert page_of(one) == page_of(replace(same, decision=one.decision))
 
 
-def test_an_artifact_speaks_of_all_prompts(
+def test_an_artifact_speaks_of_the_prompts_to_test_on(
     artifact: Artifact, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     table = make_table(tmp_path_factory.mktemp("report"), make_tasks(110, seed=5))
     found = make_report(table, artifact=artifact, num_resamples=5, num_calls=5)
-    assert len(found.flow.paths) == 110 and found.lam == artifact.recommended_lam
+    assert len(found.flow.paths) == 55 and found.lam == artifact.recommended_lam
     assert found.latency is not None
-    assert "all 110 prompts" in page_of(found)
+    assert "the last stage that ran, of 55 prompts" in page_of(found)
     with pytest.raises(ConfigError, match="this artifact is fitted for 0 to"):
         make_report(table, artifact=artifact, lam=1e9, num_resamples=5)
+
+
+def test_a_policy_that_never_begins_with_the_first_stage_is_reported(
+    artifact: Artifact, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    table = make_table(tmp_path_factory.mktemp("report"), make_tasks(104, seed=5))
+    later = guarded_by(artifact, ThresholdPolicy((1, 2), (0.5,)))
+    found = make_report(table, artifact=later, num_resamples=2, num_calls=3)
+    assert found.decision.num_calls == 3 and found.flow.stops[0].stopped[0] == 0
 
 
 def test_prompts_that_an_artifact_was_fitted_on_are_refused(
