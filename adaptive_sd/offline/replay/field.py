@@ -69,18 +69,14 @@ class Field:
     def __init__(self, table: OutcomeTable, seen: Seen | None, *, seed: int) -> None:
         """Raises DataError for a table that cannot be split in halves."""
         parts = split(table, seed=seed)
-        fit_rng = np.random.default_rng(seed)
-        self._num_seen = 0
-        self._seen = seen
-        self._ours: Halves | None = None
+        num_test = len(parts.test)
         if seen is not None:
-            test = np.intersect1d(parts.test, seen.measurable)
-            self._num_seen = len(parts.test) - len(test)
-            parts = replace(parts, test=test)
-            self._ours = halves_of(table, parts, seen.table)
-        self._outcomes = table
-        self._parts = parts
-        self._told = seen is None or not seen.was_fitted_on[parts.fit].any()
+            parts = replace(parts, test=np.intersect1d(parts.test, seen.overlap.measurable))
+        self._outcomes, self._seen, self._parts = table, seen, parts
+        self._num_seen = num_test - len(parts.test)
+        self._told = seen is None or not seen.overlap.was_fitted_on[parts.fit].any()
+        self._ours = None if seen is None else halves_of(table, parts, seen.table)
+        fit_rng = np.random.default_rng(seed)
         halves = self._ours if self._ours and self._told else fit_halves(table, parts, rng=fit_rng)
         self.contest = Contest(halves, fit_rng=fit_rng, seed=seed)
 

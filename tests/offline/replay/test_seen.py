@@ -20,7 +20,7 @@ from adaptive_sd.offline.replay.halves import fit_halves, halves_of, split
 from adaptive_sd.offline.replay.measure import means
 from adaptive_sd.offline.replay.report import ReplayReport
 from adaptive_sd.offline.replay.run import replay
-from adaptive_sd.offline.replay.seen import see_with, seen_by, unseen
+from adaptive_sd.offline.replay.seen import find_overlap, seen_by
 from tests.ladder import make_table, make_tasks
 from tests.offline.replay.halves import wild_halves
 
@@ -132,9 +132,9 @@ def test_what_an_artifact_does_to_prompts_it_was_fitted_on_chooses_nothing(
 def test_a_table_without_texts_is_known_by_its_outcomes(own_table: OutcomeTable) -> None:
     bare = replace(own_table, columns={"split": own_table.columns["split"]})
     artifact, _ = fit_artifact(bare)
-    seen = see_with(artifact, bare)
-    assert seen.was_fitted_on.tolist() == [True] * 80 + [False] * 60
-    assert seen.measurable.tolist() == list(range(80, 140))
+    overlap = find_overlap(artifact, bare)
+    assert overlap.was_fitted_on.tolist() == [True] * 80 + [False] * 60
+    assert overlap.measurable.tolist() == list(range(80, 140))
 
 
 def test_prompts_that_an_artifact_was_fitted_on_are_refused(
@@ -143,7 +143,7 @@ def test_prompts_that_an_artifact_was_fitted_on_are_refused(
     mixed = make_table(tmp_path, [*make_tasks(3, seed=0), *make_tasks(60, seed=6)])
     with pytest.raises(DataError, match="3 of 63 prompts of the table to measure on are among"):
         replay(mixed, artifact=artifact)
-    assert unseen(artifact, with_split(mixed, 50)).tolist() == list(range(50, 63))
+    assert find_overlap(artifact, with_split(mixed, 50)).measurable.tolist() == list(range(50, 63))
 
 
 def test_an_artifact_that_was_fitted_on_all_of_the_table_is_refused(
