@@ -15,7 +15,6 @@ from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.offline.evidence import Projections
 from adaptive_sd.offline.fit import lam_origin
-from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.replay.adaptive import adaptive_of, random
 from adaptive_sd.offline.replay.contest import Contest
 from adaptive_sd.offline.replay.dials import Dials
@@ -113,7 +112,7 @@ class Field:
             num_left_out=outcomes.num_left_out,
             num_shared=num_shared(outcomes, self._parts),
             own_split=self._parts.own,
-            artifact=None if self._seen is None else self._use(),
+            artifact=None if self._seen is None else self._use(self._seen),
             stages=tuple(
                 StageMeans(
                     name,
@@ -161,11 +160,11 @@ class Field:
         """The halves by the estimates that the subject decides by."""
         return self._ours or self.contest.halves
 
-    def _use(self) -> ArtifactUse:
+    def _use(self, seen: Seen) -> ArtifactUse:
         return ArtifactUse(
             num_left_out=self._num_seen,
             saw_fit_half=not self._told,
-            overlap_checked=any(prompt_texts(self._outcomes)),
+            overlap_checked=seen.overlap.checked,
         )
 
     def _predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:

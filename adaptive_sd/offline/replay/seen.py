@@ -20,11 +20,13 @@ from adaptive_sd.offline.replay.halves import see
 class Overlap(NamedTuple):
     """What an artifact has seen of a table.
 
-    `measurable` are the rows to report on: those to test on by the column `split`, or all.
+    `measurable` are the rows to report on: those to test on by the column `split`, or all. It is
+    not `checked` where neither texts nor outcomes can tell.
     """
 
     was_fitted_on: NDArray[np.bool_]  # (num_prompts,)
     measurable: NDArray[np.int64]
+    checked: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +63,8 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
     is_fit = table.is_fit()
     is_own = data_hash(fit_part(table)) == artifact.data_hash
     fitted = set(artifact.prompt_hashes)
-    known = np.array([found in fitted for found in prompt_hashes(table)], dtype=np.bool_)
+    hashes = prompt_hashes(table)
+    known = np.array([found in fitted for found in hashes], dtype=np.bool_)
     if is_own:
         known |= True if is_fit is None else is_fit
     reported = np.arange(len(known)) if is_fit is None else np.flatnonzero(~is_fit)
@@ -72,4 +75,4 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
             "are among those that the artifact was fitted on; replay it on others, or leave out "
             "--artifact: then one half is fitted on and the other measured."
         )
-    return Overlap(known, left)
+    return Overlap(known, left, checked=is_own or any(hashes))
