@@ -71,13 +71,13 @@ def draft(
     check_writable(out)
     rng = np.random.default_rng(seed)
     with ExitStack() as stack:
-        tools = [stack.enter_context(t) for t in _open_tools(config, drafted, speculation_python)]
+        tools = _open_tools(stack, config, drafted, speculation_python)
         cascade = stack.enter_context(open_cascade(config))
         target = cascade.stages[-1]
         methods: dict[str, Method] = {"plain": plain(target), "reuse": reuse(target)}
         if lenience is not None:
             methods[f"reuse, lenience {lenience:g}"] = reuse(target, lenience)
-        methods |= {tool.version: by_tool(tool, target) for tool in tools}
+        methods |= {name: by_tool(tool, target) for name, tool in tools.items()}
         for stage in (cascade.stages[drafted], target):
             stage.warm_up()
         bench = DraftBench(cascade.stages, cascade.judge, drafted, methods)
@@ -94,6 +94,7 @@ def draft(
         "limit": limit,
         "draft_stage": names[0],
         "target": names[1],
+        "tools": {name: tool.version for name, tool in tools.items()},
         "lenience": lenience,
         "noise": noise,
         "seed": seed,
@@ -117,17 +118,22 @@ def _index_of(name: str | None, config: Config) -> int:
     return smaller.index(name)
 
 
-def _open_tools(config: Config, drafted: int, speculation_python: str | None) -> list[Tool]:
-    """Prompt lookup here, and speculation in its own Python; with as many threads as the stage."""
+def _open_tools(
+    stack: ExitStack, config: Config, drafted: int, speculation_python: str | None
+) -> dict[str, Tool]:
+    """Prompt lookup here, and speculation in its own Python; with as many threads as the stage.
+
+    The stack closes them.
+    """
     target = config.stages[-1]
     threads = target.threads or len(os.sched_getaffinity(0))
     model = resolve(target.model).path
     lookup = ToolSettings("llama-cpp-python", model, None, target.context, threads)
-    tools = [Tool(lookup)]
+    tools = {"prompt lookup": stack.enter_context(Tool(lookup))}
     if speculation_python is not None:
         draft_model = resolve(config.stages[drafted].model).path
         settings = ToolSettings("xllamacpp", model, draft_model, target.context, threads)
-        tools.append(Tool(settings, speculation_python))
+        tools["speculation"] = stack.enter_context(Tool(settings, speculation_python))
     return tools
 
 

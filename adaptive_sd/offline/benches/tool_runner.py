@@ -83,7 +83,7 @@ def prompt_lookup(settings: dict[str, Any]) -> tuple[str, Generate]:
             "num_spans": sum(bool(drafted) for _, drafted in spans),
         }
 
-    return f"llama-cpp-python {llama_cpp.__version__}, prompt lookup", generate
+    return f"llama-cpp-python {llama_cpp.__version__}", generate
 
 
 def _num_same(a: Sequence[int], b: Sequence[int]) -> int:
@@ -129,7 +129,7 @@ def xllamacpp(settings: dict[str, Any]) -> tuple[str, Generate]:
             "num_spans": None,
         }
 
-    return f"xllamacpp {tool.__version__}, draft model", generate
+    return f"xllamacpp {tool.__version__}", generate
 
 
 def _post(url: str, document: Answer) -> Any:

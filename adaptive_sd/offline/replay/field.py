@@ -15,7 +15,6 @@ from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.offline.evidence import Projections
 from adaptive_sd.offline.fit import lam_origin
-from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.replay.adaptive import adaptive_of, random
 from adaptive_sd.offline.replay.contest import Contest
 from adaptive_sd.offline.replay.dials import Dials
@@ -69,18 +68,14 @@ class Field:
     def __init__(self, table: OutcomeTable, seen: Seen | None, *, seed: int) -> None:
         """Raises DataError for a table that cannot be split in halves."""
         parts = split(table, seed=seed)
-        fit_rng = np.random.default_rng(seed)
-        self._num_seen = 0
-        self._seen = seen
-        self._ours: Halves | None = None
+        num_test = len(parts.test)
         if seen is not None:
-            test = np.intersect1d(parts.test, seen.measurable)
-            self._num_seen = len(parts.test) - len(test)
-            parts = replace(parts, test=test)
-            self._ours = halves_of(table, parts, seen.table)
-        self._outcomes = table
-        self._parts = parts
-        self._told = seen is None or not seen.was_fitted_on[parts.fit].any()
+            parts = replace(parts, test=np.intersect1d(parts.test, seen.overlap.measurable))
+        self._outcomes, self._seen, self._parts = table, seen, parts
+        self._num_seen = num_test - len(parts.test)
+        self._told = seen is None or not seen.overlap.was_fitted_on[parts.fit].any()
+        self._ours = None if seen is None else halves_of(table, parts, seen.table)
+        fit_rng = np.random.default_rng(seed)
         halves = self._ours if self._ours and self._told else fit_halves(table, parts, rng=fit_rng)
         self.contest = Contest(halves, fit_rng=fit_rng, seed=seed)
 
@@ -117,7 +112,7 @@ class Field:
             num_left_out=outcomes.num_left_out,
             num_shared=num_shared(outcomes, self._parts),
             own_split=self._parts.own,
-            artifact=None if self._seen is None else self._use(),
+            artifact=None if self._seen is None else self._use(self._seen),
             stages=tuple(
                 StageMeans(
                     name,
@@ -165,11 +160,11 @@ class Field:
         """The halves by the estimates that the subject decides by."""
         return self._ours or self.contest.halves
 
-    def _use(self) -> ArtifactUse:
+    def _use(self, seen: Seen) -> ArtifactUse:
         return ArtifactUse(
             num_left_out=self._num_seen,
             saw_fit_half=not self._told,
-            overlap_checked=any(prompt_texts(self._outcomes)),
+            overlap_checked=seen.overlap.checked,
         )
 
     def _predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +17,31 @@ from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
 
 
+class Overlap(NamedTuple):
+    """What an artifact has seen of a table.
+
+    `measurable` are the rows to report on: those to test on by the column `split`, or all. It is
+    not `checked` where neither texts nor outcomes can tell.
+    """
+
+    was_fitted_on: NDArray[np.bool_]  # (num_prompts,)
+    measurable: NDArray[np.int64]
+    checked: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """An artifact, and all prompts of a table as its predictors see them.
-
-    `was_fitted_on` (num_prompts,) is as far as texts tell; `measurable` are rows that `unseen` has.
-    """
+    """An artifact, and all prompts of a table as its predictors see them."""
 
     artifact: Artifact
     table: FitTable
-    was_fitted_on: NDArray[np.bool_]
-    measurable: NDArray[np.int64]
+    overlap: Overlap
 
 
 def see_with(artifact: Artifact, table: OutcomeTable) -> Seen:
-    """Raises DataError as `unseen` does."""
-    known = was_fitted_on(artifact, table)
-    measurable = unseen(artifact, table)
-    return Seen(artifact, seen_by(artifact, table), known, measurable)
+    """Raises DataError as `find_overlap` does."""
+    overlap = find_overlap(artifact, table)
+    return Seen(artifact, seen_by(artifact, table), overlap)
 
 
 def seen_by(artifact: Artifact, table: OutcomeTable) -> FitTable:
@@ -41,12 +49,11 @@ def seen_by(artifact: Artifact, table: OutcomeTable) -> FitTable:
     return see(table, artifact.predictors, artifact.projections)
 
 
-def unseen(artifact: Artifact, table: OutcomeTable) -> NDArray[np.int64]:
-    """The prompts to report on: those to test on by the column `split`, or all.
+def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
+    """Prompts are known by their texts; of the very table of the fit, without any too.
 
-    Of the very table that the artifact was fitted on, those are left out whose text it was fitted
-    on. Raises DataError where it was fitted on prompts to report on of another table, where none is
-    left, and for another ladder.
+    Of that table, rows to report on whose text was fitted on are left out. Raises DataError where
+    another table has such rows, where none is left, and for another ladder.
     """
     ours, theirs = ([stage.name for stage in side.stages] for side in (artifact, table))
     if ours != theirs:
@@ -54,27 +61,18 @@ def unseen(artifact: Artifact, table: OutcomeTable) -> NDArray[np.int64]:
             f"the artifact is fitted for {', '.join(ours)}; the table has {', '.join(theirs)}."
         )
     is_fit = table.is_fit()
-    reported = np.arange(len(table.prompt_ids)) if is_fit is None else np.flatnonzero(~is_fit)
-    known = was_fitted_on(artifact, table)[reported]
-    if known.any() and (known.all() or not is_own(artifact, table)):
-        raise DataError(
-            f"{known.sum()} of {len(known)} prompts of the table to measure on are among those "
-            "that the artifact was fitted on; replay it on others, or leave out --artifact: then "
-            "one half is fitted on and the other measured."
-        )
-    return reported[~known]
-
-
-def was_fitted_on(artifact: Artifact, table: OutcomeTable) -> NDArray[np.bool_]:
-    """Which prompts of the table, shape (num_prompts,): by their texts; its own without any too."""
+    is_own = data_hash(fit_part(table)) == artifact.data_hash
     fitted = set(artifact.prompt_hashes)
-    known = np.array([found in fitted for found in prompt_hashes(table)], dtype=np.bool_)
-    if is_own(artifact, table):
-        is_fit = table.is_fit()
+    hashes = prompt_hashes(table)
+    known = np.array([found in fitted for found in hashes], dtype=np.bool_)
+    if is_own:
         known |= True if is_fit is None else is_fit
-    return known
-
-
-def is_own(artifact: Artifact, table: OutcomeTable) -> bool:
-    """Whether the artifact was fitted on exactly this table."""
-    return data_hash(fit_part(table)) == artifact.data_hash
+    reported = np.arange(len(known)) if is_fit is None else np.flatnonzero(~is_fit)
+    left = reported[~known[reported]]
+    if not len(left) or (len(left) < len(reported) and not is_own):
+        raise DataError(
+            f"{len(reported) - len(left)} of {len(reported)} prompts of the table to measure on "
+            "are among those that the artifact was fitted on; replay it on others, or leave out "
+            "--artifact: then one half is fitted on and the other measured."
+        )
+    return Overlap(known, left, checked=is_own or any(hashes))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from adaptive_sd.artifact import Artifact, load_artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
 from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.offline.replay.seen import unseen
+from adaptive_sd.offline.replay.seen import find_overlap
 from adaptive_sd.offline.studies.sweep import SweepPoint
 
 
@@ -24,9 +24,9 @@ class Study(NamedTuple):
 
 
 def read_study(table: Path, artifact: Path) -> Study:
-    """The table's prompts that can measure the artifact; raises DataError as `unseen` does."""
+    """The prompts that can measure the artifact; raises DataError as `find_overlap` does."""
     outcomes, fitted = read_outcomes(table), load_artifact(artifact)
-    return Study(fitted, outcomes.take(unseen(fitted, outcomes)))
+    return Study(fitted, outcomes.take(find_overlap(fitted, outcomes).measurable))
 
 
 def point_json(point: SweepPoint) -> dict[str, object]:

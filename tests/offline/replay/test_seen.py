@@ -12,7 +12,8 @@ from adaptive_sd.artifact import Artifact
 from adaptive_sd.cli import run as run_command
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.fit import fit_artifact
+from adaptive_sd.offline.fit import data_hash, fit_part
+from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.adaptive import run_adaptive
 from adaptive_sd.offline.replay.chains import best_pair
 from adaptive_sd.offline.replay.curve import Scale, area
@@ -20,7 +21,7 @@ from adaptive_sd.offline.replay.halves import fit_halves, halves_of, split
 from adaptive_sd.offline.replay.measure import means
 from adaptive_sd.offline.replay.report import ReplayReport
 from adaptive_sd.offline.replay.run import replay
-from adaptive_sd.offline.replay.seen import see_with, seen_by, unseen
+from adaptive_sd.offline.replay.seen import find_overlap, seen_by
 from tests.ladder import make_table, make_tasks
 from tests.offline.replay.halves import wild_halves
 
@@ -48,9 +49,16 @@ def own_table(table: OutcomeTable) -> OutcomeTable:
     return replace(own, columns={**own.columns, "prompt": texts})
 
 
+def as_if_fitted_on(table: OutcomeTable, artifact: Artifact) -> Artifact:
+    """What an artifact keeps of the table that it was fitted on."""
+    part = fit_part(table)
+    hashes = tuple(sorted({*prompt_hashes(part)} - {""}))
+    return replace(artifact, prompt_hashes=hashes, data_hash=data_hash(part))
+
+
 @pytest.fixture(scope="module")
-def own(own_table: OutcomeTable) -> Artifact:
-    return fit_artifact(own_table)[0]
+def own(own_table: OutcomeTable, artifact: Artifact) -> Artifact:
+    return as_if_fitted_on(own_table, artifact)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +137,13 @@ def test_what_an_artifact_does_to_prompts_it_was_fitted_on_chooses_nothing(
     assert any("cannot be told" in note for note in on_own.notes())
 
 
-def test_a_table_without_texts_is_known_by_its_outcomes(own_table: OutcomeTable) -> None:
+def test_a_table_without_texts_is_known_by_its_outcomes(
+    own_table: OutcomeTable, artifact: Artifact
+) -> None:
     bare = replace(own_table, columns={"split": own_table.columns["split"]})
-    artifact, _ = fit_artifact(bare)
-    seen = see_with(artifact, bare)
-    assert seen.was_fitted_on.tolist() == [True] * 80 + [False] * 60
-    assert seen.measurable.tolist() == list(range(80, 140))
+    overlap = find_overlap(as_if_fitted_on(bare, artifact), bare)
+    assert overlap.was_fitted_on.tolist() == [True] * 80 + [False] * 60
+    assert overlap.measurable.tolist() == list(range(80, 140)) and overlap.checked
 
 
 def test_prompts_that_an_artifact_was_fitted_on_are_refused(
@@ -143,16 +152,15 @@ def test_prompts_that_an_artifact_was_fitted_on_are_refused(
     mixed = make_table(tmp_path, [*make_tasks(3, seed=0), *make_tasks(60, seed=6)])
     with pytest.raises(DataError, match="3 of 63 prompts of the table to measure on are among"):
         replay(mixed, artifact=artifact)
-    assert unseen(artifact, with_split(mixed, 50)).tolist() == list(range(50, 63))
+    assert find_overlap(artifact, with_split(mixed, 50)).measurable.tolist() == list(range(50, 63))
 
 
 def test_an_artifact_that_was_fitted_on_all_of_the_table_is_refused(
-    own_table: OutcomeTable,
+    own_table: OutcomeTable, artifact: Artifact
 ) -> None:
     whole = replace(own_table, columns={})
-    artifact, _ = fit_artifact(whole)
     with pytest.raises(DataError, match=r"140 of 140 prompts .* or leave out --artifact"):
-        replay(whole, artifact=artifact)
+        replay(whole, artifact=as_if_fitted_on(whole, artifact))
 
 
 def test_an_artifact_of_another_ladder_is_refused(artifact: Artifact) -> None:

@@ -65,6 +65,33 @@ def test_the_page_is_whole_and_asks_for_nothing(
     tab.close()
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_tables_fit_the_desktop_and_names_that_fit_a_phone_are_not_broken(
+    browser: sync_api.Browser, path: Path, width: int
+) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    tab.goto(path.as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    clipped = tab.evaluate("""[...document.querySelectorAll('.scroll')].filter(e =>
+        ['Policies', 'Answers'].includes(e.ariaLabel) && e.scrollWidth > e.clientWidth).length""")
+    if width == 1280:
+        assert clipped == 0
+    broken = """[...document.querySelectorAll('.scroll tbody th bdi')].filter(name => {
+        const line = name.cloneNode(true);
+        line.style.cssText = 'position: absolute; white-space: nowrap; max-width: none';
+        name.after(line);
+        const whole = line.getBoundingClientRect();
+        line.remove();
+        const shown = name.getBoundingClientRect();
+        return whole.width < 0.42 * 360 && shown.height > 1.5 * whole.height;
+    }).map(name => name.textContent)"""
+    assert tab.evaluate(broken) == []
+    rows = tab.locator("table.policies tbody th")
+    heights = rows.evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert width == 1280 or max(heights) < 1.5 * min(heights)
+    tab.close()
+
+
 def test_boxes_that_scroll_can_be_reached_by_keyboard(
     browser: sync_api.Browser, path: Path
 ) -> None:
