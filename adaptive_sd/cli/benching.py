@@ -12,6 +12,7 @@ import typer
 from adaptive_sd.artifact import load_artifact
 from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
 from adaptive_sd.cascade import Request
+from adaptive_sd.cli.bench_concurrency import concurrency
 from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="Measure what decisions cost, and the ladder against its largest stage.",
     no_args_is_help=True,
 )
+app.command("concurrency")(concurrency)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

@@ -43,8 +43,8 @@ class Engine(Protocol):
 
         That is told from `rates` and from how readily such drafts are accepted; the answer is the
         same as without (unless the sampling is lenient).
-        Raises ContextOverflowError before any work when the prompt does not fit, and
-        QueueFullError when too many requests wait.
+        Raises ContextOverflowError before any work when the prompt does not fit, QueueFullError
+        when too many requests wait, and CancelledError when `observer` ends it before its turn.
         """
         ...
 

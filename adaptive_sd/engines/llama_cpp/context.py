@@ -35,6 +35,7 @@ class Context:
         params.kv_unified = True
         params.n_batch = params.n_ubatch = MAX_TOKENS
         params.n_seq_max = NUM_KEPT + 1 + num_slots * (1 + MAX_BRANCHES)
+        params.n_outputs_max = max(MAX_TOKENS, params.n_seq_max)  # else llama.cpp aborts
         params.n_threads = params.n_threads_batch = num_threads
         params.no_perf = True
         self._model = model
