@@ -54,6 +54,7 @@ def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
         context=stage.context,
         threads=stage.threads,
         gpu_layers=stage.gpu_layers,
+        slots=stage.slots,
         styles=stage_styles(stage),
         max_tokens=stage.max_tokens,
         rates_path=home_dir() / "rates.json",

@@ -31,6 +31,7 @@ class StageConfig:
     context: int = 4096
     threads: int | None = None
     gpu_layers: int = 0
+    slots: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,11 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         if not table.get(key):
             raise ConfigError(f"{where}: {key} is missing.")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
-    types |= {"threads": int, "gpu_layers": int}
+    types |= {"threads": int, "gpu_layers": int, "slots": int}
     for key, wanted in types.items():
         if key in table:
             _typed(table[key], wanted, f"{where}: {key}")
-    for key in ("max_tokens", "context", "threads"):
+    for key in ("max_tokens", "context", "threads", "slots"):
         if table.get(key, 1) < 1:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
     stage = StageConfig(**table)

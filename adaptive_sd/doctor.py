@@ -63,8 +63,10 @@ class Report:
     advice: tuple[str, ...]
 
 
-def examine(*, context: int = 4096, again: bool = False, free_bytes: int | None = None) -> Report:
-    """Look at the machine, or plan for `free_bytes` of memory.
+def examine(
+    *, context: int = 4096, slots: int = 1, again: bool = False, free_bytes: int | None = None
+) -> Report:
+    """Look at the machine, or plan for `free_bytes` of memory and `slots` in every stage.
 
     Measures rates of cached models that were not measured (or `again`).
     """
@@ -72,7 +74,7 @@ def examine(*, context: int = 4096, again: bool = False, free_bytes: int | None 
     free = available if free_bytes is None else free_bytes
     existing = next(p for p in [home_dir(), *home_dir().parents] if p.exists())
     models = tuple(
-        _model(entry, context, free, again)
+        _model(entry, context * slots, free, again)
         for entry in load_catalogue().values()
         if file_of(entry).exists()
     )
@@ -88,12 +90,12 @@ def examine(*, context: int = 4096, again: bool = False, free_bytes: int | None 
         disk_free_bytes=shutil.disk_usage(existing).free,
         tools=_tools(),
         models=models,
-        advice=_advice(models, context, free),
+        advice=_advice(models, context, slots, free),
     )
 
 
 def needed_bytes(model_bytes: int, context: int) -> int:
-    """Memory that one stage takes: weights, keys and values, buffers."""
+    """Memory that one stage takes: weights, keys and values of all slots together, buffers."""
     return model_bytes + (context + _KEPT_TOKENS) * _KV_BYTES_A_TOKEN + _OVERHEAD_BYTES
 
 
@@ -121,20 +123,30 @@ def _rates(entry: CatalogueEntry, again: bool) -> Rates:
         return stage.measure_rates(again=again)
 
 
-def _advice(models: tuple[ModelReport, ...], context: int, free: int) -> tuple[str, ...]:
+def _advice(
+    models: tuple[ModelReport, ...], context: int, slots: int, free: int
+) -> tuple[str, ...]:
     """For a lack of memory, the next smaller choices that fit."""
     if not models:
         return ("no model is cached: `adaptive-sd models pull smollm2-135m`",)
     sizes = [model.bytes for model in models]
-    needed = _ladder_bytes(sizes, context)
+    needed = _ladder_bytes(sizes, context * slots)
     if needed <= free:
         return ()
     lack = f"all cached models together need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-    smaller = next((c for c in _smaller_contexts(context) if _ladder_bytes(sizes, c) <= free), None)
+    smaller = next(
+        (c for c in _smaller_contexts(context) if _ladder_bytes(sizes, c * slots) <= free), None
+    )
+    fewer = next(
+        (n for n in range(slots - 1, 0, -1) if _ladder_bytes(sizes, context * n) <= free), 0
+    )
     kept = next(
-        (n for n in range(len(models), 0, -1) if _ladder_bytes(sizes[:n], context) <= free), 0
+        (n for n in range(len(models), 0, -1) if _ladder_bytes(sizes[:n], context * slots) <= free),
+        0,
     )
     choices = []
+    if fewer:
+        choices.append(f"fewer slots (slots = {fewer})")
     if smaller is not None:
         choices.append(f"a smaller context (--context {smaller})")
     if kept:

@@ -11,6 +11,7 @@ AdaptiveSDError
 └── EngineError
     ├── ContextOverflowError prompt longer than the context
     ├── CancelledError       the caller ended the answer
+    ├── QueueFullError       more requests than may wait
     └── EngineClosedError    used after close()
 """
 
@@ -59,6 +60,10 @@ class ContextOverflowError(EngineError):
 
 class CancelledError(EngineError):
     """The caller ended the answer before it was whole."""
+
+
+class QueueFullError(EngineError):
+    """More requests wait for a slot than may."""
 
 
 class EngineClosedError(EngineError):

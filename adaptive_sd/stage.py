@@ -42,6 +42,7 @@ class Stage(Closing):
         context: int = 4096,
         threads: int | None = None,
         gpu_layers: int = 0,
+        slots: int = 1,
         styles: Mapping[Form, str] | None = None,
         max_tokens: int | None = None,
         rates_path: Path | None = None,
@@ -51,6 +52,7 @@ class Stage(Closing):
         """Find the model (catalogue name, hub id or GGUF path) and fetch it if absent.
 
         It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
+        `slots` requests are decoded in one batch, each with `context` tokens of its own.
         `styles` says how each form of task is asked; `rates_path` is where measured rates are
         kept, without which typical ones are taken; `load` replaces the embedded engine. Raises
         UnknownModelError with near names, DamagedModelError, DownloadError, and ConfigError for
@@ -75,7 +77,7 @@ class Stage(Closing):
         if load is None:
             model = resolve(model_name, offline=offline)
             self.model_hash, self.num_parameters = model.sha256, model.num_parameters
-            load = _embedded(model, context, threads, gpu_layers)
+            load = _embedded(model, context, threads, gpu_layers, slots)
         self._load = load
         engine = f"llama_cpp {version('llama-cpp-python')}"
         self._rates_key = rates_key(
@@ -199,7 +201,7 @@ class Stage(Closing):
 
 
 def _embedded(
-    model: ResolvedModel, context: int, threads: int | None, gpu_layers: int
+    model: ResolvedModel, context: int, threads: int | None, gpu_layers: int, slots: int
 ) -> Callable[[], Engine]:
     def load() -> Engine:
         from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
@@ -211,6 +213,7 @@ def _embedded(
             context=context,
             threads=threads,
             gpu_layers=gpu_layers,
+            slots=slots,
         )
 
     return load

@@ -14,7 +14,9 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.engines.llama_cpp.library import PREFILL_CHUNK, Context, Model
+from adaptive_sd.engines.llama_cpp.context import CachedSequence, Context
+from adaptive_sd.engines.llama_cpp.model import Model
+from adaptive_sd.engines.scheduling import MAX_TOKENS
 from adaptive_sd.models.store import resolve
 
 PROMPTS = (
@@ -33,7 +35,7 @@ def main() -> None:
     for name in parser.parse_args().models:
         model = Model(resolve(name).path)
         context = Context(model, size=1024, num_threads=2)
-        pairs = [_margins(model, context, text) for text in PROMPTS]
+        pairs = [_margins(model, context.slots[0], text) for text in PROMPTS]
         for rows in ROWS:
             change = np.concatenate([np.abs(m[rows][0] - m[1][0]) for m in pairs])
             other = np.concatenate([m[rows][1] != m[1][1] for m in pairs])
@@ -48,22 +50,22 @@ def main() -> None:
 
 
 def _margins(
-    model: Model, context: Context, text: str
+    model: Model, sequence: CachedSequence, text: str
 ) -> dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """For each number of rows in a pass: margins and best tokens of a greedy continuation."""
     prompt = model.tokenize(text, special=False)
-    context.start(prompt)
-    context.read(prompt[len(context.tokens) : -1][:PREFILL_CHUNK])
-    start, tokens, plain = len(context.tokens), [prompt[-1]], []
+    sequence.start(prompt)
+    sequence.read(prompt[len(sequence.tokens) : -1][:MAX_TOKENS])
+    start, tokens, plain = len(sequence.tokens), [prompt[-1]], []
     for _ in range(NUM_TOKENS):
-        plain.append(context.extend(tokens[-1:])[0])
+        plain.append(sequence.extend(tokens[-1:])[0])
         tokens.append(int(plain[-1].argmax()))
     found = {1: _summary(plain)}
     for rows in ROWS:
-        context.truncate(start)
+        sequence.truncate(start)
         again: list[NDArray[np.float32]] = []
         for at in range(0, NUM_TOKENS, rows):
-            again += list(context.extend(tokens[at : at + rows]))
+            again += list(sequence.extend(tokens[at : at + rows]))
         found[rows] = _summary(again)
     return found
 

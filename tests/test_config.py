@@ -31,10 +31,15 @@ def test_the_shipped_ladder_is_valid_and_every_style_exists() -> None:
 
 
 def test_all_keys_are_read(tmp_path: Path) -> None:
-    text = 'home = "~/x"\nartifact = "mine"\nlambda = 3\n' + STAGE + "context = 99\nthreads = 1\n"
+    text = (
+        'home = "~/x"\nartifact = "mine"\nlambda = 3\n'
+        + STAGE
+        + "context = 99\nthreads = 1\nslots = 4\n"
+    )
     config = read_config(write(tmp_path, text))
     assert (config.artifact, config.lam, config.home) == ("mine", 3.0, Path.home() / "x")
-    assert (config.stages[0].context, config.stages[0].threads) == (99, 1)
+    (stage,) = config.stages
+    assert (stage.context, stage.threads, stage.slots) == (99, 1, 4)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         ("lambda = nan\n" + STAGE, "lambda is nan"),
         ("lambda = true\n" + STAGE, "lambda is True"),
         (STAGE + "context = 0\n", "context is 0; it must be at least 1"),
+        (STAGE + "slots = 0\n", "slots is 0; it must be at least 1"),
         (STAGE + "context = '4'\n", "context is '4'; it must be of type int"),
         (STAGE + "engine = 'vllm'\n", "engine 'vllm' is not built in yet"),
         (STAGE + "engine = 'x'\n", "engine 'x' is unknown"),

@@ -51,6 +51,15 @@ def test_a_lack_of_memory_names_choices_that_fit(home: Path) -> None:
     assert "quantisation" in advice
 
 
+def test_slots_that_do_not_fit_are_named_with_a_number_that_does(home: Path) -> None:
+    put_models(home, "smollm2-135m")
+    size = load_catalogue()["smollm2-135m"].bytes
+    (advice,) = examine(slots=16, free_bytes=1_500_000_000).advice
+    slots = int(advice.split("slots = ")[1].split(")")[0])
+    assert needed_bytes(size, slots * 4096) <= 1_500_000_000
+    assert needed_bytes(size, (slots + 1) * 4096) > 1_500_000_000
+
+
 def test_enough_memory_needs_no_advice(home: Path) -> None:
     put_models(home, "smollm2-135m")
     assert examine(free_bytes=10_000_000_000).advice == ()

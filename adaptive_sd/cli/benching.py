@@ -13,6 +13,7 @@ import typer
 from adaptive_sd.artifact import load_artifact
 from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
 from adaptive_sd.cascade import Request
+from adaptive_sd.cli.bench_concurrency import concurrency
 from adaptive_sd.cli.bench_draft import JsonOption, OutOption, draft
 from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
@@ -25,10 +26,11 @@ from adaptive_sd.offline.benches.results import RESULTS, write_results
 from adaptive_sd.offline.research_log import check_writable
 
 app = typer.Typer(
-    help="Measure decisions, the ladder against its largest stage, and the reuse of drafts.",
+    help="Measure decisions, the ladder, the reuse of drafts, and several requests at once.",
     no_args_is_help=True,
 )
 app.command("draft")(draft)
+app.command("concurrency")(concurrency)
 
 
 @app.command("decision")

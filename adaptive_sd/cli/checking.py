@@ -15,12 +15,13 @@ from adaptive_sd.doctor import ModelReport, Report, examine
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     context: Annotated[int, typer.Option(min=1, help="Context to plan memory for.")] = 4096,
+    slots: Annotated[int, typer.Option(min=1, help="Slots of every stage to plan for.")] = 1,
     measure: Annotated[
         bool, typer.Option(help="Measure rates again (on an idle machine).")
     ] = False,
 ) -> None:
     """Show what this machine is, which models it has, how fast they run and what fits."""
-    report = examine(context=context, again=measure)
+    report = examine(context=context, slots=slots, again=measure)
     print(json.dumps(asdict(report), indent=2) if as_json else _text(report))
 
 

@@ -24,7 +24,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Runs one model. Safe to call from several threads; calls run one after the other."""
+    """Runs one model. Safe to call from several threads."""
 
     @property
     def info(self) -> EngineInfo: ...
@@ -43,7 +43,8 @@ class Engine(Protocol):
 
         That is told from `rates` and from how readily such drafts are accepted; the answer is the
         same as without (unless the sampling is lenient).
-        Raises ContextOverflowError before any work when the prompt does not fit.
+        Raises ContextOverflowError before any work when the prompt does not fit, QueueFullError
+        when too many requests wait, and CancelledError when `observer` ends it before its turn.
         """
         ...
 

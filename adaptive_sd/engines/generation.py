@@ -1,4 +1,4 @@
-"""The one generation loop: prefill, then passes of one token or of a draft's span."""
+"""How one request is answered: its prompt, then passes of one token or of a draft's span."""
 
 from __future__ import annotations
 
@@ -11,29 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.engines.alignment import common_prefix
+from adaptive_sd.engines.passes import Piece, Steps, TokenSequence
 from adaptive_sd.engines.sampling import TokenChoice, choose_token
 from adaptive_sd.engines.text import TextStream, token_ends
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified
-
-
-class TokenModel(Protocol):
-    """A causal model with a cache of evaluated tokens."""
-
-    size: int
-    tokens: list[int]
-
-    def start(self, prompt: Sequence[int]) -> None: ...
-
-    def truncate(self, length: int) -> None: ...
-
-    def read(self, tokens: Sequence[int]) -> None: ...
-
-    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]: ...
-
-    def extend_with_hidden(
-        self, tokens: Sequence[int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float16]]: ...
 
 
 class Vocabulary(Protocol):
@@ -97,46 +79,44 @@ class Answer:
 
 
 def generate(
-    model: TokenModel,
+    sequence: TokenSequence,
     vocabulary: Vocabulary,
     prompt: Sequence[int],
     sampling: Sampling,
     *,
     verifier: DraftVerifier,
-    chunk: int,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Draft:
-    """Answer `prompt` (token ids, at least one, shorter than the context).
+) -> Steps[Draft]:
+    """Answer `prompt` (token ids, at least one, fewer than the sequence may have).
 
     Each pass evaluates the last chosen token and a span of the draft, and gives one token for
     every row until the first that differs from the draft: the correction comes for free.
     """
     start_s = clock()
-    limit = min(sampling.max_tokens, model.size - len(prompt))
+    limit = min(sampling.max_tokens, sequence.size - len(prompt))
     answer = Answer(vocabulary, sampling, limit, observer)
-    model.start(prompt)
-    num_cached = len(model.tokens)
-    read_prompt(model, prompt[:-1], chunk, answer)
+    sequence.start(prompt)
+    num_cached = len(sequence.tokens)
+    yield from read_prompt(sequence, prompt[:-1], answer)
     pending = prompt[-1]
     hidden: NDArray[np.float16] | None = None
     first_s: float | None = None
     while answer.finish_reason is None:
         span = verifier.propose(limit - len(answer.choices) - 1)
-        if hidden is None:
-            rows, hidden = model.extend_with_hidden([pending, *span])
-            first_s = clock()
-        else:
-            rows = model.extend([pending, *span])
-        known = len(model.tokens) - len(span)
+        (rows,) = yield [Piece(sequence, [pending, *span], hidden=first_s is None)]
+        if first_s is None:
+            hidden, first_s = rows.hidden, clock()
+        known = len(sequence.tokens) - len(span)
         drafted = span if span or not sampling.lenience else verifier.expected()
-        chosen = _walk(rows, drafted, sampling, answer)
+        chosen = _walk(rows.logits, drafted, sampling, answer)
         verifier.observe(span, chosen)
         pending, num_accepted = chosen[-1], common_prefix(span, chosen)
-        model.truncate(known + num_accepted)
-        lost = len(model.tokens) < known + num_accepted
+        sequence.truncate(known + num_accepted)
+        lost = len(sequence.tokens) < known + num_accepted
         if lost and answer.finish_reason is None:  # a memory that cannot drop a tail
-            read_prompt(model, [*prompt, *(c.token for c in answer.choices[:-1])], chunk, answer)
+            evaluated = [*prompt, *(c.token for c in answer.choices[:-1])]
+            yield from read_prompt(sequence, evaluated, answer)
     end_s = clock()
     return draft_of(
         answer,
@@ -179,12 +159,10 @@ def draft_of(
     )
 
 
-def read_prompt(model: TokenModel, tokens: Sequence[int], chunk: int, answer: Answer) -> None:
-    """Bring `tokens`, of which the cache holds a prefix, into the cache; ends when cancelled."""
-    for at in range(len(model.tokens), len(tokens), chunk):
-        if answer.cancelled():
-            return
-        model.read(tokens[at : at + chunk])
+def read_prompt(sequence: TokenSequence, tokens: Sequence[int], answer: Answer) -> Steps[None]:
+    """Bring `tokens`, of which the sequence holds a prefix, into it; ends when cancelled."""
+    while len(sequence.tokens) < len(tokens) and not answer.cancelled():
+        yield [Piece(sequence, tokens[len(sequence.tokens) :], logits=False)]
 
 
 def _walk(

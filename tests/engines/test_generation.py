@@ -2,75 +2,35 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from adaptive_sd.engines.alignment import DraftTokens, common_prefix
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.generation import generate
+from adaptive_sd.engines.passes import Piece
 from adaptive_sd.engines.verification import DraftVerifier
-from adaptive_sd.types import Draft, Progress, Rates, Sampling
+from adaptive_sd.types import Draft, Observer, Progress, Rates, Sampling
+from tests.engines.fake_cache import END, FakeCache, drive
 from tests.engines.margin import EAGER
 
-VOCAB, END = 6, 5
 FAST_VERIFY = Rates(0.001, 0.02, ((4, 0.021), (64, 0.03)))
 
 
-class FakeModel:
-    """Next-token logits are a fixed function of the whole prefix; checks its callers."""
-
-    def __init__(self, seed: int, size: int = 120, *, can_drop_tail: bool = True) -> None:
-        self.size = size
-        self.tokens: list[int] = []
-        self.num_rows = 0
-        self._seed = seed
-        self._can_drop_tail = can_drop_tail
-
-    def start(self, prompt: list[int]) -> None:
-        self.truncate(min(common_prefix(self.tokens, prompt), len(prompt) - 1))
-
-    def truncate(self, length: int) -> None:
-        if length < len(self.tokens):
-            del self.tokens[length if self._can_drop_tail else 0 :]
-
-    def read(self, tokens: list[int]) -> None:
-        self.tokens.extend(tokens)
-        assert len(self.tokens) <= self.size
-
-    def extend(self, tokens: list[int]) -> NDArray[np.float32]:
-        rows = []
-        for token in tokens:
-            self.read([token])
-            rng = np.random.default_rng([self._seed, *self.tokens])
-            rows.append(rng.normal(size=VOCAB) * 3 - np.eye(VOCAB)[END] * 2)
-        self.num_rows += len(rows)
-        return np.array(rows, np.float32)
-
-    def extend_with_hidden(
-        self, tokens: list[int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-        rows = self.extend(tokens)
-        return rows, np.array([float(np.sum(self.tokens[: 1 - len(tokens) or None]))], np.float16)
-
-    def piece(self, token: int) -> bytes:
-        return b"" if token == END else bytes([97 + token])
-
-    def is_end(self, token: int) -> bool:
-        return token == END
-
-
 def run(
-    model: FakeModel,
+    model: FakeCache,
     prompt: list[int],
     sampling: Sampling,
     draft: list[int] | None = None,
     rates: Rates | None = None,
     chunk: int = 128,
+    observer: Observer | None = None,
 ) -> Draft:
+    """Alone, in passes that read at most `chunk` tokens of the prompt."""
     tokens = tuple(draft or ())
     verifier = DraftVerifier(DraftTokens(tokens, (0.5,) * len(tokens)), rates, EAGER)
-    return generate(model, model, prompt, sampling, verifier=verifier, chunk=chunk)
+    (slot,) = model.slots
+    steps = generate(slot, model, prompt, sampling, verifier=verifier, observer=observer)
+    return drive(model, steps, chunk)
 
 
 def same(a: Draft, b: Draft) -> bool:
@@ -107,9 +67,9 @@ def test_any_draft_gives_the_plain_answer(
     rates: Rates | None,
     can_drop_tail: bool,
 ) -> None:
-    plain = run(FakeModel(seed), prompt, sampling)
+    plain = run(FakeCache(seed), prompt, sampling)
     draft = [*plain.token_ids[:num_right], *noise]
-    model = FakeModel(seed, can_drop_tail=can_drop_tail)
+    model = FakeCache(seed, can_drop_tail=can_drop_tail)
     verified = run(model, prompt, sampling, draft, rates)
     assert same(verified, plain)
     assert verified.hidden == plain.hidden
@@ -118,7 +78,8 @@ def test_any_draft_gives_the_plain_answer(
     assert counts.num_chosen <= counts.num_accepted + counts.num_spans
     assert sum(counts.span_rows) == counts.num_drafted + counts.num_spans
     evaluated = [*prompt, *plain.token_ids, END]
-    assert model.tokens == evaluated[: len(model.tokens)]  # the cache holds no rejected token
+    cached = model.slots[0].tokens
+    assert cached == evaluated[: len(cached)]  # the cache holds no rejected token
 
 
 @given(st.integers(0, 50), prompts, prompts, st.integers(1, 5))
@@ -126,14 +87,14 @@ def test_a_kept_cache_and_any_chunk_give_the_same_answer(
     seed: int, first: list[int], second: list[int], chunk: int
 ) -> None:
     sampling = Sampling(max_tokens=40)
-    model = FakeModel(seed)
+    model = FakeCache(seed)
     run(model, first, sampling, chunk=chunk)
-    assert same(run(model, second, sampling, chunk=chunk), run(FakeModel(seed), second, sampling))
+    assert same(run(model, second, sampling, chunk=chunk), run(FakeCache(seed), second, sampling))
 
 
 def test_an_agreeing_draft_costs_few_passes() -> None:
-    plain = run(FakeModel(3), [1, 2], Sampling(max_tokens=60))
-    model = FakeModel(3)
+    plain = run(FakeCache(3), [1, 2], Sampling(max_tokens=60))
+    model = FakeCache(3)
     draft = [*plain.token_ids, END]
     verified = run(model, [1, 2], Sampling(max_tokens=60), draft)
     assert same(verified, plain)
@@ -143,32 +104,27 @@ def test_an_agreeing_draft_costs_few_passes() -> None:
 
 
 def test_a_full_context_ends_the_answer() -> None:
-    draft = run(FakeModel(0, size=10), [1] * 7, Sampling(max_tokens=90, temperature=2.0))
+    draft = run(FakeCache(0, size=10), [1] * 7, Sampling(max_tokens=90, temperature=2.0))
     assert len(draft.token_ids) <= 3
 
 
 def test_observer_sees_all_text_and_can_end_the_answer() -> None:
-    model, seen = FakeModel(7), []
+    model, seen = FakeCache(7), []
 
     def observe(progress: Progress) -> bool:
         seen.append(progress.new_text)
         assert len(progress.token_logprobs) == progress.num_tokens
         return progress.num_tokens < 5
 
-    sampling = Sampling(max_tokens=60)
-    verifier = DraftVerifier(DraftTokens(), None, None)
-    draft = generate(model, model, [1], sampling, verifier=verifier, chunk=8, observer=observe)
+    draft = run(model, [1], Sampling(max_tokens=60), chunk=8, observer=observe)
     assert draft.finish_reason in ("cancelled", "stop")
     assert "".join(seen) == draft.text
     assert len(draft.token_ids) <= 5
 
 
 def test_cancelled_while_the_prompt_is_read() -> None:
-    model = FakeModel(7)
-    verifier = DraftVerifier(DraftTokens(), None, None)
-    draft = generate(
-        model, model, [1] * 50, Sampling(), verifier=verifier, chunk=8, observer=lambda _: False
-    )
+    model = FakeCache(7)
+    draft = run(model, [1] * 50, Sampling(), chunk=8, observer=lambda _: False)
     assert (draft.finish_reason, draft.text, model.num_rows) == ("cancelled", "", 0)
 
 
@@ -177,20 +133,20 @@ def test_after_a_mismatch_the_rest_of_the_draft_stays_in_play(
     seed: int, prompt: list[int], at: int, num_lost: int
 ) -> None:
     """One wrong token in the middle: the tokens behind it are verified all the same."""
-    plain = run(FakeModel(seed), prompt, Sampling(max_tokens=90))
+    plain = run(FakeCache(seed), prompt, Sampling(max_tokens=90))
     tokens = list(plain.token_ids)
     draft = [*tokens[:at], *tokens[at + num_lost :]]
-    model = FakeModel(seed)
+    model = FakeCache(seed)
     verified = run(model, prompt, Sampling(max_tokens=90), draft, FAST_VERIFY)
     assert same(verified, plain)
 
 
 def test_a_draft_wrong_in_one_place_is_used_on_both_sides() -> None:
-    plain = run(FakeModel(3), [1, 2], Sampling(max_tokens=60))
+    plain = run(FakeCache(3), [1, 2], Sampling(max_tokens=60))
     tokens = list(plain.token_ids)
     middle = len(tokens) // 2
     draft = [*tokens[:middle], (tokens[middle] + 1) % END, *tokens[middle + 1 :], END]
-    counts = run(FakeModel(3), [1, 2], Sampling(max_tokens=60), draft, FAST_VERIFY).verified
+    counts = run(FakeCache(3), [1, 2], Sampling(max_tokens=60), draft, FAST_VERIFY).verified
     assert counts.num_accepted > 0.7 * len(tokens)
 
 
@@ -199,11 +155,12 @@ def test_lenience_keeps_draft_tokens_within_it_and_no_others(
     seed: int, prompt: list[int], draft: list[int]
 ) -> None:
     lenient = Sampling(max_tokens=40, lenience=2.0)
-    answer = run(FakeModel(seed), prompt, lenient, draft, FAST_VERIFY)
-    model, tokens = FakeModel(seed), list(answer.token_ids)
-    model.read(prompt[:-1])
+    answer = run(FakeCache(seed), prompt, lenient, draft, FAST_VERIFY)
+    model, tokens = FakeCache(seed), list(answer.token_ids)
+    (slot,) = model.slots
+    slot.tokens += prompt[:-1]
     for token, last in zip(tokens, [prompt[-1], *tokens], strict=False):
-        (row,) = model.extend([last])
+        ((row,), _) = model.evaluate([Piece(slot, [last])])[0]
         assert row[token] >= row.max() - lenient.lenience
         assert row[token] == row.max() or token in draft
 
@@ -211,4 +168,4 @@ def test_lenience_keeps_draft_tokens_within_it_and_no_others(
 def test_full_lenience_follows_the_draft() -> None:
     draft = [1, 1, 2, 3, 4, 4, 1, 2]
     sampling = Sampling(max_tokens=8, lenience=20.0)
-    assert list(run(FakeModel(5), [1], sampling, draft, FAST_VERIFY).token_ids) == draft
+    assert list(run(FakeCache(5), [1], sampling, draft, FAST_VERIFY).token_ids) == draft

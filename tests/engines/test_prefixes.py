@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adaptive_sd.engines.llama_cpp.prefixes import (
     BUDGET_TOKENS,
     MIN_TOKENS,
-    NUM_SLOTS,
+    NUM_KEPT,
     PrefixTable,
 )
 from adaptive_sd.engines.verification import common_prefix
@@ -22,17 +22,17 @@ prompts = st.tuples(beginnings, st.lists(st.integers(20, 29), min_size=1, max_si
 
 
 @given(st.lists(prompts, min_size=2, max_size=40))
-def test_slots_and_tokens_stay_within_bounds_and_matches_are_true(asked: list[list[int]]) -> None:
+def test_numbers_and_tokens_stay_within_bounds_and_matches_are_true(asked: list[list[int]]) -> None:
     table, kept = PrefixTable(), {}
     for last, prompt in itertools.pairwise(asked):
         length = table.shared_length(last, prompt)
         table.note(last)
         if length:
-            slot, dropped = table.keep(last[:length])
+            number, dropped = table.keep(last[:length])
             for old in dropped:
                 del kept[old]
-            assert slot not in kept and 1 <= slot <= NUM_SLOTS
-            kept[slot] = last[:length]
+            assert number not in kept and 1 <= number <= NUM_KEPT
+            kept[number] = last[:length]
         assert sum(map(len, kept.values())) <= BUDGET_TOKENS
         match = table.best(prompt)
         longest = max((common_prefix(prompt, tokens) for tokens in kept.values()), default=0)

@@ -9,7 +9,7 @@ from datetime import date
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from adaptive_sd.engines.llama_cpp.library import Model
+from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.errors import EngineError
 from adaptive_sd.types import Message
 

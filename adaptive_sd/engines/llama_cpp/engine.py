@@ -1,4 +1,4 @@
-"""The embedded engine: one model, one context, one worker thread."""
+"""The embedded engine: one model, one context of several slots, one worker thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,13 +17,16 @@ from adaptive_sd.engines.alignment import DraftTokens, carry_logprobs, surety_of
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.generation import generate
 from adaptive_sd.engines.llama_cpp.chat import ChatFormat
-from adaptive_sd.engines.llama_cpp.library import MAX_BRANCHES, PREFILL_CHUNK, Context, Model
+from adaptive_sd.engines.llama_cpp.context import MAX_BRANCHES, MAX_SLOTS, Context
+from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.engines.llama_cpp.speed import measure_rates
+from adaptive_sd.engines.passes import Steps
 from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.engines.scheduling import MAX_WAITING, Request, Scheduler
 from adaptive_sd.engines.text import token_ends
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.engines.voting import generate_votes
-from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineClosedError, EngineError
+from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineError
 from adaptive_sd.types import (
     Acceptance,
     Draft,
@@ -40,8 +44,9 @@ T = TypeVar("T")
 class LlamaCppEngine:
     """Runs one GGUF model on this machine.
 
-    All calls of llama.cpp happen on one worker thread, so threads cannot corrupt the context;
-    callers wait their turn. The KV cache is kept between calls.
+    All calls of llama.cpp happen on one worker thread, so threads cannot corrupt the context. It
+    decodes `slots` requests in one batch; further callers wait their turn, and more than
+    `max_waiting` are refused. The KV cache is kept between calls.
     """
 
     def __init__(
@@ -53,10 +58,15 @@ class LlamaCppEngine:
         context: int = 4096,
         threads: int | None = None,
         gpu_layers: int = 0,
+        slots: int = 1,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
-        """Load the model. Raises DamagedModelError or EngineError (memory)."""
-        self._lock = threading.Lock()
-        self._closed = False
+        """Load the model, with room for `context` tokens in each slot.
+
+        Raises DamagedModelError, EngineError (memory) or ConfigError (slots).
+        """
+        if not 1 <= slots <= MAX_SLOTS:
+            raise ConfigError(f"slots is {slots}; it must be 1 to {MAX_SLOTS}.")
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
         num_threads = threads or len(os.sched_getaffinity(0))
 
@@ -65,7 +75,11 @@ class LlamaCppEngine:
             try:
                 chat = ChatFormat(model)
                 size = min(context, model.train_context)
-                return model, chat, Context(model, size=size, num_threads=num_threads)
+                return (
+                    model,
+                    chat,
+                    Context(model, size=size, num_threads=num_threads, num_slots=slots),
+                )
             except EngineError:
                 model.close()
                 raise
@@ -81,9 +95,10 @@ class LlamaCppEngine:
             model=name,
             model_hash=model_hash,
             num_parameters=self._model.num_parameters,
-            context=self._context.size,
+            context=self._context.slots[0].size,
             hidden_width=self._model.hidden_width,
         )
+        self._scheduler = Scheduler(self._context, self._worker, name=name, max_waiting=max_waiting)
 
     @property
     def info(self) -> EngineInfo:
@@ -101,23 +116,23 @@ class LlamaCppEngine:
     ) -> Draft:
         """See Engine.generate; Ctrl-C in the calling thread ends the work and is raised again."""
         check_sampling(sampling)
-
-        interrupted = threading.Event()
-
-        def work() -> Draft:
-            prompt = self._prompt_tokens(messages)
-            drafted = DraftTokens() if draft is None else self._draft_tokens(draft)
-            return generate(
-                self._context,
-                self._model,
-                prompt,
-                sampling,
-                verifier=DraftVerifier(drafted, rates, acceptance),
-                chunk=PREFILL_CHUNK,
-                observer=_until(interrupted, observer),
+        prompt, drafted = self._call(
+            lambda: (
+                self._prompt_tokens(messages),
+                DraftTokens() if draft is None else self._draft_tokens(draft),
             )
-
-        return self._run(work, interrupted)
+        )
+        return self._answer(
+            prompt,
+            partial(
+                generate,
+                vocabulary=self._model,
+                prompt=prompt,
+                sampling=sampling,
+                verifier=DraftVerifier(drafted, rates, acceptance),
+            ),
+            observer,
+        )
 
     def sample(
         self,
@@ -134,48 +149,45 @@ class LlamaCppEngine:
         check_sampling(sampling)
         if not 1 <= count <= MAX_BRANCHES:
             raise ConfigError(f"{count} answers at once; it must be 1 to {MAX_BRANCHES}.")
-        interrupted = threading.Event()
-
-        def work() -> list[Draft]:
-            if not self._context.can_fork:
-                raise ConfigError(f"{self._info.model} cannot decode several answers at once.")
-            return generate_votes(
-                self._context,
-                self._model,
-                self._prompt_tokens(messages),
-                sampling,
-                count,
-                chunk=PREFILL_CHUNK,
-                observer=_until(interrupted, observer),
-            )
-
-        return self._run(work, interrupted)
+        if not self._context.can_fork:
+            raise ConfigError(f"{self._info.model} cannot decode several answers at once.")
+        prompt = self._call(lambda: self._prompt_tokens(messages))
+        return self._answer(
+            prompt,
+            partial(
+                generate_votes,
+                vocabulary=self._model,
+                prompt=prompt,
+                sampling=sampling,
+                count=count,
+            ),
+            observer,
+        )
 
     def measure_rates(self) -> Rates:
-        """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
+        """See Engine.measure_rates; other requests stand still meanwhile."""
         interrupted = threading.Event()
-        return self._run(
-            lambda: measure_rates(self._context, lambda: not interrupted.is_set()), interrupted
+        return self._call(
+            lambda: measure_rates(self._context.spare, lambda: not interrupted.is_set()),
+            interrupted,
         )
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See Engine.prompt_tokens."""
-        return tuple(self._run(lambda: self._prompt_tokens(messages)))
+        return tuple(self._call(lambda: self._prompt_tokens(messages)))
 
     def draft_tokens(self, draft: Offer) -> DraftTokens:
         """See Engine.draft_tokens."""
-        return self._run(lambda: self._draft_tokens(draft))
+        return self._call(lambda: self._draft_tokens(draft))
 
     def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """See Engine.token_ends."""
-        return self._run(lambda: token_ends(map(self._model.piece, token_ids)))
+        return self._call(lambda: token_ends(map(self._model.piece, token_ids)))
 
     def close(self) -> None:
-        """Free context and model; a second close does nothing."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        """Free context and model once all requests have ended; a second close does nothing."""
+        if not self._scheduler.close():
+            return
 
         def free() -> None:
             self._context.close()
@@ -184,27 +196,32 @@ class LlamaCppEngine:
         self._worker.submit(free).result()
         self._worker.shutdown()
 
-    def _run(self, work: Callable[[], T], interrupted: threading.Event | None = None) -> T:
-        """The work on the worker's thread; Ctrl-C here sets `interrupted` and waits for its end."""
-        with self._lock:
-            if self._closed:
-                raise EngineClosedError(f"{self._info.model}: the engine is closed.")
-            future = self._worker.submit(work)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            if interrupted is not None:
-                interrupted.set()
-            if not future.cancel():
-                future.exception()  # wait: the context must be idle before anyone goes on
-            raise
+    def _answer(
+        self,
+        prompt: Sequence[int],
+        begin: Callable[..., Steps[T]],
+        observer: Observer | None,
+    ) -> T:
+        """What `begin` gives in a slot, with `observer` or Ctrl-C ending it."""
+        interrupted = threading.Event()
+
+        def observe(progress: Progress) -> bool:
+            return not interrupted.is_set() and (observer is None or observer(progress))
+
+        request = Request(
+            prompt, partial(begin, observer=observe), lambda: observe(Progress("", 0, ()))
+        )
+        return _result(self._scheduler.submit(request), interrupted)
+
+    def _call(self, work: Callable[[], T], interrupted: threading.Event | None = None) -> T:
+        return _result(self._scheduler.call(work), interrupted)
 
     def _prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
         tokens = self._chat.tokens(messages)
-        if len(tokens) >= self._context.size:
+        if len(tokens) >= self._info.context:
             raise ContextOverflowError(
                 f"the prompt has {len(tokens)} tokens, {self._info.model} has a context of "
-                f"{self._context.size}: shorten it or set a larger `context`."
+                f"{self._info.context}: shorten it or set a larger `context`."
             )
         return tokens
 
@@ -218,10 +235,13 @@ class LlamaCppEngine:
         return DraftTokens((*tokens, self._model.end_token), tuple(sureties))
 
 
-def _until(interrupted: threading.Event, observer: Observer | None) -> Observer:
-    """`observer`, or its end when interrupted."""
-
-    def observe(progress: Progress) -> bool:
-        return not interrupted.is_set() and (observer is None or observer(progress))
-
-    return observe
+def _result(future: Future[T], interrupted: threading.Event | None) -> T:
+    """What the worker gives; Ctrl-C here sets `interrupted` and waits for the end of the work."""
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        if interrupted is not None:
+            interrupted.set()
+        if not future.cancel():
+            future.exception()  # nobody may find it half done
+        raise

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from adaptive_sd.engines.alignment import common_prefix
 
-NUM_SLOTS = 8
+NUM_KEPT = 8
 MIN_TOKENS = 32
 """A shorter beginning is read again in less time than it takes to keep account of it."""
 
@@ -19,7 +19,7 @@ BUDGET_TOKENS = 2048
 class Match(NamedTuple):
     """A kept beginning and how many tokens of it the prompt shares."""
 
-    slot: int
+    number: int
     length: int
 
 
@@ -31,8 +31,8 @@ class PrefixTable:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[int, ...]] = {}  # slot -> tokens, least recently used first
-        self._recent: deque[tuple[int, ...]] = deque(maxlen=2 * NUM_SLOTS)
+        self._kept: dict[int, tuple[int, ...]] = {}  # by number, least recently used first
+        self._recent: deque[tuple[int, ...]] = deque(maxlen=2 * NUM_KEPT)
 
     def shared_length(self, prompt: Sequence[int], following: Sequence[int]) -> int:
         """Tokens at the start of `prompt` that other prompts have too and that are not kept yet."""
@@ -45,26 +45,26 @@ class PrefixTable:
         self._recent.append(tuple(prompt))
 
     def keep(self, tokens: Sequence[int]) -> tuple[int, list[int]]:
-        """Give `tokens` a slot; returns it and the slots that have to be emptied first."""
+        """Give `tokens` a number from 1 to NUM_KEPT; also those that have to be emptied first."""
         dropped = []
         while self._kept and (
-            len(self._kept) >= NUM_SLOTS
+            len(self._kept) >= NUM_KEPT
             or sum(map(len, self._kept.values())) + len(tokens) > BUDGET_TOKENS
         ):
-            slot = next(iter(self._kept))
-            del self._kept[slot]
-            dropped.append(slot)
-        free = next(s for s in range(1, NUM_SLOTS + 1) if s not in self._kept)
+            oldest = next(iter(self._kept))
+            del self._kept[oldest]
+            dropped.append(oldest)
+        free = next(n for n in range(1, NUM_KEPT + 1) if n not in self._kept)
         self._kept[free] = tuple(tokens)
         return free, dropped
 
     def best(self, prompt: Sequence[int]) -> Match | None:
         """The kept beginning that shares most tokens with `prompt`."""
-        matches = [Match(s, common_prefix(prompt, tokens)) for s, tokens in self._kept.items()]
+        matches = [Match(n, common_prefix(prompt, tokens)) for n, tokens in self._kept.items()]
         best = max(matches, key=lambda m: m.length, default=None)
         if best is None or best.length == 0:
             return None
-        self._kept[best.slot] = self._kept.pop(best.slot)
+        self._kept[best.number] = self._kept.pop(best.number)
         return best
 
     def clear(self) -> None:

@@ -1,11 +1,12 @@
-"""Measures how fast a context reads, decodes and verifies."""
+"""Measures how fast a model reads, decodes and verifies."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 
-from adaptive_sd.engines.llama_cpp.library import PREFILL_CHUNK, Context
+from adaptive_sd.engines.llama_cpp.context import CachedSequence
+from adaptive_sd.engines.scheduling import MAX_TOKENS
 from adaptive_sd.engines.verification import SPAN_ROWS
 from adaptive_sd.errors import CancelledError
 from adaptive_sd.types import Rates
@@ -16,7 +17,7 @@ _BUDGET_S = 3.0
 """Most seconds for the passes of one size, however slow the machine is just now."""
 
 
-def measure_rates(context: Context, keep_going: Callable[[], bool]) -> Rates:
+def measure_rates(sequence: CachedSequence, keep_going: Callable[[], bool]) -> Rates:
     """The fastest of a few passes each, since other work only slows; some seconds on two cores.
 
     Every pass begins with an empty cache, so that any context is large enough. Raises
@@ -28,7 +29,7 @@ def measure_rates(context: Context, keep_going: Callable[[], bool]) -> Rates:
         for _ in range(num_repeats):
             if not keep_going():
                 raise CancelledError("measuring was interrupted.")
-            context.truncate(0)
+            sequence.truncate(0)
             start_s = time.perf_counter()
             run([_TOKEN] * num_tokens)
             end_s = time.perf_counter()
@@ -37,14 +38,14 @@ def measure_rates(context: Context, keep_going: Callable[[], bool]) -> Rates:
                 break
         return best_s
 
-    chunk = min(PREFILL_CHUNK, context.size)
-    seconds(context.extend, 1, 1)
-    prefill_s = seconds(context.read, chunk, 2) / chunk
-    decode_s = seconds(context.extend, 1, 4 * _REPEATS)
+    chunk = min(MAX_TOKENS, sequence.size)
+    seconds(sequence.extend, 1, 1)
+    prefill_s = seconds(sequence.read, chunk, 2) / chunk
+    decode_s = seconds(sequence.extend, 1, 4 * _REPEATS)
     verify_s = [
-        (rows, seconds(context.extend, rows, _REPEATS))
+        (rows, seconds(sequence.extend, rows, _REPEATS))
         for rows in SPAN_ROWS
-        if rows <= context.size
+        if rows <= sequence.size
     ]
-    context.truncate(0)
+    sequence.truncate(0)
     return Rates(prefill_s, decode_s, tuple(verify_s))
