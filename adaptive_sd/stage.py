@@ -84,6 +84,7 @@ class Stage(Closing):
             self.model_hash or self.name, engine, threads=threads, gpu_layers=gpu_layers
         )
         self._lock = threading.Lock()
+        self._rates_lock = threading.Lock()
         self._engine: Engine | None = None
         self._rates: Rates | None = None
 
@@ -98,9 +99,10 @@ class Stage(Closing):
     @property
     def rates(self) -> Rates | None:
         """Measured rates of this model here; measured now if they never were."""
-        if self._rates is None and self._rates_path is not None:
-            self._rates = self.measure_rates()
-        return self._rates
+        with self._rates_lock:  # several first requests measure once
+            if self._rates is None and self._rates_path is not None:
+                self._rates = self.measure_rates()
+            return self._rates
 
     def measure_rates(self, *, again: bool = False) -> Rates:
         """As `rates`; with `again` measured in any case. Raises ConfigError without a place."""

@@ -170,24 +170,10 @@ class Scheduler:
                     return
             for call in calls:
                 call()
-            self._drop_unwanted()
             self._admit()
+            self._drop_unwanted()
             if self._running:
                 self._pass()
-
-    def _drop_unwanted(self) -> None:
-        for request in list(self._waiting):
-            try:
-                unwanted: BaseException | None = (
-                    None if request.wanted() else CancelledError("cancelled before its turn came.")
-                )
-            except BaseException as error:  # whatever an observer raises is its caller's
-                unwanted = error
-            if unwanted is not None or request.future.cancelled():
-                with self._lock:
-                    self._waiting.remove(request)
-                if request.future.set_running_or_notify_cancel():
-                    request.future.set_exception(unwanted)
 
     def _admit(self) -> None:
         """Give free slots to waiting requests, each the one that knows most of its prompt."""
@@ -203,6 +189,21 @@ class Scheduler:
             else:
                 self._free.append(slot)
         self._release_ended()
+
+    def _drop_unwanted(self) -> None:
+        """Take out of the queue whoever does not want to wait any more."""
+        for request in list(self._waiting):
+            try:
+                unwanted: BaseException | None = (
+                    None if request.wanted() else CancelledError("cancelled before its turn came.")
+                )
+            except BaseException as error:  # whatever an observer raises is its caller's
+                unwanted = error
+            if unwanted is not None or request.future.cancelled():
+                with self._lock:
+                    self._waiting.remove(request)
+                if request.future.set_running_or_notify_cancel():
+                    request.future.set_exception(unwanted)
 
     def _pass(self) -> None:
         """One pass; whoever was served goes to the end of the line."""

@@ -161,15 +161,16 @@ def test_one_caller_too_many_is_refused(tiny_path: Path) -> None:
 
     def hold(progress: Progress) -> bool:
         begun.set()
-        return asked.wait(60)
+        return not asked.wait(0.05)
 
     with ThreadPoolExecutor(1) as caller:
-        running = caller.submit(engine.generate, ask("a"), Sampling(max_tokens=9), observer=hold)
+        long = Sampling(max_tokens=400)
+        running = caller.submit(engine.generate, ask("hello"), long, observer=hold)
         assert begun.wait(60)
-        threading.Timer(0.2, asked.set).start()  # the engine tokenizes between passes
         with pytest.raises(QueueFullError, match="tiny: 0 requests wait already"):
-            engine.generate(ask("b"), Sampling(max_tokens=9))
-        running.result()
+            engine.generate(ask("b"), long)
+        asked.set()
+        assert running.result().finish_reason == "cancelled"
     engine.close()
 
 

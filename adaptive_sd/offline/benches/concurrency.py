@@ -78,7 +78,7 @@ class ConcurrencyBench:
 def bench_concurrency(
     open_engine: Callable[[int], Engine], num_requests: int, max_tokens: int
 ) -> ConcurrencyBench:
-    """Answer with an engine of one slot one after the other, then with one of as many slots.
+    """Answer with an engine of as many slots, then with one of one slot one after the other.
 
     The answers are greedy; prompts ask for long ones.
     """
@@ -86,8 +86,8 @@ def bench_concurrency(
         [Message("user", f"{i + 1}. Write a long text about {_SUBJECTS[i % len(_SUBJECTS)]}.")]
         for i in range(num_requests)
     ]
-    alone, single = _run(open_engine(1), asked, max_tokens, num_callers=1)
     together, batch = _run(open_engine(num_requests), asked, max_tokens, num_callers=num_requests)
+    alone, single = _run(open_engine(1), asked, max_tokens, num_callers=1)
     pairs = list(zip(single, batch, strict=True))
     return ConcurrencyBench(
         num_requests=num_requests,
