@@ -25,8 +25,8 @@ from adaptive_sd.offline.report.latency import measure_latency
 from adaptive_sd.offline.report.recorded import answer_recorded
 from adaptive_sd.types import Action
 from tests.ladder import make_table, make_tasks
+from tests.offline.benches.test_decision import guarded_by
 from tests.offline.report.tables import hostile_table, page_of
-from tests.offline.test_bench import guarded_by
 
 
 @pytest.fixture

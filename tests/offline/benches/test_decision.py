@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from adaptive_sd.offline.bench import bench_decision
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.offline.benches.decision import bench_decision
 
 
 def guarded_by(artifact: Artifact, chain: ThresholdPolicy) -> Artifact:
