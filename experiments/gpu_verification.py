@@ -120,8 +120,7 @@ class Runner:
         start = self.cache.get_seq_length()
         rows = self.verify(torch.cat([token, draft], dim=1))
         self._truncate(start + 1 + num_accepted)
-        missing = draft.shape[1] - num_accepted - 1  # the pass itself gives one more token
-        if missing > 0:
+        if (missing := draft.shape[1] - num_accepted - 1) > 0:  # the pass gave one more token
             self.decode(rows[:, num_accepted : num_accepted + 1], missing)
 
     def rewind(self) -> None:
@@ -172,7 +171,7 @@ def measure_shape(
     def seconds(work: Callable[[], object], repeats: int = _REPEATS) -> float:
         """Median seconds, each time from the end of the prompt, after one run to warm up."""
         times = []
-        for _ in range(repeats + 1):
+        while len(times) <= repeats:
             runner.rewind()
             times.append(seconds_of(work, device))
         return statistics.median(times[1:])
@@ -258,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: torch finds no CUDA device here; run it where there is one.", file=sys.stderr)
         return 1
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    results: list[ShapeResult] = []
+    results = []
     for shape in options.shape:
         try:
             results.append(measure_shape(shape, device, options.drafts, options.prompt))
@@ -278,9 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "prompt_tokens": options.prompt,
         "shapes": [asdict(result) for result in results],
     }
-    write_results(
-        options.out, "gpu_verification", document, plot(results, name), now=datetime.now()
-    )
+    image = plot(results, name)
+    write_results(options.out, "gpu_verification", document, image, now=datetime.now())
     return 0
 
 
