@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import inspect
 import statistics
 import sys
 import time
@@ -24,7 +25,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -100,12 +100,9 @@ class Runner:
         with device:
             self.model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
         self.prompt = torch.randint(vocabulary, (1, prompt), device=device)
-        self.cache = DynamicCache()
-        self.first = self._pass(self.prompt, num_rows=1)[:, -1:]
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters())
+        known = inspect.signature(self.model.forward).parameters  # renamed within transformers 5
+        self._cache_name = "cache" if "cache" in known else "past_key_values"
+        self.first = self.read_prompt()
 
     def decode(self, token: torch.Tensor, count: int) -> torch.Tensor:
         """The next `count` greedy tokens, one pass each; shape (1, count)."""
@@ -122,30 +119,33 @@ class Runner:
         """Verify `draft` after `token`, keep `num_accepted` of it and decode what is missing."""
         start = self.cache.get_seq_length()
         rows = self.verify(torch.cat([token, draft], dim=1))
-        self.cache.crop(start + 1 + num_accepted)
-        missing = draft.shape[1] - num_accepted - 1  # the pass itself gives one more token
-        if missing > 0:
+        self._truncate(start + 1 + num_accepted)
+        if (missing := draft.shape[1] - num_accepted - 1) > 0:  # the pass gave one more token
             self.decode(rows[:, num_accepted : num_accepted + 1], missing)
 
     def rewind(self) -> None:
         """Back to the end of the prompt."""
-        self.cache.crop(self.prompt.shape[1])
+        self._truncate(self.prompt.shape[1])
 
-    def read_prompt(self) -> None:
-        self.cache.crop(0)
-        self._pass(self.prompt, num_rows=1)
+    def read_prompt(self) -> torch.Tensor:
+        """Begin again; the first token, shape (1, 1)."""
+        self.cache = DynamicCache()
+        return self._pass(self.prompt, num_rows=1)
+
+    def _truncate(self, length: int) -> None:
+        if (excess := self.cache.get_seq_length() - length) > 0:
+            self.cache.crop(-excess)
 
     def _pass(self, tokens: torch.Tensor, num_rows: int) -> torch.Tensor:
         """Greedy tokens of the last `num_rows` rows, of all where it is 0."""
         with torch.inference_mode():
             found = self.model(
                 input_ids=tokens,
-                past_key_values=self.cache,
                 use_cache=True,
                 logits_to_keep=num_rows,
+                **{self._cache_name: self.cache},
             )
-            best: torch.Tensor = found.logits.argmax(dim=-1)
-            return best
+            return found.logits.argmax(dim=-1)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
@@ -171,7 +171,7 @@ def measure_shape(
     def seconds(work: Callable[[], object], repeats: int = _REPEATS) -> float:
         """Median seconds, each time from the end of the prompt, after one run to warm up."""
         times = []
-        for _ in range(repeats + 1):
+        while len(times) <= repeats:
             runner.rewind()
             times.append(seconds_of(work, device))
         return statistics.median(times[1:])
@@ -194,7 +194,8 @@ def measure_shape(
         rows.append(DraftRow(count, decode_s, verify_s, *ratios, tuple(simulated)))
     token_s = rows[-1].decode_s / rows[-1].num_tokens
     rates = Rates(read_s / prompt, token_s, tuple((r.num_tokens + 1, r.verify_s) for r in rows))
-    return ShapeResult(shape, runner.num_parameters, floor_s, rates, tuple(rows))
+    num_parameters = sum(p.numel() for p in runner.model.parameters())
+    return ShapeResult(shape, num_parameters, floor_s, rates, tuple(rows))
 
 
 def expected_accepted(num_tokens: int, acceptance: float) -> int:
@@ -256,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: torch finds no CUDA device here; run it where there is one.", file=sys.stderr)
         return 1
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    results: list[ShapeResult] = []
+    results = []
     for shape in options.shape:
         try:
             results.append(measure_shape(shape, device, options.drafts, options.prompt))
@@ -265,12 +266,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         finally:
             gc.collect()
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
         print(as_text(results[-1]), flush=True)
     if not results:
         return 1
-    document: dict[str, Any] = {
+    document = {
         "device": name,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
