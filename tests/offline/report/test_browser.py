@@ -39,12 +39,19 @@ def path(page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def new_tab(browser: sync_api.Browser, width: int, scheme: str = "light") -> sync_api.Page:
+    """Waits as long as it takes: a busy machine is no fault of the page."""
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    tab.set_default_timeout(0)
+    return tab
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_is_whole_and_asks_for_nothing(
     browser: sync_api.Browser, path: Path, width: int, scheme: str
 ) -> None:
-    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    tab = new_tab(browser, width, scheme)
     asked, said = [], []
     tab.on("request", lambda request: asked.append(request.url))
     tab.on("console", lambda message: said.append(message.text))
@@ -69,7 +76,7 @@ def test_the_page_is_whole_and_asks_for_nothing(
 def test_tables_fit_the_desktop_and_names_that_fit_a_phone_are_not_broken(
     browser: sync_api.Browser, path: Path, width: int
 ) -> None:
-    tab = browser.new_page(viewport={"width": width, "height": 800})
+    tab = new_tab(browser, width)
     tab.goto(path.as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     clipped = tab.evaluate("""[...document.querySelectorAll('.scroll')].filter(e =>
@@ -95,7 +102,7 @@ def test_tables_fit_the_desktop_and_names_that_fit_a_phone_are_not_broken(
 def test_boxes_that_scroll_can_be_reached_by_keyboard(
     browser: sync_api.Browser, path: Path
 ) -> None:
-    tab = browser.new_page(viewport={"width": 360, "height": 800})
+    tab = new_tab(browser, 360)
     tab.goto(path.as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     unreachable = """[...document.querySelectorAll('*')].filter(e =>
@@ -108,7 +115,7 @@ def test_boxes_that_scroll_can_be_reached_by_keyboard(
 
 
 def test_hostile_texts_are_shown_and_do_nothing(browser: sync_api.Browser, path: Path) -> None:
-    tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    tab = new_tab(browser, 1280)
     tab.goto(path.as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     texts = tab.locator(".example .text").all_inner_texts()
