@@ -135,8 +135,9 @@ def _canonical_answers(table: OutcomeTable, prompts: Sequence[PromptView]) -> _A
         [
             [known[prompt.form][text] for text in texts]
             for prompt, texts in zip(prompts, column.tolist(), strict=True)
-        ]
-    )
+        ],
+        dtype=np.int64,
+    ).reshape(num_prompts, num_stages)
     lengths = np.array([len(answer) for answer in numbers])
     agreement = (found[:, :, None] == found[:, None, :]) & (found > 0)[:, :, None]
     return _Answers(lengths[found], agreement)

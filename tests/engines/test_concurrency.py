@@ -203,7 +203,7 @@ def test_ctrl_c_ends_its_own_request_only(tiny_path: Path) -> None:
 
     def interrupt(progress: Progress) -> bool:
         if progress.num_tokens == 3:
-            signal.raise_signal(signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return True
 
     with ThreadPoolExecutor(1) as caller:

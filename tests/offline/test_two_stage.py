@@ -55,7 +55,7 @@ def test_each_phase_is_a_freshly_loaded_model_warmed_up_once(tmp_path: Path) -> 
         (_, warm_up, _), *calls = engine.calls
         assert warm_up.max_tokens == 1
         assert [tasks[i].prompt in c[0][-1].content for i, c in enumerate(calls)] == [True] * 4
-    drafts = [[call[2] for call in engine.calls[1:]] for engine in pair.engines]
+    drafts = [[c[2] and c[2].text for c in engine.calls[1:]] for engine in pair.engines]
     small = [answer_of("small", task.prompt) for task in tasks]
     assert drafts == [[None] * 4, [None] * 4, small]
 
