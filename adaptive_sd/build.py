@@ -12,7 +12,7 @@ from adaptive_sd.config import Config, StageConfig, default_config, read_config,
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.judge import FittedJudge, PriorJudge
 from adaptive_sd.models.home import home_dir, use_home
-from adaptive_sd.stage import Stage
+from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.types import Rates
 
 DEFAULT_ARTIFACT = Path(__file__).with_name("artifacts") / "default"
@@ -36,18 +36,22 @@ class Cascade(Loop):
 
 def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
     """Find all models and load the artifact; models are loaded when first used."""
-    if config.home is not None:
-        use_home(config.home)
     stages = open_stages(config, offline=offline)
     return Cascade(stages, _judge(config, stages), lam=config.lam)
 
 
 def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
-    """The stages of a ladder, their models found and checked."""
-    return [_open_stage(stage, config, offline) for stage in config.stages]
+    """The stages of a ladder, their models found and checked.
+
+    Those of one model with the same engine options have one engine, and so one KV cache.
+    """
+    if config.home is not None:
+        use_home(config.home)
+    engines: Engines = {}
+    return [_open_stage(stage, offline, engines) for stage in config.stages]
 
 
-def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
+def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
     return Stage(
         stage.model,
         name=stage.name,
@@ -56,9 +60,11 @@ def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
         gpu_layers=stage.gpu_layers,
         slots=stage.slots,
         styles=stage_styles(stage),
+        votes=stage.votes,
         max_tokens=stage.max_tokens,
         rates_path=home_dir() / "rates.json",
         offline=offline,
+        engines=engines,
     )
 
 
@@ -83,7 +89,8 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
         assert known is not None  # every stage was opened with a place for its rates
         return known
 
-    return PriorJudge(shipped.prior, [stage.num_parameters / 1e9 for stage in stages], rates)
+    sizes = [stage.num_parameters / 1e9 for stage in stages]
+    return PriorJudge(shipped.prior, sizes, rates, votes=[stage.votes for stage in stages])
 
 
 def local_artifact() -> Path:
@@ -105,11 +112,11 @@ def _default_artifact(shipped: Artifact) -> Artifact:
 
 def _origin(artifact: Artifact) -> object:
     """What an artifact was fitted on, but for the machine's rates."""
-    stages = [(s.name, s.model_hash, dict(s.styles)) for s in artifact.stages]
+    stages = [(s.name, s.model_hash, dict(s.styles), s.votes) for s in artifact.stages]
     return stages, artifact.prompt_hashes
 
 
 def fits_ladder(artifact: Artifact, stages: list[Stage]) -> bool:
-    """Whether the artifact was fitted on these very model files, asked in these styles."""
-    wanted = [(s.model_hash, dict(s.styles), None) for s in artifact.stages]
-    return wanted == [(s.model_hash, s.style_names(), s.max_tokens) for s in stages]
+    """Whether the artifact was fitted on these very model files, asked in the same way."""
+    wanted = [(s.model_hash, dict(s.styles), s.votes, None) for s in artifact.stages]
+    return wanted == [(s.model_hash, s.style_names(), s.votes, s.max_tokens) for s in stages]

@@ -268,7 +268,7 @@ class _Run:
                 decision=choice.decision,
                 reason=reason_of(choice, self._names),
                 tokens_in=draft.tokens_in,
-                tokens_out=draft.tokens_out,
+                tokens_out=sum(made.tokens_out for made in draft.made),
                 num_drafted=draft.verified.num_drafted,
                 num_accepted=draft.verified.num_accepted,
                 num_spans=draft.verified.num_spans,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.styles import STYLES
@@ -21,12 +22,16 @@ _ENGINES_KNOWN = ("llama_cpp", "openai", "vllm", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class StageConfig:
-    """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it."""
+    """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it.
+
+    More than one of `votes` answer in steps, whatever the style, where a form can be so answered.
+    """
 
     name: str
     model: str
     engine: str = "llama_cpp"
     style: str | dict[str, str] = "auto"
+    votes: int = 1
     max_tokens: int | None = None
     context: int = 4096
     threads: int | None = None
@@ -107,7 +112,7 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         if not table.get(key):
             raise ConfigError(f"{where}: {key} is missing.")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
-    types |= {"threads": int, "gpu_layers": int, "slots": int}
+    types |= {"threads": int, "gpu_layers": int, "slots": int, "votes": int}
     for key, wanted in types.items():
         if key in table:
             _typed(table[key], wanted, f"{where}: {key}")
@@ -115,6 +120,8 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         if table.get(key, 1) < 1:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
     stage = StageConfig(**table)
+    if not 1 <= stage.votes <= MAX_BRANCHES:
+        raise ConfigError(f"{where}: votes is {stage.votes}; it must be 1 to {MAX_BRANCHES}.")
     if stage.engine not in _ENGINES_HERE:
         near = "is not built in yet" if stage.engine in _ENGINES_KNOWN else "is unknown"
         raise ConfigError(

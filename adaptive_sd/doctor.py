@@ -95,7 +95,7 @@ def examine(
 
 
 def needed_bytes(model_bytes: int, context: int) -> int:
-    """Memory that one stage takes: weights, keys and values of all slots together, buffers."""
+    """Memory of one model, however many stages share it: weights, all slots' cells, buffers."""
     return model_bytes + (context + _KEPT_TOKENS) * _KV_BYTES_A_TOKEN + _OVERHEAD_BYTES
 
 

@@ -16,7 +16,7 @@ from adaptive_sd.decision.features import (
 from adaptive_sd.decision.known_p import KnownPPolicy
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
-from adaptive_sd.forms import Form, canonical_answer
+from adaptive_sd.forms import Form
 from adaptive_sd.trace import CostUnit
 from adaptive_sd.types import Acceptance, Draft, Rates
 
@@ -84,18 +84,32 @@ class PriorJudge:
     how_to_calibrate = f"nothing was fitted for this ladder; {_RECORD}"
     lam_origin = "half as much again as makes a first draft of the expected quality escalate"
 
-    def __init__(self, prior: Prior, sizes: Sequence[float], rates: Callable[[int], Rates]) -> None:
-        """`sizes` in billions of parameters; `rates` measures a stage when it must."""
+    def __init__(
+        self,
+        prior: Prior,
+        sizes: Sequence[float],
+        rates: Callable[[int], Rates],
+        *,
+        votes: Sequence[int] | None = None,
+    ) -> None:
+        """`sizes` in billions of parameters; `rates` measures a stage when it must.
+
+        `votes` are each stage's, by default one.
+        """
         self._prior = prior
         self._sizes = tuple(sizes)
+        self._votes = tuple(votes or [1] * len(sizes))
         self._rates = rates
         self._policy: KnownPPolicy | None = None
 
     @property
     def policy(self) -> KnownPPolicy:
         if self._policy is None:  # measuring rates takes seconds: not before the first prompt
-            tokens = (self._prior.tokens_in, self._prior.tokens_out)
-            costs = tuple(self._rates(k).draft_s(*tokens) for k in range(len(self._sizes)))
+            tokens_in, tokens_out = self._prior.tokens_in, self._prior.tokens_out
+            costs = tuple(
+                self._rates(k).votes_s(tokens_in, [tokens_out] * count)
+                for k, count in enumerate(self._votes)
+            )
             self._policy = KnownPPolicy(self._prior.chances, self._sizes, costs)
         return self._policy
 
@@ -127,19 +141,25 @@ def judge_by_fit(
     draft: Draft,
 ) -> HeldDraft:
     """From all evidence, by what was fitted for this stage."""
-    answer = canonical_answer(draft.text, prompt.form)
-    features = extract_features(DraftView.of(draft, answer), prompt, projection)
-    return HeldDraft(stage, predictor.predict(features), features, answer)
+    view = DraftView.of(draft, prompt.form)
+    features = extract_features(view, prompt, projection)
+    return HeldDraft(stage, predictor.predict(features), features, view.answer)
 
 
 def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
     """From token evidence alone: neither hidden states nor forms carry over."""
-    answer = canonical_answer(draft.text, prompt.form)
-    features = extract_features(DraftView.of(draft, answer), prompt)
+    view = DraftView.of(draft, prompt.form)
+    features = extract_features(view, prompt)
     features[:NUM_FORMS] = 0
-    return HeldDraft(stage, prior.predictor.predict(features), features, answer)
+    return HeldDraft(stage, prior.predictor.predict(features), features, view.answer)
 
 
 def cost_of(draft: Draft, rates: Rates) -> float:
-    """Token counts times rates; prompt tokens that were in the KV cache cost nothing."""
-    return rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen, draft.verified)
+    """Token counts times rates; prompt tokens that were in the KV cache cost nothing.
+
+    Of votes those count that were sampled for it, also if they were cut short.
+    """
+    uncached = draft.tokens_in - draft.num_cached
+    if draft.votes is None:
+        return rates.draft_s(uncached, draft.num_chosen, draft.verified)
+    return rates.votes_s(uncached, [vote.num_chosen for vote in draft.made])

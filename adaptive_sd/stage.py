@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from adaptive_sd.closing import Closing
+from adaptive_sd.election import TEMPERATURE, Election
 from adaptive_sd.engines.base import Engine
+from adaptive_sd.engines.passes import MAX_BRANCHES
+from adaptive_sd.engines.shared import SharedEngine
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.models.store import ResolvedModel, resolve
 from adaptive_sd.prompt import Prompt, to_messages
 from adaptive_sd.rates import rates_key, rates_of
-from adaptive_sd.styles import DEFAULT_STYLES, find_style
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Offer, Rates, Sampling
+from adaptive_sd.styles import DEFAULT_STYLES, STEP_STYLES, find_style
+from adaptive_sd.types import (
+    Acceptance,
+    Draft,
+    Message,
+    Observer,
+    Offer,
+    Progress,
+    Rates,
+    Sampling,
+    VoteSource,
+)
+
+Engines = MutableMapping[Hashable, SharedEngine]
+"""By file and options."""
 
 _SIZE = re.compile(r"\d+(\.\d+)?[bm]", re.IGNORECASE)
 
@@ -44,19 +61,23 @@ class Stage(Closing):
         gpu_layers: int = 0,
         slots: int = 1,
         styles: Mapping[Form, str] | None = None,
+        votes: int = 1,
         max_tokens: int | None = None,
         rates_path: Path | None = None,
         offline: bool = False,
         load: Callable[[], Engine] | None = None,
+        engines: Engines | None = None,
     ) -> None:
         """Find the model (catalogue name, hub id or GGUF path) and fetch it if absent.
 
         It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
         `slots` requests are decoded in one batch, each with `context` tokens of its own.
-        `styles` says how each form of task is asked; `rates_path` is where measured rates are
-        kept, without which typical ones are taken; `load` replaces the embedded engine. Raises
-        UnknownModelError with near names, DamagedModelError, DownloadError, and ConfigError for
-        values that the engine cannot honour.
+        `styles` says how each form of task is asked; where `votes` are more than one, forms that
+        can be answered in steps (STEP_STYLES) are, so many times, and the majority answers.
+        `rates_path` is where measured rates are kept, without which typical ones are taken; `load`
+        replaces the embedded engine. Stages that are given the same `engines` share those of one
+        file and one set of options. Raises UnknownModelError with near names, DamagedModelError,
+        DownloadError, and ConfigError for values that the engine cannot honour.
         """
         if model_size is not None and not _SIZE.fullmatch(model_size):
             raise ConfigError(f"model_size is {model_size!r}; write it like '0.5b' or '135m'.")
@@ -65,20 +86,26 @@ class Stage(Closing):
                 f"tensor_parallel_size is {tensor_parallel_size}; the llama_cpp engine runs on one "
                 "device: use 1."
             )
+        if not 1 <= votes <= MAX_BRANCHES:
+            raise ConfigError(f"votes is {votes}; it must be 1 to {MAX_BRANCHES}.")
         self.name = name or model_name
         self.model_size = model_size
+        self.votes = votes
         self.max_tokens = max_tokens
         self._rates_path = rates_path
-        self._styles = dict(DEFAULT_STYLES) | dict(styles or {})
+        self._styles = {**DEFAULT_STYLES, **(styles or {}), **(STEP_STYLES if votes > 1 else {})}
         for form, style in self._styles.items():
             find_style(form, style)
         self.model_hash = ""
         self.num_parameters = 0
+        key: Hashable = load
         if load is None:
             model = resolve(model_name, offline=offline)
             self.model_hash, self.num_parameters = model.sha256, model.num_parameters
             load = _embedded(model, context, threads, gpu_layers, slots)
-        self._load = load
+            key = (model.path, context, threads, gpu_layers, slots)
+        engines = {} if engines is None else engines
+        self._shared = engines.setdefault(key, SharedEngine(load))
         engine = f"llama_cpp {version('llama-cpp-python')}"
         self._rates_key = rates_key(
             self.model_hash or self.name, engine, threads=threads, gpu_layers=gpu_layers
@@ -93,7 +120,7 @@ class Stage(Closing):
         """The engine, loaded now if it was not yet."""
         with self._lock:
             if self._engine is None:
-                self._engine = self._load()
+                self._engine = self._shared.acquire()
             return self._engine
 
     @property
@@ -154,9 +181,15 @@ class Stage(Closing):
         acceptance: Acceptance | None = None,
         observer: Observer | None = None,
     ) -> Draft:
-        """Answer as a rung of a ladder: in this stage's style for the prompt's form."""
+        """Answer as a rung of a ladder: in this stage's style for the prompt's form.
+
+        By the majority of its votes where it has them; it then takes over those of the draft.
+        """
+        messages = self._messages(prompt, form)
+        if isinstance(prompt, str) and self.num_votes(form := form or detect_form(prompt)) > 1:
+            return self._elect(messages, sampling, form, draft, observer)
         return self.engine.generate(
-            self._messages(prompt, form),
+            messages,
             sampling,
             draft=draft,
             observer=observer,
@@ -167,8 +200,45 @@ class Stage(Closing):
     def sample(
         self, prompt: Prompt, sampling: Sampling, count: int, *, form: Form | None = None
     ) -> list[Draft]:
-        """`count` answers as `run` asks for one, with seeds from `sampling.seed` on."""
-        return self.engine.sample(self._messages(prompt, form), sampling, count)
+        """`count` answers to one prompt in this stage's style, with seeds from that given on."""
+        seeds = range(sampling.seed, sampling.seed + count)
+        return self.engine.sample(self._messages(prompt, form), sampling, seeds)
+
+    def num_votes(self, form: Form) -> int:
+        """How many answers to a bare prompt of this form it samples; 1 for a plain answer."""
+        return self.votes if form in STEP_STYLES else 1
+
+    def _elect(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        form: Form,
+        offered: Offer | None,
+        observer: Observer | None,
+    ) -> Draft:
+        """Sample what votes are missing; `observer` sees the elected answer when it is whole."""
+        engine, (_, style) = self.engine, self.style_of(form)
+        sampling = replace(sampling, temperature=sampling.temperature or TEMPERATURE, lenience=0.0)
+        source = VoteSource(engine.info.model_hash, style, sampling)
+        votes = offered.votes if offered else None
+        held = votes.drafts[: self.votes] if votes and votes.source == source else ()
+        election = Election(form, self.votes, held)
+        seeds = [sampling.seed + place for place in election.missing]
+
+        def keep_going(_: Progress) -> bool:
+            return observer is None or observer(Progress("", 0, ()))
+
+        sampled = (
+            engine.sample(
+                *(messages, sampling, seeds), is_decided=election.is_decided, observer=keep_going
+            )
+            if seeds
+            else []
+        )
+        elected = election.result(sampled, source)
+        if observer is not None and elected.has_ended:
+            observer(Progress(elected.text, elected.tokens_out, elected.token_logprobs))
+        return elected
 
     def prompt_tokens(self, prompt: Prompt, *, form: Form | None = None) -> tuple[int, ...]:
         """The tokens that `run` has the model read."""
@@ -195,11 +265,11 @@ class Stage(Closing):
         return style.max_tokens
 
     def close(self) -> None:
-        """Free the model; a later use loads it again."""
+        """Free the model unless another stage uses it; a later use loads it again."""
         with self._lock:
             if self._engine is not None:
-                self._engine.close()
                 self._engine = None
+                self._shared.release()
 
 
 def _embedded(

@@ -12,7 +12,10 @@ CostUnit = Literal["s", "gpu_s", "usd"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one stage did and what the policy made of it; `quality` is the estimate in [0, 1]."""
+    """What one stage did and what the policy made of it; `quality` is the estimate in [0, 1].
+
+    `tokens_out` counts all votes that the stage sampled.
+    """
 
     stage: str
     action: Action

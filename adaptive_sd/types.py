@@ -89,7 +89,12 @@ class Rates:
         return self.prefill_s * tokens_in + self.decode_s * num_decoded + verify_s
 
     def votes_s(self, tokens_in: int, num_chosen: Sequence[int]) -> float:
-        """Cost of answers decoded together: a pass has a row for each that has not ended."""
+        """Cost of answers decoded together: a pass has a row for each that has not ended.
+
+        For none nothing is read either.
+        """
+        if not num_chosen:
+            return 0.0
         running = [sum(n > step for n in num_chosen) for step in range(max(num_chosen))]
         return self.prefill_s * tokens_in + sum(map(self.pass_s, running))
 
@@ -104,6 +109,12 @@ class StageRecord:
     styles: Mapping[str, str] = field(default_factory=dict)
     rates: Rates | None = None
     num_parameters: int = 0
+    votes: int = 1
+
+    def shares_prompts(self, other: StageRecord, form: str) -> bool:
+        """Whether both read prompts of a form alike, and so the second finds them in the cache."""
+        same = bool(self.model_hash) and self.model_hash == other.model_hash
+        return same and self.styles[form] == other.styles[form]
 
     def to_json(self) -> dict[str, object]:
         return asdict(self) | {"styles": dict(self.styles)}
@@ -141,12 +152,14 @@ class Offer:
     """An earlier stage's draft for a target to verify: its text, and how sure that stage was.
 
     Token i, whose natural-log probability was `token_logprobs[i]`, ends before byte
-    `token_ends[i]` of the text's UTF-8; both are empty where nothing is known.
+    `token_ends[i]` of the text's UTF-8; both are empty where nothing is known. A target that
+    votes in the same way takes over the `votes` that elected it.
     """
 
     text: str
     token_ends: tuple[int, ...] = ()
     token_logprobs: tuple[float, ...] = ()
+    votes: Votes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +189,7 @@ class Draft:
     (top-1 minus top-2 logit) have one entry for each of them. `hidden` is the model's hidden state
     at the last prompt token, shape (width,). `num_cached` prompt tokens were already in the KV
     cache. `token_ends` are the bytes of the text up to each token's end, where they were kept.
+    A draft that `votes` elected has the evidence of that one vote and what all of them took.
     """
 
     text: str
@@ -191,11 +205,21 @@ class Draft:
     verified: Verified = Verified()
     hidden: NDArray[np.float16] | None = None
     token_ends: tuple[int, ...] = ()
+    votes: Votes | None = None
 
     @property
     def offer(self) -> Offer:
-        """What a larger stage may verify of it."""
-        return Offer(self.text, self.token_ends, self.token_logprobs)
+        """What a later stage may verify or take over of it."""
+        return Offer(self.text, self.token_ends, self.token_logprobs, self.votes)
+
+    @property
+    def made(self) -> tuple[Draft, ...]:
+        """What its stage decoded for it: the votes that it did not take over, or itself alone."""
+        return (self,) if self.votes is None else self.votes.sampled
+
+    @property
+    def has_ended(self) -> bool:
+        return self.finish_reason != "cancelled"
 
     @property
     def tokens_out(self) -> int:
@@ -211,6 +235,28 @@ class Draft:
         return self.prefill_s + self.decode_s
 
 
+class VoteSource(NamedTuple):
+    """All that a vote depends on besides prompt and place: equal ones give equal votes."""
+
+    model_hash: str
+    style: str
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Votes:
+    """Sampled answers among which one was elected; the i-th has the seed `sampling.seed + i`.
+
+    Those that were cut short, since they could change nothing, have no say. `sampled` are the ones
+    that the electing stage did not take over from an earlier one. Of recorded votes the source is
+    not kept.
+    """
+
+    drafts: tuple[Draft, ...]
+    sampled: tuple[Draft, ...]
+    source: VoteSource | None = None
+
+
 class Progress(NamedTuple):
     """What an observer sees while an answer grows; `new_text` came since its last call."""
 
@@ -221,3 +267,6 @@ class Progress(NamedTuple):
 
 Observer = Callable[[Progress], bool]
 """Called while an answer grows; False ends the generation (finish_reason "cancelled")."""
+
+IsDecided = Callable[[Sequence[str]], bool]
+"""Whether the texts of the votes that have ended settle who is elected."""

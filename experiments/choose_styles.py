@@ -22,6 +22,7 @@ from adaptive_sd.config import default_config
 from adaptive_sd.data.grading import grade
 from adaptive_sd.data.tasks import Task, bundled_names, load_tasks, prompt_hash
 from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.judge import cost_of
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STYLES, Style
@@ -88,7 +89,7 @@ def _measure(
         sampling = Sampling(max_tokens=style.max_tokens)
         draft = stage.engine.generate(style.messages(task.prompt), sampling)
         quality.append(grade(task, draft.text).quality)
-        cost.append(rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen))
+        cost.append(cost_of(draft, rates))
         finished.append(draft.finish_reason == "stop")
     return {
         "stage": stage.name,

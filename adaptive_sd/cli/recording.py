@@ -16,7 +16,7 @@ import typer
 from adaptive_sd.build import open_stages
 from adaptive_sd.cli.outputs import check_out
 from adaptive_sd.cli.progress import counting_bar
-from adaptive_sd.config import default_config, ladder_of
+from adaptive_sd.config import default_config, ladder_of, read_config
 from adaptive_sd.data.endpoint import Endpoint
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.grading import Grader
@@ -24,11 +24,13 @@ from adaptive_sd.data.hub.sets import HUB_SETS
 from adaptive_sd.data.judging import RubricJudge
 from adaptive_sd.data.own_grader import load_grader
 from adaptive_sd.data.tasks import Task, load_tasks
+from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.models.home import is_offline
 from adaptive_sd.offline.record import record as record_tasks
-from adaptive_sd.offline.record import regrade, take_over
+from adaptive_sd.offline.record import regrade
 from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.reuse import take_over
 from adaptive_sd.offline.votes import record_votes
 from adaptive_sd.styles import STEP_STYLES
 
@@ -50,6 +52,7 @@ def record(
         ),
     ],
     stages: Annotated[str | None, typer.Option(help="Stages, cheapest first.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Prompts of each set.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of prompts.")] = 0,
     skip: Annotated[
@@ -76,11 +79,16 @@ def record(
     ] = None,
     reuse: Annotated[
         list[Path] | None,
-        typer.Option(help="Earlier recording: answers of the same stages are taken over."),
+        typer.Option(
+            help="Earlier recording: answers of the same stages are taken over, also those that "
+            "votes of the same model (--votes) would elect."
+        ),
     ] = None,
     votes: Annotated[
         int | None,
-        typer.Option(min=1, max=8, help="Sampled step-by-step answers of the last stage instead."),
+        typer.Option(
+            min=1, max=MAX_BRANCHES, help="Sampled step-by-step answers of the last stage instead."
+        ),
     ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
@@ -93,8 +101,9 @@ def record(
     left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
     chosen = _joined((name, _choose(name, limit, seed, left_out)) for name in tasks)
     files = [Path(name.partition("=")[2] or name) for name in tasks]
-    check_out(out, [*files, *(skip or ()), *(reuse or ()), *([Path(grader)] if grader else [])])
-    ladder = default_config()
+    read = [*(skip or ()), *(reuse or ()), *([config] if config else [])]
+    check_out(out, [*files, *read, *([Path(grader)] if grader else [])])
+    ladder = read_config(config) if config else default_config()
     if stages is not None:
         ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
     with ExitStack() as stack:

@@ -52,7 +52,10 @@ _PARTS = {"num_cached": "tokens_in", "accepted_after_": "drafted_after_"}
 """Counts of some of what another column counts."""
 TEXTS = ("prompt_id", "stage", "split", "prompt", "answer", "category", "dataset")
 _NO_TEXT = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
-_LISTS = ("logprobs", "hidden", "token_ids", "draft_ids_after_", "draft_sureties_after_")
+_LISTS = (
+    *("logprobs", "hidden", "token_ids", "vote_tokens"),
+    *("draft_ids_after_", "draft_sureties_after_"),
+)
 SPLITS = ("fit", "test")
 
 

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.forms import Form
+from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.types import Draft
 
 FloatArray = NDArray[np.float32]
@@ -35,6 +35,7 @@ _SHAPE_NAMES = (
     "repeated_4grams",
     "no_answer",
     "log_answer_characters",
+    "vote_share",
     "no_hidden",
 )
 _PROMPT_NAMES = ("prompt_log_characters", "prompt_log_lines", "prompt_digit_share")
@@ -78,7 +79,8 @@ class DraftView:
     """What the features need of a draft, live or recorded; `answer` is canonical, "" if none.
 
     Sequences are empty and `hidden` (the last prompt token's, shape (width,)) is None where the
-    engine or the table has no such evidence.
+    engine or the table has no such evidence. `vote_share` of the votes that ended gave the answer;
+    0 without votes.
     """
 
     answer: str = ""
@@ -90,9 +92,11 @@ class DraftView:
     token_entropies: Sequence[float] = ()
     token_margins: Sequence[float] = ()
     hidden: NDArray[np.float16] | None = None
+    vote_share: float = 0.0
 
     @classmethod
-    def of(cls, draft: Draft, answer: str) -> Self:
+    def of(cls, draft: Draft, form: Form) -> Self:
+        answer = canonical_answer(draft.text, form)
         return cls(
             answer=answer,
             tokens_out=draft.tokens_out,
@@ -103,6 +107,7 @@ class DraftView:
             token_entropies=draft.token_entropies,
             token_margins=draft.token_margins,
             hidden=draft.hidden,
+            vote_share=_vote_share(draft, answer, form),
         )
 
 
@@ -174,6 +179,7 @@ def extract_features(
         _repetition(view.token_ids),
         float(not view.answer),
         float(np.log1p(len(view.answer))),
+        view.vote_share,
         float(view.hidden is None),
     )
     if view.hidden is not None and projection is not None:
@@ -239,6 +245,13 @@ def _repetition(token_ids: Sequence[int]) -> float:
         return 0.0
     grams = set(zip(token_ids, token_ids[1:], token_ids[2:], token_ids[3:], strict=False))
     return 1 - len(grams) / num_grams
+
+
+def _vote_share(draft: Draft, answer: str, form: Form) -> float:
+    if draft.votes is None or not answer:
+        return 0.0
+    votes = [canonical_answer(v.text, form) for v in draft.votes.drafts if v.has_ended]
+    return votes.count(answer) / len(votes)
 
 
 def agree(answer: str, other: str) -> bool:

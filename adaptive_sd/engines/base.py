@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from adaptive_sd.engines.alignment import DraftTokens
-from adaptive_sd.types import Acceptance, Draft, Message, Observer, Offer, Rates, Sampling
+from adaptive_sd.types import (
+    Acceptance,
+    Draft,
+    IsDecided,
+    Message,
+    Observer,
+    Offer,
+    Rates,
+    Sampling,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +61,15 @@ class Engine(Protocol):
         self,
         messages: Sequence[Message],
         sampling: Sampling,
-        count: int,
+        seeds: Sequence[int],
         *,
+        is_decided: IsDecided | None = None,
         observer: Observer | None = None,
     ) -> list[Draft]:
-        """`count` answers to the same messages, with seeds from `sampling.seed` on."""
+        """An answer to the same messages for each seed, decoded together.
+
+        As soon as `is_decided` by those that have ended, the others are cut short ("cancelled").
+        """
         ...
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:

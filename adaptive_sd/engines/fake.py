@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from adaptive_sd.election import end_early
 from adaptive_sd.engines.alignment import DraftTokens, common_prefix
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.text import token_ends
 from adaptive_sd.types import (
     Acceptance,
     Draft,
+    IsDecided,
     Message,
     Observer,
     Offer,
@@ -46,7 +49,8 @@ class FakeEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo("fake", "1", self._name, "0" * 64, 1, 4096, 4)
+        model_hash = hashlib.sha256(self._name.encode()).hexdigest()
+        return EngineInfo("fake", "1", self._name, model_hash, 1, 4096, 4)
 
     def generate(
         self,
@@ -92,14 +96,14 @@ class FakeEngine:
         self,
         messages: Sequence[Message],
         sampling: Sampling,
-        count: int,
+        seeds: Sequence[int],
         *,
+        is_decided: IsDecided | None = None,
         observer: Observer | None = None,
     ) -> list[Draft]:
         """See Engine.sample; the script is asked with " vote SEED" after the message."""
         *before, last = messages
-        seeds = range(sampling.seed, sampling.seed + count)
-        return [
+        votes = [
             self.generate(
                 [*before, replace(last, content=f"{last.content} vote {seed}")],
                 replace(sampling, seed=seed),
@@ -107,6 +111,7 @@ class FakeEngine:
             )
             for seed in seeds
         ]
+        return end_early(votes, is_decided or (lambda _: False))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The i-th word of all messages is token i."""

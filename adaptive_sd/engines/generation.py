@@ -44,10 +44,15 @@ class Answer:
     def text(self) -> str:
         return self._stream.text
 
+    @property
+    def token_ends(self) -> tuple[int, ...]:
+        """The bytes of the text up to each token's end."""
+        return token_ends(self._vocabulary.piece(choice.token) for choice in self.choices)
+
     def add(self, choice: TokenChoice) -> None:
         """Take one more token; sets `finish_reason` when the answer ends with it."""
         if self._vocabulary.is_end(choice.token):
-            self._finish("stop")
+            self.finish("stop")
             return
         self.choices.append(choice)
         self.logprobs.append(choice.logprob)
@@ -58,15 +63,16 @@ class Answer:
             new_text += self._stream.finish()
             self.finish_reason = "length"
         if not self._report(new_text) and self.finish_reason is None:
-            self._finish("cancelled")
+            self.finish("cancelled")
 
     def cancelled(self) -> bool:
         """Ask the observer, between passes without tokens, whether to go on."""
         if not self._report(""):
-            self._finish("cancelled")
+            self.finish("cancelled")
         return self.finish_reason is not None
 
-    def _finish(self, reason: FinishReason) -> None:
+    def finish(self, reason: FinishReason) -> None:
+        """End it here."""
         self.finish_reason = reason
         rest = self._stream.finish()
         if rest and reason != "cancelled":
@@ -126,7 +132,6 @@ def generate(
         0.0 if first_s is None else end_s - first_s,
         hidden,
         verifier.verified,
-        token_ends(vocabulary.piece(choice.token) for choice in answer.choices),
     )
 
 
@@ -138,7 +143,6 @@ def draft_of(
     decode_s: float,
     hidden: NDArray[np.float16] | None,
     verified: Verified | None = None,
-    ends: tuple[int, ...] = (),
 ) -> Draft:
     """An answer that has ended, with what it took."""
     assert answer.finish_reason is not None
@@ -155,7 +159,7 @@ def draft_of(
         num_cached=num_cached,
         verified=verified or Verified(),
         hidden=hidden,
-        token_ends=ends,
+        token_ends=answer.token_ends,
     )
 
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
+MAX_BRANCHES = 8
+"""Most answers to one prompt that are decoded together."""
+
 
 class TokenSequence(Protocol):
     """The evaluated tokens of one request in a model's cache; grows by passes."""
@@ -29,7 +32,7 @@ class TokenSequence(Protocol):
         ...
 
     def fork(self, count: int) -> Sequence[TokenSequence]:
-        """`count` branches that begin as copies of this one."""
+        """`count` branches, at most MAX_BRANCHES, that begin as copies of this one."""
         ...
 
     def drop_branches(self) -> None:

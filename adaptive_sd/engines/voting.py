@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adaptive_sd.engines.generation import Answer, Vocabulary, draft_of, read_prompt
 from adaptive_sd.engines.passes import Piece, Steps, TokenSequence
 from adaptive_sd.engines.sampling import choose_token
-from adaptive_sd.types import Draft, Observer, Sampling
+from adaptive_sd.types import Draft, IsDecided, Observer, Sampling
 
 
 def generate_votes(
@@ -20,43 +20,38 @@ def generate_votes(
     vocabulary: Vocabulary,
     prompt: Sequence[int],
     sampling: Sampling,
-    count: int,
+    seeds: Sequence[int],
     *,
+    is_decided: IsDecided | None = None,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Steps[list[Draft]]:
-    """`count` answers, the i-th as `generate` gives with seed `sampling.seed + i`.
+    """An answer for each seed, as `generate` gives with that one.
 
     They share the sequence's room: together with the prompt they must fit it, so each has at most
     its part of what is left. `decode_s` of each is its equal share of the common passes,
-    `prefill_s` of the first that of the prompt, of the others 0. `observer` may end them all.
+    `prefill_s` of the first that of the prompt, of the others 0. They are cut short ("cancelled")
+    once `is_decided` by the texts of those that have ended, or by `observer`.
     """
     start_s = clock()
+    count = len(seeds)
     limit = min(sampling.max_tokens, max(1, (sequence.size - len(prompt)) // count))
-    samplings = [replace(sampling, seed=sampling.seed + i) for i in range(count)]
+    samplings = [replace(sampling, seed=seed) for seed in seeds]
     answers = [Answer(vocabulary, each, limit, observer) for each in samplings]
     sequence.start(prompt)
     num_cached = len(sequence.tokens)
     yield from read_prompt(sequence, prompt[:-1], answers[0])
+    hidden: NDArray[np.float16] | None = None
     if answers[0].finish_reason is not None:  # cancelled while it read
-        return [draft_of(answers[0], prompt, num_cached, clock() - start_s, 0.0, None)]
-    (first,) = yield [Piece(sequence, prompt[-1:], hidden=True)]
-    first_s = clock()
-    pending = [
-        _choose(first.logits[0], answer, each)
-        for answer, each in zip(answers, samplings, strict=True)
-    ]
-    branches = sequence.fork(count)
-    try:
-        while running := [i for i in range(count) if answers[i].finish_reason is None]:
-            rows = yield [Piece(branches[i], [pending[i]]) for i in running]
-            for i, (logits, _) in zip(running, rows, strict=True):
-                pending[i] = _choose(logits[0], answers[i], samplings[i])
-    finally:
-        sequence.drop_branches()
+        _cut_short(answers)
+        first_s = clock()
+    else:
+        (first,) = yield [Piece(sequence, prompt[-1:], hidden=True)]
+        hidden, first_s = first.hidden, clock()
+        yield from _decode(sequence, first.logits[0], answers, samplings, is_decided)
     each_s = (clock() - first_s) / count
     return [
-        draft_of(answer, prompt, cached, prefill_s, each_s, first.hidden)
+        draft_of(answer, prompt, cached, prefill_s, each_s, hidden)
         for answer, cached, prefill_s in zip(
             answers,
             [num_cached] + [len(prompt)] * (count - 1),
@@ -64,6 +59,38 @@ def generate_votes(
             strict=True,
         )
     ]
+
+
+def _decode(
+    sequence: TokenSequence,
+    first: NDArray[np.float32],
+    answers: Sequence[Answer],
+    samplings: Sequence[Sampling],
+    is_decided: IsDecided | None,
+) -> Steps[None]:
+    """Passes of one token of every answer that runs, from the prompt's last row of logits on."""
+    count = len(answers)
+    pending = [_choose(first, answers[i], samplings[i]) for i in range(count)]
+    branches = sequence.fork(count)
+    num_running = count
+    try:
+        while running := [i for i in range(count) if answers[i].finish_reason is None]:
+            ended = [a.text for a in answers if a.finish_reason not in (None, "cancelled")]
+            if len(running) < num_running and is_decided is not None and is_decided(ended):
+                _cut_short(answers)
+                break
+            num_running = len(running)
+            rows = yield [Piece(branches[i], [pending[i]]) for i in running]
+            for i, (logits, _) in zip(running, rows, strict=True):
+                pending[i] = _choose(logits[0], answers[i], samplings[i])
+    finally:
+        sequence.drop_branches()
+
+
+def _cut_short(answers: Sequence[Answer]) -> None:
+    for answer in answers:
+        if answer.finish_reason is None:
+            answer.finish("cancelled")
 
 
 def _choose(row: NDArray[np.float32], answer: Answer, sampling: Sampling) -> int:

@@ -12,7 +12,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.fit import acceptance_of
 from adaptive_sd.offline.prompts import prompt_texts
-from adaptive_sd.offline.verification import PairKey, after, compared_of
+from adaptive_sd.offline.verification import PairKey, after, compared_of, uncached_after
 from adaptive_sd.types import Acceptance, Rates
 
 _COUNTS = ("prompt", "tokens_in", "num_cached", "tokens_out", "signal_finished_by_length")
@@ -36,28 +36,39 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
         (tokens_out + (cut == 0)).astype(int),
     )
     stages = tuple(replace(s, rates=r) for s, r in zip(table.stages, rates, strict=True))
-    cost = np.array(
-        [
-            [r.draft_s(*counts) for r, *counts in zip(rates, *row, strict=True)]
-            for row in zip(uncached.tolist(), num_chosen.tolist(), strict=True)
-        ]
-    )
+    cost = np.empty(table.cost.shape)
+    for n, k in np.ndindex(cost.shape):
+        read, votes = int(uncached[n, k]), _votes(table, "vote_tokens", n, k)
+        plain = rates[k].draft_s(read, int(num_chosen[n, k]))
+        cost[n, k] = plain if votes is None else rates[k].votes_s(read, votes)
     columns = dict(table.columns)
     acceptance = _acceptance(table, forms)
     for j, earlier in enumerate(stages):
-        found = {
-            (n, k): after(
-                *(earlier.name, compared, forms[n], stages[k].styles[forms[n]]),
-                *(int(uncached[n, k]), rates[k], acceptance.get((j, k, forms[n]))),
-            )
-            for n, k in np.ndindex(cost.shape)
-            if k > j and (compared := compared_of(table, n, j, k)) is not None
-        }
+        found = {}
+        for n, k in np.ndindex(cost.shape):
+            if k <= j:
+                continue
+            form = forms[n]
+            read = uncached_after(earlier, stages[k], form, int(uncached[n, k]))
+            votes = _votes(table, f"vote_tokens_after_{earlier.name}", n, k)
+            if votes is not None:
+                found[n, k] = {f"cost_after_{earlier.name}": rates[k].votes_s(read, votes)}
+            elif (compared := compared_of(table, n, j, k)) is not None:
+                found[n, k] = after(
+                    *(earlier.name, compared, form, stages[k].styles[form]),
+                    *(read, rates[k], acceptance.get((j, k, form))),
+                )
         for name in dict.fromkeys(name for row in found.values() for name in row):
             columns[name] = np.full(cost.shape, np.nan)
             for place, row in found.items():
                 columns[name][place] = row[name]
     return replace(table, stages=stages, cost=cost, columns=columns)
+
+
+def _votes(table: OutcomeTable, name: str, row: int, stage: int) -> list[int] | None:
+    """Tokens of each vote; None where the stage did not vote."""
+    votes = table.columns[name][row, stage] if name in table.columns else None
+    return None if votes is None else [int(count) for count in votes]
 
 
 def _acceptance(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, Acceptance]:

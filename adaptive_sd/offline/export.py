@@ -16,23 +16,28 @@ from adaptive_sd.decision.features import (
 )
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.errors import DataError
-from adaptive_sd.forms import canonical_answer, detect_form
+from adaptive_sd.forms import detect_form
+from adaptive_sd.judge import cost_of
 from adaptive_sd.offline.recording import Outcome, RecordedStage, Recording
 from adaptive_sd.offline.verification import (
     Compared,
     PairKey,
     after,
     compare,
+    further_votes,
     learn_acceptance,
+    uncached_after,
 )
 from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
 
 TOKEN_STATISTICS = frozenset(
     name
     for name in STATISTIC_NAMES
-    if "entrop" in name or "margin" in name or name in ("finished_by_length", "repeated_4grams")
+    if "entrop" in name
+    or "margin" in name
+    or name in ("finished_by_length", "repeated_4grams", "vote_share")
 )
-"""Features made from per-token evidence that the table leaves out."""
+"""Features made from evidence that the table leaves out: of each token, or of each vote."""
 
 
 class Export(NamedTuple):
@@ -76,12 +81,7 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
                 source[prompt_id] = path
             num_unfinished += len(recording.tasks()) - len(finished)
             rows += [row | split for row in _rows(recording, ladder, finished, acceptance)]
-    stages = tuple(
-        StageRecord(
-            *(s.name, s.info.model, s.info.model_hash, s.styles, s.rates, s.info.num_parameters)
-        )
-        for s in ladder
-    )
+    stages = tuple(stage.to_record() for stage in ladder)
     if not rows:
         raise DataError(f"{paths[0]}: no prompt has answers of all stages yet.")
     hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
@@ -127,7 +127,7 @@ def _rows(
     finished: Mapping[str, Sequence[Outcome]],
     acceptance: Mapping[PairKey, Acceptance],
 ) -> list[dict[str, object]]:
-    names = [stage.name for stage in ladder]
+    names, records = [stage.name for stage in ladder], [stage.to_record() for stage in ladder]
     tasks = {task.id: task for task in recording.tasks()}
     views = {i: PromptView.of(t.prompt, detect_form(t.prompt)) for i, t in tasks.items()}
     pairs = {(p.prompt_id, p.drafted, p.target): p for p in recording.pairs()}
@@ -139,17 +139,24 @@ def _rows(
             row: dict[str, object] = {"prompt_id": prompt_id, "stage": names[k], "stage_index": k}
             row |= {"quality": outcome.quality, "dataset": task.dataset, "prompt": task.prompt}
             row |= {"category": task.category} | _row(draft, view, ladder[k].rates)
-            for j, earlier in enumerate(names):
-                pair = pairs.get((prompt_id, j, k))
-                if pair is None or draft is None:
+            for j, held in enumerate(stages[:k]):
+                if draft is None or held.draft is None:
                     continue
-                row[f"draft_ids_after_{earlier}"] = pair.draft.token_ids
-                row[f"draft_sureties_after_{earlier}"] = pair.draft.sureties
-                row |= after(
-                    *(earlier, _compare(pair.draft, draft), view.form, outcome.style),
-                    *(draft.tokens_in - draft.num_cached, ladder[k].rates),
-                    acceptance.get((j, k, view.form)),
-                )
+                earlier, rates = names[j], ladder[k].rates
+                uncached = draft.tokens_in - draft.num_cached
+                uncached = uncached_after(records[j], records[k], view.form, uncached)
+                if draft.votes is not None:
+                    if records[j].shares_prompts(records[k], view.form):
+                        further = further_votes(held.draft, draft, view.form)
+                        row[f"vote_tokens_after_{earlier}"] = further
+                        row[f"cost_after_{earlier}"] = rates.votes_s(uncached, further)
+                elif pair := pairs.get((prompt_id, j, k)):
+                    row[f"draft_ids_after_{earlier}"] = pair.draft.token_ids
+                    row[f"draft_sureties_after_{earlier}"] = pair.draft.sureties
+                    row |= after(
+                        *(earlier, _compare(pair.draft, draft), view.form, outcome.style),
+                        *(uncached, rates, acceptance.get((j, k, view.form))),
+                    )
             rows.append(row)
     return rows
 
@@ -158,10 +165,10 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
     """What a draft gives; where the stage failed, readers leave the prompt and its cost out."""
     if draft is None:
         return {"cost": 0.0, "hidden": None, "logprobs": None}
-    view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
+    view = DraftView.of(draft, prompt.form)
     statistics = zip(STATISTIC_NAMES, extract_features(view, prompt), strict=False)
     return {
-        "cost": rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen),
+        "cost": cost_of(draft, rates),
         "latency_s": draft.latency_s,
         "prefill_s": draft.prefill_s,
         "decode_s": draft.decode_s,
@@ -173,6 +180,7 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
         **{f"signal_{name}": float(v) for name, v in statistics if name in TOKEN_STATISTICS},
         "logprobs": draft.token_logprobs,
         "hidden": draft.hidden,
+        **({"vote_tokens": [vote.num_chosen for vote in draft.made]} if draft.votes else {}),
     }
 
 
@@ -180,4 +188,5 @@ def _type_of(column: str) -> pa.DataType | None:
     """None where the values tell it."""
     if column.startswith("draft_sureties"):
         return pa.list_(pa.float16())
-    return pa.list_(pa.int32()) if column.startswith(("draft_ids", "token_ids")) else None
+    of_ints = column.startswith(("draft_ids", "token_ids", "vote_tokens"))
+    return pa.list_(pa.int32()) if of_ints else None

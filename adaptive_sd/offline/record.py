@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError
-from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.forms import detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Draft, Offer, Sampling
@@ -29,7 +30,7 @@ def record(
     Greedy answers in each stage's own style. A stage that fails on a prompt leaves an error row,
     and is tried again another time. Raises DataError for an id that stands for two prompts.
     """
-    recording.put_stages([_recorded(stage) for stage in stages])
+    recording.put_stages([recorded_stage(stage) for stage in stages])
     tasks = recording.put_tasks(tasks)
     done = recording.done()
     total = len(tasks) * len(stages)
@@ -46,19 +47,6 @@ def record(
     record_pairs(stages, recording)  # what an interrupted run has left out
 
 
-def take_over(
-    tasks: Sequence[Task],
-    stages: Sequence[Stage],
-    recording: Recording,
-    earlier: Sequence[Recording],
-) -> None:
-    """Copy from earlier recordings what the same stages answered to the same prompts."""
-    recording.put_stages([_recorded(stage) for stage in stages])
-    recording.put_tasks(tasks)
-    for other in earlier:
-        recording.reuse(other, lambda task, index: _style_of(task, stages[index])[1])
-
-
 def regrade(recording: Recording, graders: Graders, *, on_progress: OnProgress) -> None:
     """Grade again what other graders, or another version of them, have graded.
 
@@ -73,9 +61,10 @@ def regrade(recording: Recording, graders: Graders, *, on_progress: OnProgress) 
         on_progress(count, len(outdated))
 
 
-def _recorded(stage: Stage) -> RecordedStage:
+def recorded_stage(stage: Stage) -> RecordedStage:
+    """The stage as a recording describes it; measures its rates where they are not known."""
     rates = stage.rates or stage.engine.measure_rates()
-    return RecordedStage(stage.name, stage.engine.info, stage.style_names(), rates)
+    return RecordedStage(stage.name, stage.engine.info, stage.style_names(), rates, stage.votes)
 
 
 def record_pairs(
@@ -83,14 +72,16 @@ def record_pairs(
 ) -> None:
     """Note, for every earlier draft and later stage, the tokens that stage would verify.
 
-    Of all prompts, or of one.
+    Of all prompts, or of one. Votes verify nothing.
     """
     known = recording.paired()
     drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes(prompt_id)}
     for (answered, target), own in drafts.items():
         for earlier in range(target):
             draft = drafts.get((answered, earlier))
-            if own is None or draft is None or (answered, earlier, target) in known:
+            if own is None or own.votes is not None or draft is None:
+                continue
+            if (answered, earlier, target) in known:
                 continue
             ends = stages[earlier].engine.token_ends(draft.token_ids)
             offer = Offer(draft.text, ends, draft.token_logprobs)
@@ -122,13 +113,26 @@ def record_answers(
 def _record_one(
     task: Task, index: int, stage: Stage, recording: Recording, graders: Graders
 ) -> None:
-    form, style = _style_of(task, stage)
+    form, style = stage.style_of(detect_form(task.prompt))  # as live: no label helps
     sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
-    record_answers(
-        lambda: [stage.run(task.prompt, sampling, form=form)],
-        *(task, [index], style, recording, graders),
-    )
+
+    def answer() -> list[Draft]:
+        draft = stage.run(task.prompt, sampling, form=form)
+        known = _num_cached(recording, task, index, style)
+        return [replace(draft, num_cached=min(draft.num_cached, *known))] if known else [draft]
+
+    record_answers(answer, task, [index], style, recording, graders)
 
 
-def _style_of(task: Task, stage: Stage) -> tuple[Form, str]:
-    return stage.style_of(detect_form(task.prompt))  # as live: no label helps
+def _num_cached(recording: Recording, task: Task, index: int, style: str) -> list[int]:
+    """What other stages of the same model found of this prompt in the cache that they share.
+
+    Each is recorded as if it alone had been asked.
+    """
+    infos = [stage.info for stage in recording.stages()]
+    return [
+        outcome.draft.num_cached
+        for outcome in recording.outcomes(task.id)
+        if outcome.draft is not None
+        and (infos[outcome.stage_index], outcome.style) == (infos[index], style)
+    ]

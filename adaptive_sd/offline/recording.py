@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from adaptive_sd.closing import Closing
 from adaptive_sd.data.grading import Grade
@@ -17,8 +14,9 @@ from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.errors import DataError
+from adaptive_sd.offline.draft_rows import array, blob, read_draft, write_draft
 from adaptive_sd.offline.recording_file import RecordingFile
-from adaptive_sd.types import Draft, FinishReason, Rates
+from adaptive_sd.types import Draft, Rates, StageRecord, Votes
 
 
 class Outcome(NamedTuple):
@@ -30,6 +28,12 @@ class Outcome(NamedTuple):
     draft: Draft | None
     quality: float | None
     reason: str
+    grader_version: str
+
+    @property
+    def num_votes(self) -> int:
+        """Answers of which it was elected; 1 for a plain one."""
+        return len(self.draft.votes.drafts) if self.draft and self.draft.votes else 1
 
 
 class GradedText(NamedTuple):
@@ -49,6 +53,16 @@ class RecordedStage(NamedTuple):
     info: EngineInfo
     styles: Mapping[str, str]
     rates: Rates
+    votes: int = 1
+
+    def to_record(self) -> StageRecord:
+        """What a table says of it."""
+        info = self.info
+        return StageRecord(
+            *(self.name, info.model, info.model_hash, self.styles, self.rates),
+            num_parameters=info.num_parameters,
+            votes=self.votes,
+        )
 
     def same_as(self, other: RecordedStage) -> bool:
         """Whether both answer alike; rates may differ."""
@@ -93,17 +107,20 @@ class Recording(Closing):
                     "new file."
                 )
         described = [
-            (name, *(json.dumps(part) for part in (asdict(info), dict(styles), asdict(rates))))
-            for name, info, styles, rates in stages
+            (*(json.dumps(part) for part in (asdict(s.info), dict(s.styles), asdict(s.rates))),)
+            for s in stages
         ]
         self._file.write(
-            "INSERT INTO stage VALUES (?, ?, ?, ?, ?) "
+            "INSERT INTO stage VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (stage_index) DO UPDATE SET rates = excluded.rates",
-            [(index, *row) for index, row in enumerate(described)],
+            [
+                (index, stage.name, *row, stage.votes)
+                for index, (stage, row) in enumerate(zip(stages, described, strict=True))
+            ],
         )
 
     def stages(self) -> list[RecordedStage]:
-        query = "SELECT name, info, styles, rates FROM stage ORDER BY stage_index"
+        query = "SELECT name, info, styles, rates, votes FROM stage ORDER BY stage_index"
         return list(self._file.read(query, make=_stage))
 
     def put_tasks(self, tasks: Sequence[Task]) -> list[Task]:
@@ -130,16 +147,20 @@ class Recording(Closing):
     def put_outcome(
         self, task: Task, stage_index: int, style: str, draft: Draft, grade: Grade
     ) -> None:
-        hidden = None if draft.hidden is None else draft.hidden.astype("<f2").tobytes()
-        evidence = (draft.token_logprobs, draft.token_entropies, draft.token_margins)
+        self.put_outcomes([Outcome(task.id, stage_index, style, draft, *grade)])
+
+    def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Record answers; their votes first, so that an answer that is there is whole."""
+        drafts = [(outcome, outcome.draft) for outcome in outcomes if outcome.draft is not None]
+        votes = [
+            # the hidden state, which is the prompt's, stands in the outcome
+            (*outcome[:2], place, *write_draft(replace(vote, hidden=None)))
+            for outcome, draft in drafts
+            for place, vote in enumerate(draft.votes.drafts if draft.votes else ())
+        ]
+        self._file.write(f"INSERT OR REPLACE INTO vote VALUES ({_marks(14)})", votes)
         self._put(
-            (
-                *(task.id, stage_index, style, draft.text, _blob(draft.token_ids, "<i4")),
-                *(_blob(values, "<f4") for values in evidence),
-                *(hidden, draft.finish_reason, draft.tokens_in, draft.num_cached),
-                *(draft.prefill_s, draft.decode_s, grade.quality, grade.reason),
-                *(grade.version, None),
-            )
+            *((*outcome[:3], *write_draft(draft), *outcome[4:], None) for outcome, draft in drafts)
         )
 
     def put_error(self, task: Task, stage_index: int, style: str, error: str) -> None:
@@ -148,7 +169,7 @@ class Recording(Closing):
 
     def put_pair(self, pair: Pair) -> None:
         """Record an earlier stage's draft in a target's tokens."""
-        blobs = (_blob(pair.draft.token_ids, "<i4"), _blob(pair.draft.sureties, "<f2"))
+        blobs = (blob(pair.draft.token_ids, "<i4"), blob(pair.draft.sureties, "<f2"))
         self._file.write(
             "INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", [(*pair[:3], *blobs)]
         )
@@ -185,105 +206,62 @@ class Recording(Closing):
         )
         return dict(self._file.read(query, make=lambda *gap: gap))
 
-    def reuse(self, other: Recording, style_of: Callable[[Task, int], str]) -> int:
-        """Take over answers of the same stages to the same prompts; returns how many.
-
-        The same: model file, engine and, by `style_of` (task, stage index), the style asked in.
-        """
-        tasks = {task.id: task for task in self.tasks()}
-        shared = {task.id for task in other.tasks() if tasks.get(task.id) == task}
-        done, taken = self.done(), 0
-        for theirs, stage in enumerate(other.stages()):
-            for ours, own in enumerate(self.stages()):
-                if own.info != stage.info:
-                    continue
-                query = "SELECT * FROM outcome WHERE stage_index = ? AND error IS NULL"
-                rows = [
-                    (prompt_id, ours, style, *rest)
-                    for prompt_id, _, style, *rest in other._file.read(
-                        query, (theirs,), make=lambda *row: row
-                    )
-                    if prompt_id in shared
-                    and (prompt_id, ours) not in done
-                    and style == style_of(tasks[prompt_id], ours)
-                ]
-                self._put(*rows)
-                taken += len(rows)
-        return taken
-
     def outcomes(self, prompt_id: str | None = None) -> Iterator[Outcome]:
         """Every recorded answer, or those to one prompt, ordered by prompt and stage."""
+        votes: dict[tuple[str, int], list[Draft]] = {}
+        query = "SELECT * FROM vote WHERE ?1 IS NULL OR prompt_id = ?1 ORDER BY place"
+        for place, vote in self._file.read(query, (prompt_id,), make=_vote):
+            votes.setdefault(place, []).append(vote)
+
+        def make(*values: Any) -> Outcome:
+            return _outcome(*values, votes=tuple(votes.get(values[:2], ())))
+
         query = (
             "SELECT o.* FROM outcome o JOIN prompt p ON p.id = o.prompt_id "
             "WHERE ?1 IS NULL OR o.prompt_id = ?1 ORDER BY p.position, o.stage_index"
         )
-        return self._file.read(query, (prompt_id,), make=_outcome)
+        return self._file.read(query, (prompt_id,), make=make)
 
     def close(self) -> None:
         self._file.close()
 
     def _put(self, *rows: tuple[object, ...]) -> None:
         """Outcomes, in the place of errors or nothing."""
-        self._file.write(f"INSERT OR REPLACE INTO outcome VALUES ({', '.join('?' * 18)})", rows)
+        self._file.write(f"INSERT OR REPLACE INTO outcome VALUES ({_marks(18)})", rows)
 
 
-def _stage(name: str, info: str, styles: str, rates: str) -> RecordedStage:
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _stage(name: str, info: str, styles: str, rates: str, votes: int) -> RecordedStage:
     return RecordedStage(
         name,
         EngineInfo(**json.loads(info)),
         json.loads(styles),
         Rates.from_json(json.loads(rates)),
+        int(votes),
     )
 
 
 def _pair(prompt_id: str, drafted: int, target: int, token_ids: bytes, sureties: bytes) -> Pair:
-    ids, sure = _array(token_ids, "<i4"), _array(sureties, "<f2")
+    ids, sure = array(token_ids, "<i4"), array(sureties, "<f2")
     if len(ids) != len(sure):
         raise ValueError(f"{len(sure)} sureties of {len(ids)} tokens")
     return Pair(prompt_id, drafted, target, DraftTokens(tuple(ids.tolist()), tuple(sure.tolist())))
 
 
-def _outcome(prompt_id: str, stage_index: int, style: str, *values: Any) -> Outcome:
-    *of_draft, quality, reason, _, error = values
+def _vote(prompt_id: str, stage_index: int, _: int, *values: Any) -> tuple[tuple[str, int], Draft]:
+    return (prompt_id, stage_index), read_draft(*values)
+
+
+def _outcome(
+    prompt_id: str, stage_index: int, style: str, *values: Any, votes: tuple[Draft, ...]
+) -> Outcome:
+    *of_draft, quality, reason, version, error = values
     if error is not None:
-        return Outcome(prompt_id, stage_index, style, None, None, error)
-    return Outcome(prompt_id, stage_index, style, _draft(*of_draft), quality, reason)
-
-
-def _draft(
-    text: str,
-    token_ids: bytes,
-    token_logprobs: bytes,
-    token_entropies: bytes,
-    token_margins: bytes,
-    hidden: bytes | None,
-    finish_reason: FinishReason,
-    tokens_in: int,
-    num_cached: int,
-    prefill_s: float,
-    decode_s: float,
-) -> Draft:
-    """Raises ValueError or TypeError for values of other kinds, which SQLite would hold too."""
-    if not isinstance(text, str) or finish_reason not in get_args(FinishReason):
-        raise ValueError(f"an answer ended by {finish_reason!r:.40}")
-    return Draft(
-        text=text,
-        token_ids=tuple(_array(token_ids, "<i4").tolist()),
-        token_logprobs=tuple(_array(token_logprobs, "<f4").tolist()),
-        token_entropies=tuple(_array(token_entropies, "<f4").tolist()),
-        token_margins=tuple(_array(token_margins, "<f4").tolist()),
-        finish_reason=finish_reason,
-        tokens_in=int(tokens_in),
-        prefill_s=float(prefill_s),
-        decode_s=float(decode_s),
-        num_cached=int(num_cached),
-        hidden=None if hidden is None else np.frombuffer(hidden, "<f2"),
-    )
-
-
-def _blob(values: Sequence[float], dtype: str) -> bytes:
-    return np.asarray(values, dtype=dtype).tobytes()
-
-
-def _array(blob: bytes, dtype: str) -> NDArray[np.generic]:
-    return np.frombuffer(blob, dtype=dtype)
+        return Outcome(prompt_id, stage_index, style, None, None, error, "")
+    draft = read_draft(*of_draft)
+    if votes:
+        draft = replace(draft, votes=Votes(votes, votes))
+    return Outcome(prompt_id, stage_index, style, draft, quality, reason, version)

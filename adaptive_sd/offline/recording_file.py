@@ -12,7 +12,7 @@ from typing import TypeVar
 from adaptive_sd.closing import Closing
 from adaptive_sd.errors import DataError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _T = TypeVar("_T")
 
 _TABLES = {"stage", "prompt", "outcome", "pair"}
@@ -21,29 +21,36 @@ CREATE TABLE pair (
   prompt_id TEXT REFERENCES prompt, drafted INTEGER, target INTEGER,
   token_ids BLOB, sureties BLOB, PRIMARY KEY (prompt_id, drafted, target));
 """
+_DRAFT = """
+  text TEXT, token_ids BLOB, token_logprobs BLOB, token_entropies BLOB, token_margins BLOB,
+  hidden BLOB, finish_reason TEXT, tokens_in INTEGER, num_cached INTEGER,
+  prefill_s REAL, decode_s REAL"""
+_VOTE = f"""
+CREATE TABLE vote (
+  prompt_id TEXT REFERENCES prompt, stage_index INTEGER REFERENCES stage, place INTEGER,
+  {_DRAFT}, PRIMARY KEY (prompt_id, stage_index, place));
+"""
 _CREATE = f"""
 BEGIN;
 CREATE TABLE stage (
-  stage_index INTEGER PRIMARY KEY, name TEXT UNIQUE, info TEXT, styles TEXT, rates TEXT);
+  stage_index INTEGER PRIMARY KEY, name TEXT UNIQUE, info TEXT, styles TEXT, rates TEXT,
+  votes INTEGER DEFAULT 1);
 CREATE TABLE prompt (id TEXT PRIMARY KEY, position INTEGER, task TEXT);
 CREATE TABLE outcome (
   prompt_id TEXT REFERENCES prompt, stage_index INTEGER REFERENCES stage, style TEXT,
-  text TEXT, token_ids BLOB, token_logprobs BLOB, token_entropies BLOB, token_margins BLOB,
-  hidden BLOB, finish_reason TEXT, tokens_in INTEGER, num_cached INTEGER,
-  prefill_s REAL, decode_s REAL, quality REAL, grade_reason TEXT, grader_version TEXT,
+  {_DRAFT}, quality REAL, grade_reason TEXT, grader_version TEXT,
   error TEXT, PRIMARY KEY (prompt_id, stage_index));
 {_PAIR}
+{_VOTE}
 PRAGMA user_version={SCHEMA_VERSION};
 COMMIT;
 """
-_UPGRADE = f"""
-BEGIN;
-DROP TABLE pair;
-{_PAIR}
-PRAGMA user_version={SCHEMA_VERSION};
-COMMIT;
-"""
-"""From the first version, whose pairs had no tokens; they are made again from the answers."""
+_UPGRADES = {
+    # The first version's pairs had no tokens; they are made again from the answers.
+    1: f"DROP TABLE pair; {_PAIR}",
+    2: f"ALTER TABLE stage ADD COLUMN votes INTEGER DEFAULT 1; {_VOTE}",
+}
+"""From each older version to the next."""
 
 
 class RecordingFile(Closing):
@@ -73,7 +80,7 @@ class RecordingFile(Closing):
             if not read_only:
                 self._database.execute("PRAGMA journal_mode=WAL")
             if version < SCHEMA_VERSION:
-                self._database.executescript(_UPGRADE if version else _CREATE)
+                self._database.executescript(_upgrade(version) if version else _CREATE)
             self._opened = stack.pop_all()
 
     def read(
@@ -91,6 +98,12 @@ class RecordingFile(Closing):
 
     def close(self) -> None:
         self._opened.close()
+
+
+def _upgrade(version: int) -> str:
+    """All steps from an older version on, in one transaction."""
+    steps = " ".join(step for since, step in _UPGRADES.items() if since >= version)
+    return f"BEGIN; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
 
 
 _DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)

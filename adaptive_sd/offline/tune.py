@@ -15,6 +15,7 @@ from adaptive_sd.data.tasks import Task
 from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import detect_form
+from adaptive_sd.judge import cost_of
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Draft, Rates, Sampling
@@ -82,7 +83,7 @@ def tune(
         raise DataError("no task could be graded; give tasks with a grader.")
     quality = np.array([[row[n] for n in rows] for row in grades], dtype=np.float64)
     cost = np.array(
-        [[_cost(r, row[n]) for n in rows] for r, row in zip(rates, drafts, strict=True)]
+        [[cost_of(row[n], r) for n in rows] for r, row in zip(rates, drafts, strict=True)]
     )
     measured = tuple(
         Measured(
@@ -139,10 +140,6 @@ def _answer(
             sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
             drafts[k].append(stage.run(task.prompt, sampling, form=form))
     return drafts
-
-
-def _cost(rates: Rates, draft: Draft) -> float:
-    return rates.draft_s(draft.tokens_in - draft.num_cached, draft.num_chosen)
 
 
 def _against(

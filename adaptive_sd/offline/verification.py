@@ -1,4 +1,4 @@
-"""What later stages make of earlier drafts, told from recorded tokens."""
+"""What later stages make of earlier drafts and votes, told from recorded tokens."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.acceptance import Agreements, fit_acceptance
+from adaptive_sd.election import Election, end_early
 from adaptive_sd.engines.alignment import Alignment, DraftTokens
 from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.styles import find_style
-from adaptive_sd.types import Acceptance, Rates
+from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
 
 PairKey = tuple[int, int, Form]
 """Index of the drafting stage, of the target, and the form of the prompts."""
@@ -74,6 +75,26 @@ def after(
         f"accepted_after_{earlier}": found.num_accepted,
         f"drafted_after_{earlier}": found.num_drafted,
     }
+
+
+def further_votes(held: Draft, own: Draft, form: Form) -> list[int]:
+    """Tokens of each vote that `own` would still have sampled, had it taken over the held ones.
+
+    Both drafts are of one source, recorded apart.
+    """
+    assert own.votes is not None
+    votes = own.votes.drafts
+    election = Election(form, len(votes), held.votes.drafts[: len(votes)] if held.votes else ())
+    missing = [votes[place] for place in election.missing]
+    return [vote.num_chosen for vote in end_early(missing, election.is_decided)]
+
+
+def uncached_after(drafted: StageRecord, target: StageRecord, form: Form, uncached: int) -> int:
+    """Of the prompt tokens that the target alone has to read, those it reads after that draft.
+
+    The last one is always read: the answer begins there.
+    """
+    return min(uncached, 1) if drafted.shares_prompts(target, form) else uncached
 
 
 def compared_of(table: OutcomeTable, row: int, earlier: int, stage: int) -> Compared | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
+from adaptive_sd.election import TEMPERATURE
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.offline.record import record_answers
@@ -13,8 +14,6 @@ from adaptive_sd.offline.recording import RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
 from adaptive_sd.types import Draft, Sampling
-
-TEMPERATURE = 0.7
 
 
 def record_votes(
@@ -47,6 +46,12 @@ def record_votes(
         if missing:
             _record_one(task, stage, count, missing, recording, graders)
     on_progress(len(chosen), len(chosen))
+
+
+def holds_votes(stages: Sequence[RecordedStage]) -> bool:
+    """Whether these are the stages of `record_votes`, whose answers are one stage's votes."""
+    name = stages[0].name.rpartition("#")[0] if stages else ""
+    return [stage.name for stage in stages] == [f"{name}#{i + 1}" for i in range(len(stages))]
 
 
 def _record_one(

@@ -214,3 +214,24 @@ def test_an_export_counts_what_is_unfinished(
     assert "left out: 1 prompts" in capsys.readouterr().err
     found = read_outcomes(table)
     assert found.prompt_ids == ("2",) and found.num_left_out == 1
+
+
+def test_a_ladder_with_votes_is_recorded_and_exported(
+    command: list[str], tmp_path: Path, tiny_path: Path
+) -> None:
+    stage = f'[[stage]]\nmodel = "{tiny_path}"\nmax_tokens = 3\nname = '
+    ladder = tmp_path / "ladder.toml"
+    ladder.write_text(f'{stage}"a"\n{stage}"a x2"\nvotes = 2\n{stage}"a x3"\nvotes = 3\n')
+    task = {"dataset": "own", "category": "c", "answer": "2", "grader": "number", "id": "sum"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(task | {"prompt": "What is the sum 1 + 1?"}))
+    at = command.index("--stages")
+    command[at : at + 2] = ["--config", str(ladder)]
+    assert run(command) == 0
+    out = tmp_path / "t.parquet"
+    assert run(["export", str(tmp_path / "r.sqlite"), "--out", str(out)]) == 0
+    table = read_outcomes(out)
+    assert [stage.votes for stage in table.stages] == [1, 2, 3]
+    votes = table.columns["vote_tokens"][0]
+    assert votes[0] is None and [len(tokens) for tokens in votes[1:]] == [2, 3]
+    assert len(table.columns["vote_tokens_after_a x2"][0, 2]) <= 3
+    assert len(set(table.columns["num_cached"][0].tolist())) == 1

@@ -128,7 +128,7 @@ def test_repetition_is_the_share_of_4grams_seen_before(token_ids: list[int], sha
 
 def test_a_view_of_a_draft_keeps_its_evidence() -> None:
     draft = Draft("x", (5, 6), (-0.1, -0.2), (0.3, 0.4), (1.0, 2.0), "length", 9, 0.1, 0.2)
-    view = DraftView.of(draft, "x")
+    view = DraftView.of(draft, Form.OPEN)
     assert (view.answer, view.tokens_out, view.tokens_in) == ("x", 2, 9)
     assert view.finished_by_length and view.hidden is None
     same = DraftView("x", 2, 9, True, [5, 6], [-0.1, -0.2], [0.3, 0.4], [1.0, 2.0])

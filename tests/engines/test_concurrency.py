@@ -103,7 +103,9 @@ def test_sampled_answers_and_votes_stay_the_same(
         sampling = Sampling(max_tokens=20, temperature=0.8, seed=seed)
         if seed % 3:
             return [engine.generate(ask(f"q{seed}"), sampling).text]
-        return [vote.text for vote in engine.sample(ask(f"q{seed}"), sampling, 4)]
+        return [
+            vote.text for vote in engine.sample(ask(f"q{seed}"), sampling, range(seed, seed + 4))
+        ]
 
     with ThreadPoolExecutor(20) as callers:
         together = list(callers.map(lambda seed: answers(batched, seed), range(20)))
@@ -226,7 +228,7 @@ def test_as_many_slots_as_there_can_be_all_work(tiny_path: Path) -> None:
     sampling = Sampling(max_tokens=4, temperature=1.0)
     with ThreadPoolExecutor(MAX_SLOTS) as callers:
         votes = list(
-            callers.map(lambda i: engine.sample(ask(f"{i}"), sampling, 8), range(MAX_SLOTS))
+            callers.map(lambda i: engine.sample(ask(f"{i}"), sampling, range(8)), range(MAX_SLOTS))
         )
     engine.close()
     assert all(len(each) == 8 for each in votes)

@@ -267,7 +267,11 @@ def test_votes_share_batches_with_other_requests(seed: int, counts: list[int]) -
 
     def begin(prompt: list[int], count: int) -> Any:
         return partial(
-            generate_votes, vocabulary=bench.cache, prompt=prompt, sampling=sampling, count=count
+            generate_votes,
+            vocabulary=bench.cache,
+            prompt=prompt,
+            sampling=sampling,
+            seeds=range(count),
         )
 
     votes = [

@@ -20,7 +20,7 @@ from adaptive_sd.errors import (
     DataError,
     EngineClosedError,
 )
-from adaptive_sd.offline.record import record, regrade, take_over
+from adaptive_sd.offline.record import record, regrade
 from adaptive_sd.offline.recording import Outcome, Recording
 from adaptive_sd.stage import Stage
 from tests.ladder import RATES, make_recording, make_stages, make_tasks
@@ -258,36 +258,3 @@ def test_what_a_judge_graded_stays_when_no_judge_is_given(tmp_path: Path) -> Non
         regrade(recording, graders, on_progress=lambda d, t: None)
     make_recording(path, tasks, make_stages(tmp_path))
     assert versions(path) == {(0.75, "judge m")}
-
-
-def test_the_answers_of_unchanged_stages_are_taken_over(tmp_path: Path) -> None:
-    """A recording made with another's help is the one made without it, but runs less."""
-    tasks = make_tasks(6)
-    make_recording(tmp_path / "whole.sqlite", tasks, make_stages(tmp_path))
-    make_recording(tmp_path / "earlier.sqlite", tasks[1:4], make_stages(tmp_path)[1:])
-    stages = make_stages(tmp_path)
-    with (
-        Recording(tmp_path / "new.sqlite") as recording,
-        Recording(tmp_path / "earlier.sqlite", read_only=True) as earlier,
-    ):
-        take_over(tasks, stages, recording, [earlier])
-        record(tasks, stages, recording, graders=Graders(), on_progress=lambda *_: None)
-    engines = [stage.engine for stage in stages]
-    assert [len(e.calls) for e in engines if isinstance(e, FakeEngine)] == [6, 3, 3]
-    new, whole = outcomes_of(tmp_path / "new.sqlite"), outcomes_of(tmp_path / "whole.sqlite")
-    assert list(map(comparable, new)) == list(map(comparable, whole))
-
-
-def test_answers_in_another_style_or_to_another_prompt_are_not_taken_over(tmp_path: Path) -> None:
-    tasks = make_tasks(2)
-    make_recording(tmp_path / "earlier.sqlite", tasks, make_stages(tmp_path))
-    changed = dataclasses.replace(tasks[1], prompt=tasks[0].prompt)
-    with (
-        Recording(tmp_path / "new.sqlite") as recording,
-        Recording(tmp_path / "earlier.sqlite", read_only=True) as earlier,
-    ):
-        recording.put_stages(earlier.stages()[:1])
-        recording.put_tasks([tasks[0], changed])
-        assert recording.reuse(earlier, lambda task, index: "another") == 0
-        assert recording.reuse(earlier, lambda task, index: "few_steps") == 1
-        assert recording.reuse(earlier, lambda task, index: "few_steps") == 0

@@ -164,21 +164,32 @@ def test_values_that_record_does_not_write_are_one_error(
         read_all(path)
 
 
-def test_a_recording_of_the_first_version_is_brought_up_to_date_by_the_next_run(
-    tmp_path: Path,
+BACK_TO_SECOND = (
+    "DROP TABLE vote",
+    "ALTER TABLE stage DROP COLUMN votes",
+    "PRAGMA user_version=2",
+)
+BACK_TO_FIRST = (
+    *BACK_TO_SECOND,
+    "DROP TABLE pair",
+    "CREATE TABLE pair (prompt_id, drafted, target, num_drafted, num_agreed)",
+    "INSERT INTO pair SELECT prompt_id, 0, 1, 3, 2 FROM outcome",
+    "PRAGMA user_version=1",
+)
+
+
+@pytest.mark.parametrize("statements", [BACK_TO_FIRST, BACK_TO_SECOND])
+def test_a_recording_of_an_older_version_is_brought_up_to_date_by_the_next_run(
+    tmp_path: Path, statements: tuple[str, ...]
 ) -> None:
     path, tasks = tmp_path / "r.sqlite", make_tasks(2)
     make_recording(path, tasks, make_stages(tmp_path))
     with Recording(path, read_only=True) as recording:
-        pairs = list(recording.pairs())
-    execute(
-        *(path, "DROP TABLE pair"),
-        "CREATE TABLE pair (prompt_id, drafted, target, num_drafted, num_agreed)",
-        "INSERT INTO pair SELECT prompt_id, 0, 1, 3, 2 FROM outcome",
-        "PRAGMA user_version=1",
-    )
+        pairs, stages = list(recording.pairs()), recording.stages()
+    execute(path, *statements)
     with pytest.raises(DataError, match="run `adaptive-sd record` on it once more"):
         Recording(path, read_only=True)
     make_recording(path, tasks, make_stages(tmp_path))
     with Recording(path, read_only=True) as recording:
-        assert list(recording.pairs()) == pairs
+        assert list(recording.pairs()) == pairs and recording.stages() == stages
+        assert len(list(recording.outcomes())) == 6

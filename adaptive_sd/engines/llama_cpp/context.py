@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 from adaptive_sd.engines.alignment import common_prefix
 from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.engines.llama_cpp.prefixes import BUDGET_TOKENS, NUM_KEPT, PrefixTable
-from adaptive_sd.engines.passes import Piece, Rows
+from adaptive_sd.engines.passes import MAX_BRANCHES, Piece, Rows
 from adaptive_sd.engines.scheduling import MAX_TOKENS
 from adaptive_sd.errors import EngineError
-
-MAX_BRANCHES = 8
-"""Most answers to one prompt that are decoded together."""
 
 MAX_SLOTS = (256 - NUM_KEPT - 1) // (1 + MAX_BRANCHES)
 """llama.cpp has at most 256 sequences: kept beginnings, a spare one, slots and their branches."""

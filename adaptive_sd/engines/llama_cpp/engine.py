@@ -17,10 +17,10 @@ from adaptive_sd.engines.alignment import DraftTokens, carry_logprobs, surety_of
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.generation import generate
 from adaptive_sd.engines.llama_cpp.chat import ChatFormat
-from adaptive_sd.engines.llama_cpp.context import MAX_BRANCHES, MAX_SLOTS, Context
+from adaptive_sd.engines.llama_cpp.context import MAX_SLOTS, Context
 from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.engines.llama_cpp.speed import measure_rates
-from adaptive_sd.engines.passes import Steps
+from adaptive_sd.engines.passes import MAX_BRANCHES, Steps
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.engines.scheduling import MAX_WAITING, Request, Scheduler
 from adaptive_sd.engines.text import token_ends
@@ -30,6 +30,7 @@ from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineError
 from adaptive_sd.types import (
     Acceptance,
     Draft,
+    IsDecided,
     Message,
     Observer,
     Offer,
@@ -138,17 +139,18 @@ class LlamaCppEngine:
         self,
         messages: Sequence[Message],
         sampling: Sampling,
-        count: int,
+        seeds: Sequence[int],
         *,
+        is_decided: IsDecided | None = None,
         observer: Observer | None = None,
     ) -> list[Draft]:
-        """`count` answers decoded together, with seeds from `sampling.seed` on.
+        """See Engine.sample.
 
         Raises ConfigError for more than MAX_BRANCHES, or for a model that cannot.
         """
         check_sampling(sampling)
-        if not 1 <= count <= MAX_BRANCHES:
-            raise ConfigError(f"{count} answers at once; it must be 1 to {MAX_BRANCHES}.")
+        if not 1 <= len(seeds) <= MAX_BRANCHES:
+            raise ConfigError(f"{len(seeds)} answers at once; it must be 1 to {MAX_BRANCHES}.")
         if not self._context.can_fork:
             raise ConfigError(f"{self._info.model} cannot decode several answers at once.")
         prompt = self._call(lambda: self._prompt_tokens(messages))
@@ -159,7 +161,8 @@ class LlamaCppEngine:
                 vocabulary=self._model,
                 prompt=prompt,
                 sampling=sampling,
-                count=count,
+                seeds=seeds,
+                is_decided=is_decided,
             ),
             observer,
         )

@@ -13,7 +13,7 @@ from adaptive_sd.decision.features import DraftView, HiddenProjection, PromptVie
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.decision.stopping import optimal_stopping_rule
-from adaptive_sd.forms import Form, canonical_answer
+from adaptive_sd.forms import Form
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.types import Draft
 
@@ -92,7 +92,7 @@ def time_decision(
     first = decide(start).stage
     predictor, projection = predictors[first], projections[first]
     draft = _draft(projection)
-    view = DraftView.of(draft, canonical_answer(draft.text, prompt.form))
+    view = DraftView.of(draft, prompt.form)
     features = extract_features(view, prompt, projection)
     judged = replace(start, held=(judge(first, draft),))
 

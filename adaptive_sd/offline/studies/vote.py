@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.election import majority
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import canonical_answer, detect_form
 
@@ -21,14 +20,6 @@ class Votes(NamedTuple):
     quality: NDArray[np.float64]
     cost: NDArray[np.float64]
     agreement: NDArray[np.float64]  # (N,), share of the votes that gave the majority's answer
-
-
-def majority(answers: Sequence[str]) -> int:
-    """Place of the first answer that is as frequent as any; no answer ("") has no vote."""
-    counts = Counter(answer for answer in answers if answer)
-    if not counts:
-        return 0
-    return next(i for i, answer in enumerate(answers) if counts[answer] == max(counts.values()))
 
 
 def count_votes(table: OutcomeTable, count: int) -> Votes:
