@@ -24,7 +24,7 @@ _ENGINES_KNOWN = ("llama_cpp", "openai", "vllm", "transformers")
 class StageConfig:
     """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it.
 
-    More than one of `votes` answer in steps, whatever the style, where a form can be so answered.
+    More than one of `votes` are cast on forms whose style answers in steps; others get one answer.
     """
 
     name: str

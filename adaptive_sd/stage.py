@@ -72,8 +72,8 @@ class Stage(Closing):
 
         It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
         `slots` requests are decoded in one batch, each with `context` tokens of its own.
-        `styles` says how each form of task is asked; where `votes` are more than one, forms that
-        can be answered in steps (STEP_STYLES) are, so many times, and the majority answers.
+        `styles` says how each form of task is asked; what is asked for in steps (STEP_STYLES) is
+        answered by the majority of so many `votes`, where they are more than one.
         `rates_path` is where measured rates are kept, without which typical ones are taken; `load`
         replaces the embedded engine. Stages that are given the same `engines` share those of one
         file and one set of options. Raises UnknownModelError with near names, DamagedModelError,
@@ -93,7 +93,7 @@ class Stage(Closing):
         self.votes = votes
         self.max_tokens = max_tokens
         self._rates_path = rates_path
-        self._styles = {**DEFAULT_STYLES, **(styles or {}), **(STEP_STYLES if votes > 1 else {})}
+        self._styles = dict(DEFAULT_STYLES) | dict(styles or {})
         for form, style in self._styles.items():
             find_style(form, style)
         self.model_hash = ""
@@ -186,8 +186,10 @@ class Stage(Closing):
         By the majority of its votes where it has them; it then takes over those of the draft.
         """
         messages = self._messages(prompt, form)
-        if isinstance(prompt, str) and self.num_votes(form := form or detect_form(prompt)) > 1:
-            return self._elect(messages, sampling, form, draft, observer)
+        if isinstance(prompt, str):
+            form = form or detect_form(prompt)
+            if self.num_votes(form) > 1:
+                return self._elect(messages, sampling, form, draft, observer)
         return self.engine.generate(
             messages,
             sampling,
@@ -206,7 +208,7 @@ class Stage(Closing):
 
     def num_votes(self, form: Form) -> int:
         """How many answers to a bare prompt of this form it samples; 1 for a plain answer."""
-        return self.votes if form in STEP_STYLES else 1
+        return self.votes if self._styles[form] == STEP_STYLES.get(form) else 1
 
     def _elect(
         self,

@@ -76,10 +76,12 @@ def test_a_stage_of_more_votes_goes_on_where_one_of_few_ended(
         assert not vote.has_ended or vote.text == answers[place]
 
 
-def test_votes_are_cast_in_steps_and_sampled_whatever_the_stage_was_set_to() -> None:
+def test_votes_are_sampled_where_the_stage_answers_in_steps() -> None:
     engine = engine_of(["The answer is 7"] * 13)
     stage = Stage("m", load=lambda: engine, votes=5, styles={Form.CHOICE: "letter"})
-    assert {form: stage.style_names()[form] for form in STEP_STYLES} == STEP_STYLES
+    assert stage.num_votes(Form.CHOICE) == stage.num_votes(Form.OPEN) == 1
+    in_steps = Stage("m", load=lambda: engine, votes=5, styles=STEP_STYLES)
+    assert in_steps.num_votes(Form.CHOICE) == in_steps.num_votes(Form.NUMBER) == 5
     draft = stage.run(SUM, replace(ASKED, lenience=2.0))
     assert {sampling.temperature for _, sampling, _ in engine.calls} == {0.7}
     assert seeds_of(engine) == [0, 1, 2, 3, 4] and draft.text == "The answer is 7"
@@ -185,7 +187,7 @@ def test_stages_of_one_file_and_the_same_options_have_one_engine(
     tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADAPTIVE_SD_HOME", str(tmp_path))
-    stage = f'[[stage]]\nmodel = "{tiny_path}"\ncontext = 400\nname = '
+    stage = f'[[stage]]\nmodel = "{tiny_path}"\ncontext = 1200\nname = '
     path = tmp_path / "ladder.toml"
     path.write_text(f'{stage}"a"\n{stage}"b"\nvotes = 3\n{stage}"c"\nslots = 2\n')
     a, b, c = open_stages(read_config(path), offline=True)
