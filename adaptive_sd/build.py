@@ -78,11 +78,7 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
     if fits_ladder(artifact, stages):
         return FittedJudge(artifact)
     if config.artifact != "default":
-        fitted = ", ".join(s.name for s in artifact.stages)
-        raise ArtifactError(
-            f"{config.artifact}: fitted for the models and styles of {fitted}, not for this "
-            "ladder; fit one for it, or leave `artifact` out."
-        )
+        raise ArtifactError(f"{config.artifact}: {_why_not(artifact, stages)}")
 
     def rates(index: int) -> Rates:
         known = stages[index].rates
@@ -91,6 +87,21 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
 
     sizes = [stage.num_parameters / 1e9 for stage in stages]
     return PriorJudge(shipped.prior, sizes, rates, votes=[stage.votes for stage in stages])
+
+
+def _why_not(artifact: Artifact, stages: list[Stage]) -> str:
+    """What keeps an artifact from a ladder that it does not fit, and what to do."""
+    for stage in stages:
+        if stage.max_tokens is not None:
+            return (
+                f"stage {stage.name!r} has max_tokens, but a fit goes by the limits of the styles; "
+                "leave out max_tokens, or `artifact`."
+            )
+    fitted = ", ".join(s.name for s in artifact.stages)
+    return (
+        f"fitted for the models and styles of {fitted}, not for this ladder; record and fit it "
+        "with this file (`record --config`), or leave `artifact` out."
+    )
 
 
 def local_artifact() -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from adaptive_sd.election import TEMPERATURE, Election
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.engines.shared import SharedEngine
-from adaptive_sd.errors import ConfigError
+from adaptive_sd.errors import ConfigError, ContextOverflowError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.models.store import ResolvedModel, resolve
 from adaptive_sd.prompt import Prompt, to_messages
@@ -141,15 +142,17 @@ class Stage(Closing):
     def _measure(self) -> Rates:
         return self.engine.measure_rates()
 
-    def warm_up(self) -> None:
-        """Load the model and read its styles' worked examples, so that no answer has to wait.
+    def warm_up(self, forms: Iterable[Form] = tuple(Form)) -> None:
+        """Load the model and read its worked examples for these forms: then no answer has to wait.
 
-        Twice each: the engine keeps a beginning that two prompts share.
+        Twice each: the engine keeps a beginning that two prompts share. Examples that the context
+        has no room for are left to the prompts themselves, which will say so.
         """
-        for form in self._styles:
+        for form in forms:
             if find_style(*self.style_of(form)).examples:
-                for prompt in ("first", "second"):
-                    self.run(prompt, Sampling(max_tokens=1), form=form)
+                with contextlib.suppress(ContextOverflowError):
+                    for prompt in ("first", "second"):
+                        self.run(prompt, Sampling(max_tokens=1), form=form)
         self.engine.generate([Message("user", "Hello")], Sampling(max_tokens=1))
 
     def generate(

@@ -42,18 +42,23 @@ def is_right(name: str, prompt: str) -> bool:
     return difficulty + luck < SKILL[name]
 
 
-def make_engine(name: str) -> FakeEngine:
-    """Wrong answers come with low log-probabilities, mostly."""
+def make_engine(name: str, kind: type[FakeEngine] = FakeEngine) -> FakeEngine:
+    """Wrong answers come with low log-probabilities, mostly; no sum is asked for in a warm-up."""
 
     def answer(prompt: str) -> str:
-        a, b = map(int, re.findall(r"sum (\d+) \+ (\d+)", prompt)[-1])
+        sums = re.findall(r"sum (\d+) \+ (\d+)", prompt)
+        if not sums:
+            return "ready"
+        a, b = map(int, sums[-1])
         return f"The answer is {a + b if is_right(name, prompt) else a + b + 1}"
 
     def logprob(prompt: str) -> float:
+        if "sum" not in prompt:
+            return -0.1
         noise = random.Random(prompt + name).gauss(0, 0.2)
         return min(-0.01, (-0.3 if is_right(name, prompt) else -0.9) + noise)
 
-    return FakeEngine(name, answer, logprob=logprob, rates=RATES[name])
+    return kind(name, answer, logprob=logprob, rates=RATES[name])
 
 
 def make_stages(folder: Path) -> list[Stage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -17,7 +18,7 @@ from adaptive_sd.cli.bench_concurrency import concurrency
 from adaptive_sd.cli.bench_draft import JsonOption, OutOption, draft
 from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
-from adaptive_sd.config import default_config
+from adaptive_sd.config import default_config, read_config
 from adaptive_sd.data.tasks import load_tasks
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.benches import decision as decision_bench
@@ -51,6 +52,7 @@ def decision(
 def ladder(
     tasks: Annotated[str, typer.Argument(help="A bundled set or a JSONL file.")] = "demo-mix",
     limit: Annotated[int | None, typer.Option(min=1, help="The first prompts only.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     lam: Annotated[float | None, typer.Option("--lambda", help="Weight of quality.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     out: OutOption = RESULTS,
@@ -64,7 +66,8 @@ def ladder(
 
     chosen = load_tasks(tasks, limit)
     check_writable(out)
-    with open_cascade(default_config()) as cascade, counting_bar("answering") as show:
+    chosen_ladder = read_config(config) if config else default_config()
+    with open_cascade(chosen_ladder) as cascade, counting_bar("answering") as show:
         for stage in cascade.stages:
             stage.warm_up()
         result = compare(
@@ -76,7 +79,8 @@ def ladder(
         )
     if not result.num_prompts:
         raise DataError(f"{tasks}: no answer could be graded, so there is nothing to compare.")
-    document = {"tasks": tasks, "limit": limit, "lambda": lam, "seed": seed, **asdict(result)}
+    asked = {"tasks": tasks, "limit": limit, "config": config and str(config), "lambda": lam}
+    document = asked | {"seed": seed} | asdict(result)
     write_results(out, "ladder", document, plot_ladder(result), now=datetime.now())
     if as_json:
         print(json.dumps(asdict(result), indent=2))

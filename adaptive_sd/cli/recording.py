@@ -16,22 +16,24 @@ import typer
 from adaptive_sd.build import open_stages
 from adaptive_sd.cli.outputs import check_out
 from adaptive_sd.cli.progress import counting_bar
-from adaptive_sd.config import default_config, ladder_of, read_config
+from adaptive_sd.config import Config, default_config, ladder_of, read_config
 from adaptive_sd.data.endpoint import Endpoint
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.grading import Grader
 from adaptive_sd.data.hub.sets import HUB_SETS
 from adaptive_sd.data.judging import RubricJudge
 from adaptive_sd.data.own_grader import load_grader
-from adaptive_sd.data.tasks import Task, load_tasks
+from adaptive_sd.data.tasks import Task, load_tasks, prompt_hash
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.models.home import is_offline
 from adaptive_sd.offline.record import record as record_tasks
-from adaptive_sd.offline.record import regrade
+from adaptive_sd.offline.record import regrade, warm_up
 from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.refit import TOLERANCE, differ
 from adaptive_sd.offline.reuse import take_over
 from adaptive_sd.offline.votes import record_votes
+from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
 
 _TASKS_HELP = (
@@ -56,7 +58,7 @@ def record(
     limit: Annotated[int | None, typer.Option(min=1, help="Prompts of each set.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of prompts.")] = 0,
     skip: Annotated[
-        list[Path] | None, typer.Option(help="JSONL with prompts to leave out.")
+        list[Path] | None, typer.Option(help="JSONL with prompts to leave out, by their text.")
     ] = None,
     judge: Annotated[
         str | None,
@@ -98,7 +100,7 @@ def record(
     """
     if is_offline(offline):
         os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own packages read it when imported
-    left_out = {task.id for path in skip or () for task in load_tasks(str(path))}
+    left_out = {prompt_hash(t.prompt) for path in skip or () for t in load_tasks(str(path))}
     chosen = _joined((name, _choose(name, limit, seed, left_out)) for name in tasks)
     files = [Path(name.partition("=")[2] or name) for name in tasks]
     read = [*(skip or ()), *(reuse or ()), *([config] if config else [])]
@@ -106,6 +108,7 @@ def record(
     ladder = read_config(config) if config else default_config()
     if stages is not None:
         ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
+    _check_limits(ladder)
     with ExitStack() as stack:
         graders = Graders(
             judge=_judge(stack, judge, judge_model, judge_key_env, judge_stage, offline),
@@ -122,6 +125,8 @@ def record(
             take_over(chosen, opened, recording, earlier)
         with counting_bar("grading again") as show:
             regrade(recording, graders, on_progress=show)
+        _warn_of_other_rates(recording, opened)
+        warm_up(chosen, opened, recording)
         with counting_bar("recording") as show:
             if votes is None:
                 record_tasks(chosen, opened, recording, graders=graders, on_progress=show)
@@ -130,6 +135,26 @@ def record(
                     *(chosen, opened[0], votes, recording), graders=graders, on_progress=show
                 )
         _print_gaps(recording)
+
+
+def _check_limits(ladder: Config) -> None:
+    for stage in ladder.stages:
+        if stage.max_tokens is not None:
+            raise ConfigError(
+                f"stage {stage.name!r} has max_tokens; answers are recorded with the limits of "
+                "their styles, and fits know no other: leave it out."
+            )
+
+
+def _warn_of_other_rates(recording: Recording, stages: Sequence[Stage]) -> None:
+    for known, stage in zip(recording.stages(), stages, strict=False):
+        rates = stage.rates
+        if known.info == stage.engine.info and rates is not None and differ(known.rates, rates):
+            print(
+                f"warning: {known.name} is now faster or slower by more than {TOLERANCE:.0%}; "
+                "costs stay those of the first run's rates.",
+                file=sys.stderr,
+            )
 
 
 def _print_gaps(recording: Recording) -> None:
@@ -193,8 +218,8 @@ def _joined(sets: Iterable[tuple[str, Sequence[Task]]]) -> list[Task]:
 
 
 def _choose(name: str, limit: int | None, seed: int, left_out: set[str]) -> list[Task]:
-    """A seeded choice of `limit` prompts of one set, in their own order."""
-    tasks = [task for task in load_tasks(name) if task.id not in left_out]
+    """A seeded choice of `limit` prompts of one set, in their own order; none by these hashes."""
+    tasks = [task for task in load_tasks(name) if prompt_hash(task.prompt) not in left_out]
     if limit is None or limit >= len(tasks):
         return tasks
     picked = sorted(random.Random(seed).sample(range(len(tasks)), limit))

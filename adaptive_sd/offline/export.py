@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.features import (
     STATISTIC_NAMES,
     DraftView,
@@ -18,6 +19,7 @@ from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.judge import cost_of
+from adaptive_sd.offline.prefixes import PrefixKey, find_prefixes, with_prefix
 from adaptive_sd.offline.recording import Outcome, RecordedStage, Recording
 from adaptive_sd.offline.verification import (
     Compared,
@@ -54,16 +56,18 @@ class Export(NamedTuple):
 def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) -> Export:
     """The outcome table of recordings of one ladder; with `test_paths` it says what is for tests.
 
-    Costs are token counts times the rates of the first recording's machine; prompt tokens that
-    were in the KV cache cost nothing; how much of a draft to verify is decided as drafts of
-    `paths` were accepted. Raises DataError when the ladders differ, and for a prompt that is in
-    two of the recordings.
+    Costs are token counts times the rates of the first recording's machine, of a warm stage: the
+    beginning that all prompts of a style share is in its KV cache and costs nothing. So neither
+    interruptions nor the order of the prompts change them. How much of a draft to verify is
+    decided as drafts of `paths` were accepted. Raises DataError when the ladders differ, for a
+    prompt that is in two of the recordings, and for a text that is to fit on and to test on.
     """
-    acceptance = _acceptance(paths)
+    acceptance, prefixes = _acceptance(paths), find_prefixes([*paths, *test_paths])
     rows: list[dict[str, object]] = []
     num_unfinished = 0
     ladder: list[RecordedStage] = []
     source: dict[str, Path] = {}
+    fitted: dict[str, str] = {}
     for path in (*paths, *test_paths):
         with Recording(path, read_only=True) as recording:
             found = recording.stages()
@@ -79,8 +83,16 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
                         f"{path}: prompt {prompt_id!r} is in {other} too; a table has it once."
                     )
                 source[prompt_id] = path
-            num_unfinished += len(recording.tasks()) - len(finished)
-            rows += [row | split for row in _rows(recording, ladder, finished, acceptance)]
+            tasks = {task.id: task for task in recording.tasks()}
+            asked = {prompt_hash(tasks[prompt_id].prompt): prompt_id for prompt_id in finished}
+            if path in test_paths:
+                _check_unseen(path, asked, fitted)
+            else:
+                fitted |= asked
+            num_unfinished += len(tasks) - len(finished)
+            rows += [
+                row | split for row in _rows(recording, ladder, finished, prefixes, acceptance)
+            ]
     stages = tuple(stage.to_record() for stage in ladder)
     if not rows:
         raise DataError(f"{paths[0]}: no prompt has answers of all stages yet.")
@@ -92,6 +104,16 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
     )
     table = table.append_column("logprobs", logprobs).append_column("hidden", hidden)
     return Export(table, stages, num_unfinished)
+
+
+def _check_unseen(path: Path, asked: Mapping[str, str], fitted: Mapping[str, str]) -> None:
+    """Raise DataError for a text to test on that is fitted on; prompt ids by hash of the text."""
+    for digest, prompt_id in asked.items():
+        if digest in fitted:
+            raise DataError(
+                f"{path}: prompt {prompt_id!r} has the text of {fitted[digest]!r}, which is to fit "
+                "on; record one of the two sets with --skip for the other."
+            )
 
 
 def _acceptance(paths: Sequence[Path]) -> dict[PairKey, Acceptance]:
@@ -125,6 +147,7 @@ def _rows(
     recording: Recording,
     ladder: Sequence[RecordedStage],
     finished: Mapping[str, Sequence[Outcome]],
+    prefixes: Mapping[PrefixKey, int],
     acceptance: Mapping[PairKey, Acceptance],
 ) -> list[dict[str, object]]:
     names, records = [stage.name for stage in ladder], [stage.to_record() for stage in ladder]
@@ -134,8 +157,10 @@ def _rows(
     rows = []
     for prompt_id, stages in finished.items():
         task, view = tasks[prompt_id], views[prompt_id]
-        for outcome in stages:
-            draft, k = outcome.draft, outcome.stage_index
+        for cold in stages:
+            k = cold.stage_index
+            outcome = with_prefix(cold, ladder[k].info, view.form, prefixes)
+            draft = outcome.draft
             row: dict[str, object] = {"prompt_id": prompt_id, "stage": names[k], "stage_index": k}
             row |= {"quality": outcome.quality, "dataset": task.dataset, "prompt": task.prompt}
             row |= {"category": task.category} | _row(draft, view, ladder[k].rates)

@@ -44,7 +44,20 @@ def record(
         if missing:
             record_pairs(stages, recording, task.id)
     on_progress(total, total)
-    record_pairs(stages, recording)  # what an interrupted run has left out
+    for prompt_id in recording.unpaired():
+        record_pairs(stages, recording, prompt_id)  # what an interrupted run has left out
+
+
+def warm_up(tasks: Sequence[Task], stages: Sequence[Stage], recording: Recording) -> None:
+    """Have each stage read the worked examples for the tasks that it has yet to answer.
+
+    Else the first of them would take the longer.
+    """
+    done = recording.done()
+    for index, stage in enumerate(stages):
+        missing = [task for task in tasks if (task.id, index) not in done]
+        if forms := dict.fromkeys(detect_form(task.prompt) for task in missing):
+            stage.warm_up(forms)
 
 
 def regrade(recording: Recording, graders: Graders, *, on_progress: OnProgress) -> None:
@@ -67,26 +80,21 @@ def recorded_stage(stage: Stage) -> RecordedStage:
     return RecordedStage(stage.name, stage.engine.info, stage.style_names(), rates, stage.votes)
 
 
-def record_pairs(
-    stages: Sequence[Stage], recording: Recording, prompt_id: str | None = None
-) -> None:
+def record_pairs(stages: Sequence[Stage], recording: Recording, prompt_id: str) -> None:
     """Note, for every earlier draft and later stage, the tokens that stage would verify.
 
-    Of all prompts, or of one. Votes verify nothing.
+    Votes verify nothing.
     """
-    known = recording.paired()
-    drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes(prompt_id)}
-    for (answered, target), own in drafts.items():
+    drafts = {outcome.stage_index: outcome.draft for outcome in recording.outcomes(prompt_id)}
+    for target, own in drafts.items():
         for earlier in range(target):
-            draft = drafts.get((answered, earlier))
+            draft = drafts.get(earlier)
             if own is None or own.votes is not None or draft is None:
-                continue
-            if (answered, earlier, target) in known:
                 continue
             ends = stages[earlier].engine.token_ends(draft.token_ids)
             offer = Offer(draft.text, ends, draft.token_logprobs)
             tokens = stages[target].engine.draft_tokens(offer)
-            recording.put_pair(Pair(answered, earlier, target, tokens))
+            recording.put_pair(Pair(prompt_id, earlier, target, tokens))
 
 
 def record_answers(

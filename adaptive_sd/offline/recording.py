@@ -94,7 +94,7 @@ class Recording(Closing):
         self._file = RecordingFile(path, read_only=read_only)
 
     def put_stages(self, stages: Sequence[RecordedStage]) -> None:
-        """The stages as they are now: their rates replace those of an earlier run.
+        """The stages as they are now; of one that is there the rates of the first run are kept.
 
         Raises DataError when the file was recorded with other stages, models or styles.
         """
@@ -111,8 +111,7 @@ class Recording(Closing):
             for s in stages
         ]
         self._file.write(
-            "INSERT INTO stage VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (stage_index) DO UPDATE SET rates = excluded.rates",
+            "INSERT INTO stage VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stage_index) DO NOTHING",
             [
                 (index, stage.name, *row, stage.votes)
                 for index, (stage, row) in enumerate(zip(stages, described, strict=True))
@@ -177,10 +176,22 @@ class Recording(Closing):
     def pairs(self) -> Iterator[Pair]:
         return self._file.read("SELECT * FROM pair", make=_pair)
 
-    def paired(self) -> set[tuple[str, int, int]]:
-        """(prompt id, drafting stage, target) of what `pairs` gives."""
-        query = "SELECT prompt_id, drafted, target FROM pair"
-        return set(self._file.read(query, make=lambda *key: key))
+    def unpaired(self) -> list[str]:
+        """Ids of prompts with an earlier and a later stage's answer, not voted, that lack their pair."""
+        query = (
+            "SELECT DISTINCT a.prompt_id FROM outcome a "
+            "JOIN outcome b ON b.prompt_id = a.prompt_id AND b.stage_index > a.stage_index "
+            "WHERE a.error IS NULL AND b.error IS NULL AND NOT EXISTS (SELECT 1 FROM pair p WHERE "
+            "(p.prompt_id, p.drafted, p.target) = (a.prompt_id, a.stage_index, b.stage_index)) "
+            "AND NOT EXISTS (SELECT 1 FROM vote v WHERE "
+            "(v.prompt_id, v.stage_index) = (b.prompt_id, b.stage_index))"
+        )
+        return list(self._file.read(query, make=str))
+
+    def cached(self) -> list[tuple[str, int, str, int]]:
+        """(prompt id, stage index, style, cached prompt tokens) of answers that read any others."""
+        query = "SELECT prompt_id, stage_index, style, CAST(num_cached AS INTEGER) FROM outcome"
+        return list(self._file.read(f"{query} WHERE num_cached < tokens_in", make=lambda *row: row))
 
     def graded(self) -> list[GradedText]:
         """Every answer with the version of what graded it."""
@@ -209,18 +220,19 @@ class Recording(Closing):
     def outcomes(self, prompt_id: str | None = None) -> Iterator[Outcome]:
         """Every recorded answer, or those to one prompt, ordered by prompt and stage."""
         votes: dict[tuple[str, int], list[Draft]] = {}
-        query = "SELECT * FROM vote WHERE ?1 IS NULL OR prompt_id = ?1 ORDER BY place"
-        for place, vote in self._file.read(query, (prompt_id,), make=_vote):
+        of_one, one = ("", ()) if prompt_id is None else ("WHERE prompt_id = ?", (prompt_id,))
+        query = f"SELECT * FROM vote {of_one} ORDER BY place"
+        for place, vote in self._file.read(query, one, make=_vote):
             votes.setdefault(place, []).append(vote)
 
         def make(*values: Any) -> Outcome:
             return _outcome(*values, votes=tuple(votes.get(values[:2], ())))
 
         query = (
-            "SELECT o.* FROM outcome o JOIN prompt p ON p.id = o.prompt_id "
-            "WHERE ?1 IS NULL OR o.prompt_id = ?1 ORDER BY p.position, o.stage_index"
+            f"SELECT o.* FROM (SELECT * FROM outcome {of_one}) o JOIN prompt p ON p.id = o.prompt_id "
+            "ORDER BY p.position, o.stage_index"
         )
-        return self._file.read(query, (prompt_id,), make=make)
+        return self._file.read(query, one, make=make)
 
     def close(self) -> None:
         self._file.close()

@@ -128,7 +128,7 @@ def _connect(path: Path, mode: str) -> closing[sqlite3.Connection]:
 
 def _version_of(path: Path) -> int:
     """0 of an empty file; raises DataError unless it is that, or a whole recording."""
-    with _told(path), _connect(path, "ro") as database:
+    with _told(path, (sqlite3.Error, UnicodeDecodeError)), _connect(path, "ro") as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_schema")}
         version, application = (
             database.execute(f"PRAGMA {name}").fetchone()[0]

@@ -136,6 +136,30 @@ def test_a_recording_is_never_made_of_what_is_read(
     assert (tmp_path / "own.jsonl").read_bytes() == before
 
 
+def test_prompts_are_left_out_by_their_text(command: list[str], tmp_path: Path) -> None:
+    own, left_out = tmp_path / "own.jsonl", tmp_path / "skip.jsonl"
+    rows = [json.loads(line) for line in own.read_text().splitlines()]
+    rows = [row | {"prompt": f"Is it {n}?"} for n, row in enumerate(rows)]
+    own.write_text("\n".join(map(json.dumps, rows)))
+    skipped = [rows[0] | {"id": "x", "prompt": " is  IT 0?"}, rows[1] | {"prompt": "Another?"}]
+    left_out.write_text("\n".join(map(json.dumps, skipped)))
+    assert run([*command, "--skip", str(left_out)]) == 0
+    assert graded(tmp_path).keys() == {"1", "2"}
+
+
+def test_a_machine_that_has_become_slower_is_told_of(
+    command: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for factor, told in ((1, False), (3, True)):
+        if factor > 1:
+            known = json.loads((home / "rates.json").read_text())
+            for rates in known.values():
+                rates["decode_s"] *= factor
+            (home / "rates.json").write_text(json.dumps(known))
+        assert run(command) == 0
+        assert ("faster or slower by more than 25%" in capsys.readouterr().err) is told
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

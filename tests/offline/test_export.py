@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_a_prompt_that_is_in_two_recordings_is_refused(tmp_path: Path) -> None:
         for paths in (([a, tmp_path / other], []), ([a], [tmp_path / other])):
             with pytest.raises(DataError, match=rf"{other}: prompt 's0/0' is in .*a\.sqlite too"):
                 export_recordings(*paths)
+
+
+def test_a_text_to_fit_on_is_not_tested_on(tmp_path: Path) -> None:
+    """By whatever id, and however it is spaced; within one part it may come twice."""
+    stages, tasks = make_stages(tmp_path), make_tasks(2)
+    same = replace(tasks[1], id="other", prompt=f"{tasks[1].prompt.upper().lower()}  ")
+    make_recording(tmp_path / "a.sqlite", tasks, stages)
+    make_recording(tmp_path / "b.sqlite", [*make_tasks(2, seed=1), same], stages)
+    a, b = tmp_path / "a.sqlite", tmp_path / "b.sqlite"
+    with pytest.raises(DataError, match=r"b\.sqlite: prompt 'other' has the text of 's0/1'"):
+        export_recordings([a], [b])
+    assert export_recordings([a, b]).table.num_rows == 5 * len(stages)
 
 
 def test_recordings_of_one_ladder_are_joined_and_of_two_refused(tmp_path: Path) -> None:

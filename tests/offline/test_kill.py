@@ -16,8 +16,10 @@ import pytest
 
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.record import record, regrade
+from adaptive_sd.offline.export import export_recordings
+from adaptive_sd.offline.record import record, regrade, warm_up
 from adaptive_sd.offline.recording import Recording
+from tests.caching import make_caching_stages
 from tests.ladder import make_recording, make_stages, make_tasks
 
 NUM_KILLS = 50
@@ -28,7 +30,7 @@ processes.set_forkserver_preload([__name__])
 
 def record_in_child(path: Path, report: Connection, most: int) -> None:
     """Record as the command does, a word to the parent before each answer; wait after `most`."""
-    stages = make_stages(path.parent)
+    stages = make_caching_stages(path.parent)
     told: list[int] = []
 
     def tell(done: int, total: int) -> None:
@@ -39,6 +41,7 @@ def record_in_child(path: Path, report: Connection, most: int) -> None:
 
     with Recording(path) as recording:
         regrade(recording, Graders(), on_progress=lambda done, total: None)
+        warm_up(make_tasks(NUM_TASKS), stages, recording)
         record(
             make_tasks(NUM_TASKS),
             stages,
@@ -57,7 +60,7 @@ def start(path: Path, most: int):  # type: ignore[no-untyped-def]
 
 
 def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Everything that was stored, without measured seconds."""
+    """Everything that was stored, without measured seconds and what happened to be cached."""
     with closing(sqlite3.connect(path)) as database:
         columns = "prompt_id, stage_index, style, text, token_ids, token_logprobs, hidden, "
         columns += "finish_reason, tokens_in, quality, grade_reason, grader_version, error"
@@ -90,10 +93,13 @@ def test_after_fifty_kills_every_answer_is_there_exactly_once(tmp_path: Path) ->
                 answers = "SELECT count(*) FROM outcome"
                 num_rows.append(database.execute(answers).fetchone()[0] if tables else 0)
     assert num_rows == sorted(num_rows) and 0 < num_rows[-1] < 3 * NUM_TASKS
-    make_recording(path, make_tasks(NUM_TASKS), make_stages(tmp_path))
-    make_recording(whole, make_tasks(NUM_TASKS), make_stages(tmp_path))
+    make_recording(path, make_tasks(NUM_TASKS), make_caching_stages(tmp_path))
+    make_recording(whole, make_tasks(NUM_TASKS), make_caching_stages(tmp_path))
     found = contents(path)
     assert found == contents(whole)
+    killed, uncut = (export_recordings([p]).table for p in (path, whole))
+    for column in ("cost", "num_cached", "cost_after_small", "cost_after_middle"):
+        assert killed[column] == uncut[column]
     assert found["integrity"] == [("ok",)] and len(found["outcome"]) == 3 * NUM_TASKS
 
 

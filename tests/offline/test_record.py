@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.grading import Grade
 from adaptive_sd.data.tasks import Task
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import (
     CancelledError,
@@ -20,10 +22,12 @@ from adaptive_sd.errors import (
     DataError,
     EngineClosedError,
 )
-from adaptive_sd.offline.record import record, regrade
+from adaptive_sd.offline.record import record, record_pairs, regrade
 from adaptive_sd.offline.recording import Outcome, Recording
+from adaptive_sd.offline.refit import differ
 from adaptive_sd.stage import Stage
-from tests.ladder import RATES, make_recording, make_stages, make_tasks
+from adaptive_sd.types import Offer, Rates
+from tests.ladder import RATES, SKILL, make_engine, make_recording, make_stages, make_tasks
 
 
 class Interrupted(Exception):
@@ -191,6 +195,67 @@ def test_every_earlier_draft_is_compared_with_every_later_stage(tmp_path: Path) 
     assert {(p.drafted, p.target) for p in pairs} == {(0, 1), (0, 2), (1, 2)}
     assert len(pairs) == 12
     assert all(len(p.draft.token_ids) == len(p.draft.sureties) > 1 for p in pairs)
+
+
+class CountingEngine(FakeEngine):
+    """Counts the drafts that it puts into its own tokens."""
+
+    num_drafts = 0
+
+    def draft_tokens(self, draft: Offer) -> DraftTokens:
+        self.num_drafts += 1
+        return super().draft_tokens(draft)
+
+
+def test_only_prompts_that_lack_pairs_are_paired_in_the_end(tmp_path: Path) -> None:
+    path, tasks = tmp_path / "r.sqlite", make_tasks(6)
+    make_recording(path, tasks, make_stages(tmp_path))
+    with Recording(path, read_only=True) as recording:
+        before = set(recording.pairs())
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM pair WHERE prompt_id = 's0/2' AND target = 2")
+    engines = [make_engine(name, CountingEngine) for name in SKILL]
+    stages = [Stage(e.info.model, load=lambda e=e: e, rates_path=tmp_path / "r") for e in engines]
+    make_recording(path, tasks, stages)
+    assert [e.num_drafts for e in engines if isinstance(e, CountingEngine)] == [0, 1, 2]
+    with Recording(path, read_only=True) as recording:
+        assert set(recording.pairs()) == before and not recording.unpaired()
+
+
+def test_what_one_prompt_takes_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's machine."""
+
+    def num_steps(num_tasks: int) -> int:
+        path, steps = tmp_path / f"{num_tasks}.sqlite", itertools.count()
+        make_recording(path, make_tasks(num_tasks), make_stages(tmp_path))
+        with Recording(path) as recording:
+            recording._file._database.set_progress_handler(lambda: next(steps) < 0, 1)
+            record_pairs(make_stages(tmp_path), recording, "s0/1")
+        return next(steps)
+
+    assert num_steps(20) <= num_steps(3) + 5
+
+
+def test_the_rates_of_the_first_run_are_kept(tmp_path: Path) -> None:
+    path, tasks = tmp_path / "r.sqlite", make_tasks(2)
+    make_recording(path, tasks[:1], make_stages(tmp_path))
+    slower = make_stages(tmp_path / "slower")
+    for stage in slower:
+        stage.engine._rates = Rates(1.0, 2.0)  # type: ignore[attr-defined]
+    make_recording(path, tasks, slower)
+    with Recording(path, read_only=True) as recording:
+        assert {stage.name: stage.rates for stage in recording.stages()} == RATES
+        assert len(recording.done()) == 6
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [((0.01, 0.1), False), ((0.0124, 0.08), False), ((0.0126, 0.1), True), ((0.01, 0.07), True)],
+)
+def test_rates_differ_beyond_the_tolerance_of_a_fit(
+    rates: tuple[float, float], expected: bool
+) -> None:
+    assert differ(Rates(0.01, 0.1), Rates(*rates)) is expected
 
 
 def test_only_what_other_graders_graded_is_graded_again(tmp_path: Path) -> None:

@@ -134,6 +134,13 @@ def test_any_damage_is_a_recording_or_one_error(
         assert len(str(error).splitlines()) == 1
 
 
+def test_a_table_whose_name_is_no_text_is_one_error(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "r.sqlite"
+    path.write_bytes(whole.replace(b"tableprompt", b"table\x80rompt"))
+    with pytest.raises(DataError, match="damaged"):
+        read_all(path)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -69,7 +69,11 @@ def test_answers_in_another_style_or_to_another_prompt_are_not_taken_over(tmp_pa
     other = make_stages(tmp_path)
     engine = other[0].engine
     other[0] = Stage(
-        *("small",), load=lambda: engine, rates_path=tmp_path / "rates.json", votes=2, styles=STEP_STYLES
+        *("small",),
+        load=lambda: engine,
+        rates_path=tmp_path / "rates.json",
+        votes=2,
+        styles=STEP_STYLES,
     )
     asked = record_with_help(
         tmp_path / "new.sqlite", [tasks[0], changed, choice], other, tmp_path / "earlier.sqlite"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "filter": (str,),
     "metrics": (list,),
 }
+_SIGNALS = ("signal_logprob_first", "signal_margin_first")
 _NO_FILTER_OR_METRICS: dict[str, Any] = {"filter": "none", "metrics": []}  # older releases
 
 
@@ -62,7 +65,9 @@ def import_lm_eval(
 
     Quality is `metric`, or the first metric that a task logs; of several filters the named one, or
     the first. Tokens are characters / 4. Without `prices` a run costs by its model's size, which
-    the harness logs for local models. Raises DataError naming the run, the task and the document.
+    the harness logs for local models. Of options that were chosen by likelihood the best one's
+    log-likelihood, and by how much it is so, are evidence as a first token's. Raises DataError
+    naming the run, the task and the document.
     """
     for what, given in (("names", names), ("prices", prices)):
         if given is not None and len(given) != len(folders):
@@ -80,12 +85,13 @@ def import_lm_eval(
         for key in runs[0].samples
         for k, run in enumerate(runs)
     ]
-    return pa.Table.from_pylist(rows), stages
+    table = pa.Table.from_pylist(rows)
+    unknown = [n for n in _SIGNALS if table[n].null_count == table.num_rows]
+    return table.drop_columns(unknown), stages
 
 
 def _read_run(folder: Path, name: str | None, price: Price | None, filter_name: str | None) -> Run:
-    results = _newest(folder, _RESULTS)
-    logs = {k: path for k, path in _newest(folder, _SAMPLES).items() if k}
+    results, logs = _find_logs(folder)
     if not results or not logs:
         raise DataError(
             f"{folder}: no results_*.json with samples_*.jsonl; run lm-eval with --log_samples."
@@ -107,10 +113,26 @@ def _read_run(folder: Path, name: str | None, price: Price | None, filter_name: 
     return Run(found, price, samples)
 
 
-def _newest(folder: Path, pattern: re.Pattern[str]) -> dict[str, Path]:
-    """The newest file of each task below the folder, "" for what is not of one task."""
+def _find_logs(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The newest results and samples; raises DataError where they may be of several models."""
+    patterns = (_RESULTS, _SAMPLES)  # lm-eval makes a folder for each model
+    paths = [
+        p for p in folder.rglob("*.json*") if any(known.fullmatch(p.name) for known in patterns)
+    ]
+    places = sorted({str(path.parent) for path in paths})
+    if len(places) > 1:
+        raise DataError(
+            f"{folder}: there are logs in {places[0]} and in {places[1]}; give the folder of one "
+            "model's run."
+        )
+    results, samples = (_newest(paths, pattern) for pattern in patterns)
+    return results, samples
+
+
+def _newest(paths: Sequence[Path], pattern: re.Pattern[str]) -> dict[str, Path]:
+    """The newest file of each task, "" for what is not of one task."""
     found: dict[str, tuple[str, Path]] = {}
-    for path in folder.rglob("*.json*"):
+    for path in paths:
         if match := pattern.fullmatch(path.name):
             task = match.groupdict().get("task", "")
             found[task] = max(found.get(task, ("", path)), (match["time"], path))
@@ -199,6 +221,7 @@ def _row(
         "answer": answer,
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
+        **dict(zip(_SIGNALS, _first_token(_likelihoods(sample)), strict=True)),
     }
 
 
@@ -214,22 +237,35 @@ def _prompt(arguments: Any) -> str:
 
 def _answer(sample: dict[str, Any]) -> str:
     """What was generated; of a choice by likelihood, the option that won."""
-    response = sample["filtered_resps"]
-    if isinstance(response, list) and len(response) > 1 and _is_choice(response):
-        best = max(range(len(response)), key=lambda k: float(response[k][0]))
+    if options := _likelihoods(sample):
+        best = max(range(len(options)), key=options.__getitem__)
         return chr(ord("A") + best) if best < 26 else str(best)
-    raw = sample.get("resps") or response
+    raw = sample.get("resps") or sample["filtered_resps"]
     while isinstance(raw, list) and raw:
         raw = raw[0]
     return raw if isinstance(raw, str) else json.dumps(raw)
 
 
-def _is_choice(responses: list[Any]) -> bool:
-    """Each option's log-likelihood, and whether it was what greedy decoding gives."""
-    try:
-        return all(isinstance(r, list) and float(r[0]) <= 0 for r in responses)
-    except (TypeError, ValueError, IndexError):
-        return False
+def _likelihoods(sample: dict[str, Any]) -> list[float]:
+    """The log-likelihood of each option; empty where text was generated.
+
+    Logged as pairs with whether greedy decoding gives the option, the raw ones each in a list.
+    """
+    raw = sample.get("resps")
+    unwrapped = [r[0] for r in raw if isinstance(r, list) and r] if isinstance(raw, list) else []
+    for responses in (sample["filtered_resps"], unwrapped):
+        if len(responses) > 1 and all(isinstance(r, list) and len(r) == 2 for r in responses):
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                found = [float(value) for value, _ in responses]
+                if all(value <= 0 for value in found):
+                    return found
+    return []
+
+
+def _first_token(options: Sequence[float]) -> tuple[float | None, float | None]:
+    """What the likelihoods of options tell as those of a first token would; None if nothing."""
+    best, second = sorted(options, reverse=True)[:2] if options else (-math.inf, -math.inf)
+    return (best, best - second) if math.isfinite(second) else (None, None)
 
 
 def _quality(where: str, sample: dict[str, Any], metric: str | None) -> float | None:

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.cli import run
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
+from adaptive_sd.decision.features import FEATURE_NAMES
 from adaptive_sd.errors import DataError
+from adaptive_sd.offline.evidence import read_evidence
 from adaptive_sd.offline.importers.lm_eval import import_lm_eval
 
 OLD, NEW = "2026-01-01T10-00-00.000001", "2026-01-02T10-00-00.5"
@@ -126,6 +129,46 @@ def test_the_newest_log_of_a_task_counts(tmp_path: Path) -> None:
     for time, right in ((OLD, False), (NEW, True)):
         made = make_run(tmp_path / "run", "m", 1e9, {"gsm8k": [generated(0, right)]}, time)
     assert imported([made], tmp_path / "t.parquet").quality.tolist() == [[1]]
+
+
+def test_a_folder_with_the_logs_of_two_models_is_refused(tmp_path: Path) -> None:
+    """Also where all that the one logged is newer than the other's."""
+    logs = {task: [generated(0, True)] for task in ("gsm8k", "mmlu")}
+    for name, time in (("org/a", OLD), ("org/b", NEW)):
+        made = make_run(tmp_path / "run", name, 1e9, logs, time)
+    with pytest.raises(DataError, match=r"logs in .*org__a and in .*org__b; give the folder"):
+        import_lm_eval([made])
+    assert import_lm_eval([made / "org__a"])[1] == ["org/a"]
+
+
+def test_how_likely_the_options_were_is_evidence(tmp_path: Path) -> None:
+    table = imported(make_runs(tmp_path), tmp_path / "t.parquet")
+    for name, value in (("logprob_first", -1.25), ("margin_first", 2.25)):
+        found = table.columns[f"signal_{name}"].astype(float)
+        assert (found[:3] == value).all() and np.isnan(found[3:]).all()
+        features = read_evidence(table, (None, None)).features[:, :, FEATURE_NAMES.index(name)]
+        assert (features[:3] == value).all() and not features[3:].any()
+
+
+@pytest.mark.parametrize(
+    ("filtered", "raw", "expected"),
+    [
+        (["B"], [[["-3.5", "False"]], [["-1.25", "True"]]], [-1.25, 2.25]),
+        ([["-inf", "False"], ["-1.25", "True"]], [], None),
+        ([["nan", "False"], ["-1.25", "True"]], [], None),
+        (["-3", "-1"], [["-3", "-1"]], None),
+        ([["-3.5", "False"]], [[["-3.5", "False"]]], None),
+    ],
+)
+def test_only_likelihoods_of_several_options_are(
+    tmp_path: Path, filtered: list[Any], raw: list[Any], expected: list[float] | None
+) -> None:
+    sample = generated(0, True) | {"filtered_resps": filtered, "resps": raw}
+    table, _ = import_lm_eval([make_run(tmp_path / "run", "m", 1e9, {"arc": [sample]})])
+    (row,) = table.to_pylist()
+    found = [row.get(f"signal_{name}") for name in ("logprob_first", "margin_first")]
+    assert found == (expected or [None, None])
+    assert ("signal_margin_first" in row) == (expected is not None)
 
 
 def test_logs_of_older_releases_keep_arguments_as_lists(tmp_path: Path) -> None:
