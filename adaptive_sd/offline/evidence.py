@@ -59,8 +59,8 @@ def _fit_projection(states: Sequence[NDArray[np.float16]]) -> HiddenProjection |
 def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidence:
     """What is missing in the table is missing evidence, marked as such in the features.
 
-    A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from;
-    signals of other names see signal_columns.
+    A value of a column `signal_NAME` is the statistic NAME, whatever the table has to make it from;
+    where it is empty, that is made as live. Signals of other names see signal_columns.
     In tables of others, which do not describe their stages, an answer may be the bare answer.
     """
     columns, shape = table.columns, table.quality.shape
@@ -87,7 +87,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
         signal = f"signal_{name}"
         if signal in columns:
             given = columns[signal].astype(np.float32)
-            features[:, :, i] = np.nan_to_num(given, posinf=0, neginf=0)
+            features[:, :, i] = np.where(np.isfinite(given), given, features[:, :, i])
     put_signals(features, table)
     return TableEvidence(prompts, features, of_prompts, answers.agreement)
 
