@@ -58,7 +58,7 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     projections = fit_projections(table)
     evidence = read_evidence(table, projections)
     fits = [
-        fit_predictor(evidence.features[:, k], table.quality[:, k], rng=rng)
+        fit_predictor(evidence.features[:, k], table.quality[:, k], rng=rng, groups=evidence.group)
         for k in range(num_stages)
     ]
     estimates = np.stack([fit.estimates for fit in fits], axis=1)
@@ -118,7 +118,7 @@ def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generato
         statistics.reshape(num_prompts * num_stages, -1),
         table.quality.ravel(),
         rng=rng,
-        groups=np.repeat(np.arange(num_prompts), num_stages),
+        groups=np.repeat(evidence.group[rows], num_stages),
         candidates=[c for c in CANDIDATES if c.num_columns == len(STATISTIC_NAMES)],
     )
     sizes = tuple(s.num_parameters / 1e9 or _PRIOR_SIZE for s in table.stages)
