@@ -13,7 +13,7 @@ from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.known_p import fit_pooled_prior
-from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
+from adaptive_sd.decision.policy_fit import NOISE, RECOMMENDED_SHARE, PolicyFit, fit_policy
 from adaptive_sd.decision.selection import CANDIDATES, PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
@@ -101,9 +101,9 @@ def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     """Why its lambda is recommended, in words; `table` is what it was fitted on."""
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
-    if fitted.quality.max() >= RECOMMENDED_SHARE * single.max():
-        return f"the least that kept {best} {_WHERE}"
-    return f"the best quality {_WHERE}; no lambda kept {best}"
+    if fitted.margin.max() >= 0:
+        return f"the least shown, by {NOISE} standard errors, to keep {best} {_WHERE}"
+    return f"the best quality {_WHERE}; no lambda was shown to keep {best}"
 
 
 def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generator) -> Prior:
