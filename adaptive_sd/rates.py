@@ -14,6 +14,9 @@ from pathlib import Path
 from adaptive_sd.engines.verification import SPAN_ROWS
 from adaptive_sd.types import Rates
 
+TOLERANCE = 0.25
+"""Relative difference of rates, or of a stage's mean cost, up to which a fit for others will do."""
+
 
 def rates_of(key: str, path: Path, measure: Callable[[], Rates], *, again: bool = False) -> Rates:
     """Rates kept under `key` in the file at `path`; measured and kept there when absent.
@@ -44,6 +47,12 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def differ(rates: Rates, other: Rates) -> bool:
+    """Whether reading or decoding a token takes more or less than a fit for `rates` will do for."""
+    pairs = ((rates.prefill_s, other.prefill_s), (rates.decode_s, other.decode_s))
+    return any(abs(theirs - ours) > TOLERANCE * ours for ours, theirs in pairs)
 
 
 def _read(path: Path) -> dict[str, Rates]:

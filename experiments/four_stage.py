@@ -16,14 +16,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
+from adaptive_sd.data.outcomes import TOKENS, OutcomeTable, read_outcomes
 from adaptive_sd.offline.experiment import exit_code_of
-from adaptive_sd.offline.replay.measure import PolicyReport
-from adaptive_sd.offline.replay.report import ReplayReport
-from adaptive_sd.offline.replay.run import replay
+from adaptive_sd.offline.replay.dials import Dials
+from adaptive_sd.offline.replay.measure import Prompts
 from adaptive_sd.offline.research_log import check_folder
 from adaptive_sd.offline.studies.entry import publish_study
-from adaptive_sd.offline.studies.ladders import add_vote, quality_at, take_stages
+from adaptive_sd.offline.studies.ladders import (
+    LadderRun,
+    add_vote,
+    lead_at,
+    qualities_at,
+    run_ladder,
+    take_stages,
+)
 from adaptive_sd.offline.studies.plots import plot_ladders
 
 BUDGETS = (0.25, 0.5, 0.75, 1.0, 1.5)
@@ -38,23 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     check_folder(options.out)
-    table, largest = read_outcomes(options.table), ""
+    table, largest = read_outcomes(options.table, without=TOKENS), ""
     if options.votes is not None:
         largest = table.stages[-1].name
-        table = add_vote(table, read_outcomes(options.votes), options.num_votes)
-    ladders = _ladders(table)
-    reports = {}
-    for name, ladder in ladders.items():
+        votes = read_outcomes(options.votes, without=(*TOKENS, "logprobs", "hidden"))
+        table = add_vote(table, votes, options.num_votes)
+    runs = {}
+    for name, ladder in _ladders(table).items():
         print(f"replaying {name}", file=sys.stderr)
-        reports[name] = replay(
-            ladder,
-            policies=("best_pair", "adaptive"),
-            num_resamples=options.bootstrap,
-            seed=options.seed,
-        )
-    longest = list(reports.values())[-1]
+        runs[name] = run_ladder(ladder, num_resamples=options.bootstrap, seed=options.seed)
+    last = list(runs.values())[-1]
+    longest = last.report
     unit = next((s.cost for s in longest.stages if s.stage == largest), longest.stages[-1].cost)
-    ours = {name: report.policies["adaptive"] for name, report in reports.items()}
+    ours = {name: run.dials["adaptive"] for name, run in runs.items()}
     publish_study(
         options.out,
         "four_stage",
@@ -62,16 +64,16 @@ def _run(options: argparse.Namespace) -> None:
             "table": options.table.name,
             "num_votes": options.num_votes if options.votes else None,
             "cost_unit": unit,
-            "ladders": {name: report.to_json(name) for name, report in reports.items()},
+            "ladders": {name: run.report.to_json(name) for name, run in runs.items()},
         },
-        plot_ladders(ours),
+        plot_ladders({name: run.report.policies["adaptive"] for name, run in runs.items()}),
         settings={
             "Prompts": f"{longest.num_fit} to fit on, {longest.num_test} to test on",
             "Fourth stage": table.stages[-1].name if options.votes else "none: no --votes",
             "Seed": str(options.seed),
         },
-        results={name: _line(reports[name], unit) for name in reports},
-        observations=_observe(ours, unit),
+        results={name: _line(run, unit) for name, run in runs.items()},
+        observations=_observe(ours, last.prompts, unit),
         next_experiments=["drop the rungs that bring nothing, and record longer answers"],
         now=datetime.now(),
     )
@@ -86,26 +88,25 @@ def _ladders(table: OutcomeTable) -> dict[str, OutcomeTable]:
     }
 
 
-def _line(report: ReplayReport, unit: float) -> str:
-    ours, pair = report.policies["adaptive"], report.policies["best_pair"]
+def _line(run: LadderRun, unit: float) -> str:
     cells = []
     for budget in BUDGETS:
-        values = [quality_at(policy, budget * unit) for policy in (ours, pair)]
-        cells.append(f"{budget:g}: " + " / ".join("-" if v is None else f"{v:.3f}" for v in values))
+        sides = (run.dials[name] for name in ("adaptive", "best_pair"))
+        values = [qualities_at(dials, run.prompts, budget * unit)[0] for dials in sides]
+        cells.append(f"{budget:g}: " + " / ".join("-" if v != v else f"{v:.3f}" for v in values))
     return f"quality (adaptive / best pair) by mean cost: {', '.join(cells)}"
 
 
-def _observe(ours: Mapping[str, PolicyReport], unit: float) -> list[str]:
+def _observe(ours: Mapping[str, Dials], prompts: Prompts, unit: float) -> list[str]:
+    """A ladder is named best where the difference to each other is above 0 by its interval."""
     lines = []
     for budget in BUDGETS:
-        reached = {
-            name: quality
-            for name, report in ours.items()
-            if (quality := quality_at(report, budget * unit)) is not None
-        }
-        if reached:
-            best = max(reached, key=lambda name: reached[name])
-            lines.append(f"at {budget:g} of the unit the best ladder has {best}")
+        lead = lead_at(budget * unit, ours, prompts)
+        if lead is None or not lead.over:
+            continue
+        said = "is the best ladder" if lead.is_shown else "is not shown to be the best ladder"
+        over = ", ".join(f"{value:+.3f} over {name}" for name, value in lead.over.items())
+        lines.append(f"at {budget:g} of the unit {lead.name} {said}: {over}")
     return lines
 
 

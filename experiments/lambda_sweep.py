@@ -66,6 +66,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _observe(points: Sequence[SweepPoint], at: SweepPoint) -> list[str]:
     best = max(points, key=lambda point: point.quality)
+    alike = [point.lam for point in points if point.behind_best.high >= 0]
     cheaper = [p for p in points if p.difference.low >= 0 and p.ratio.high < 1]
     found = (
         f"lambda {cheaper[0].lam:.3g} is cheaper than always-largest with no loss of quality "
@@ -75,7 +76,8 @@ def _observe(points: Sequence[SweepPoint], at: SweepPoint) -> list[str]:
     )
     return [
         f"recommended lambda {at.lam:.3g}: {point_text(at)}",
-        f"best quality at lambda {best.lam:.3g}: {point_text(best)}",
+        f"most quality at lambda {best.lam:.3g}: {point_text(best)}; {len(alike)} of {len(points)} "
+        f"lambdas, within {alike[0]:.3g} to {alike[-1]:.3g}, are not shown to have less",
         found,
     ]
 

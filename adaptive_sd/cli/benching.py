@@ -117,15 +117,19 @@ def replay(
         int, typer.Option(min=100, help="The largest table to replay.")
     ] = 1_000_000,
     max_fit_prompts: Annotated[
-        int, typer.Option(min=100, help="The largest table to fit: 200000 takes minutes.")
-    ] = 10_000,
+        int, typer.Option(min=100, help="The largest table to fit; the largest takes minutes.")
+    ] = 200_000,
     texts: Annotated[
         bool, typer.Option("--texts", help="Tables with prompts and whole answers too.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tables.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay one fitted policy, then fit, on made-up tables of up to a million prompts."""
+    """Replay one fitted policy, then fit, on made-up tables of up to a million prompts.
+
+    They have five stages, token counts, three signals and short answers, or whole ones and prompts
+    with --texts. A table of one's own with log-probabilities and hidden states takes more memory.
+    """
     from adaptive_sd.offline import scale  # loads pyarrow and scikit-learn
 
     rows: list[scale.ScaleRow] = []

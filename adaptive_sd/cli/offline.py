@@ -69,22 +69,20 @@ def refit(
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
-    """Fit the default ladder to the speed of this machine, if it is not that of the fit."""
-    from adaptive_sd.artifact import save_artifact
+    """Fit the default ladder to the speed of this machine, if it is not that of the fit.
+
+    Where it is, an earlier fit for this machine is removed.
+    """
     from adaptive_sd.data.outcomes import read_outcomes
-    from adaptive_sd.offline.costs import at_rates
-    from adaptive_sd.offline.fit import fit_artifact
-    from adaptive_sd.offline.refit import TOLERANCE, cost_shift, local_rates
+    from adaptive_sd.offline.refit import local_rates
+    from adaptive_sd.offline.refit import refit as run_refit
 
     outcomes = read_outcomes(table)
     with contextlib.ExitStack() as stack:
         stages = open_stages(default_config(), offline=offline)
         rates = local_rates(outcomes, [stack.enter_context(stage) for stage in stages])
-    here = at_rates(outcomes, rates)
-    shift = cost_shift(outcomes, here)
-    if shift <= TOLERANCE:
-        print(f"costs differ by at most {shift:.0%} here: the shipped fit will do", file=sys.stderr)
-        return
-    print(f"costs differ by up to {shift:.0%} here: fitting for this machine", file=sys.stderr)
-    save_artifact(fit_artifact(here, seed=seed)[0], local_artifact())
-    print(f"{local_artifact()}: used from now on", file=sys.stderr)
+    run_refit(
+        *(outcomes, rates, local_artifact()),
+        seed=seed,
+        say=lambda line: print(line, file=sys.stderr),
+    )

@@ -30,9 +30,9 @@ from adaptive_sd.models.home import is_offline
 from adaptive_sd.offline.record import record as record_tasks
 from adaptive_sd.offline.record import regrade, warm_up
 from adaptive_sd.offline.recording import Recording
-from adaptive_sd.offline.refit import TOLERANCE, differ
 from adaptive_sd.offline.reuse import take_over
 from adaptive_sd.offline.votes import record_votes
+from adaptive_sd.rates import TOLERANCE, differ
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
 

@@ -28,11 +28,13 @@ def replay(
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
     from adaptive_sd.offline.replay.contest import POLICIES
     from adaptive_sd.offline.replay.run import replay as run_replay
+    from adaptive_sd.offline.replay.seen import unread
 
+    fitted = None if artifact is None else load_artifact(artifact)
     report = run_replay(
-        read_outcomes(table),
+        read_outcomes(table, without=unread(fitted)),
         policies=POLICIES if policies == "all" else [p.strip() for p in policies.split(",")],
-        artifact=None if artifact is None else load_artifact(artifact),
+        artifact=fitted,
         num_seeds=seeds,
         num_resamples=bootstrap,
         seed=seed,

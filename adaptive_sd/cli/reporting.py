@@ -26,6 +26,7 @@ def report(
     """Write one self-contained page: frontier, calibration, stopping, examples, settings."""
     from adaptive_sd.artifact import load_artifact
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
+    from adaptive_sd.offline.replay.seen import unread
     from adaptive_sd.offline.report.gather import make_report
     from adaptive_sd.offline.report.page import draw, render_page
     from adaptive_sd.offline.report.provenance import Settings, hashes, versions
@@ -34,7 +35,7 @@ def report(
     check_out(out)
     settings = Settings(table, artifact, out, lam, bootstrap, seed)
     fitted = None if artifact is None else load_artifact(artifact)
-    outcomes = read_outcomes(table)
+    outcomes = read_outcomes(table, without=unread(fitted))
     made_from = hashes(settings, fitted)
     found = make_report(outcomes, artifact=fitted, lam=lam, num_resamples=bootstrap, seed=seed)
     drawings = draw(found)

@@ -17,6 +17,8 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.types import StageRecord
 
 _REQUIRED = ("prompt_id", "stage", "stage_index", "quality", "cost")
+TOKENS = ("token_ids", "draft_ids_after_", "draft_sureties_after_")
+"""Columns, by how their names begin, that only a fit and costs at other rates look at."""
 _METADATA_KEY = b"adaptive_sd"
 _VERSION = 1
 
@@ -89,9 +91,13 @@ def write_outcomes(table: pa.Table, stages: tuple[StageRecord, ...], path: Path)
     write_table(table.replace_schema_metadata(metadata), path)
 
 
-def read_outcomes(path: Path) -> OutcomeTable:
-    """Raises DataError naming the file, and the column, row and value that cannot be used."""
-    table = read_table(path, texts=TEXTS)
+def read_outcomes(path: Path, *, without: tuple[str, ...] = ()) -> OutcomeTable:
+    """Raises DataError naming the file, and the column, row and value that cannot be used.
+
+    Lists take most of a large table's memory: those whose names begin with one of `without` are
+    left in the file.
+    """
+    table = read_table(path, texts=TEXTS, without=without)
     metadata = table.schema.metadata or {}
     columns = _columns(path, table)
     del table  # columns let go of what they have given

@@ -23,13 +23,14 @@ def is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
 
 
-def read_table(path: Path, texts: Iterable[str] = ()) -> pa.Table:
+def read_table(path: Path, texts: Iterable[str] = (), *, without: tuple[str, ...] = ()) -> pa.Table:
     """The file's columns; in CSV those named in `texts` are text, and an id "007" stays as it is.
 
-    Raises DataError naming the file.
+    Parquet columns whose names begin with one of `without` are not read. Raises DataError naming
+    the file.
     """
     try:
-        table = _read_csv(path, texts) if is_csv(path) else _read_parquet(path)
+        table = _read_csv(path, texts) if is_csv(path) else _read_parquet(path, without)
         table.validate(full=True)
         _ = table.column_names  # raises where a name is no text
         return table
@@ -49,10 +50,11 @@ def _read_csv(path: Path, texts: Iterable[str]) -> pa.Table:
     )
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, without: tuple[str, ...]) -> pa.Table:
     schema = pa.parquet.read_schema(path)
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    return pa.parquet.read_table(path, partitioning=None, read_dictionary=texts)
+    wanted = [name for name in schema.names if not name.startswith(without)]
+    return pa.parquet.read_table(path, columns=wanted, partitioning=None, read_dictionary=texts)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -236,29 +236,56 @@ def bootstrap(
     y: FloatArray,
     *,
     rng: np.random.Generator,
+    groups: ArrayLike | None = None,
     num_resamples: int = 500,
     confidence: float = 0.95,
 ) -> Interval:
     """Percentile interval over resampled rows; resamples on which it is undefined are left out.
 
-    Of many rows those are resampled as one that agree in p to three digits and in y to two.
+    Rows of one group (of one prompt) are drawn together. Of many rows those count as one that
+    agree in p to three digits and in y to two.
     """
     value = metric(p, y, np.ones(len(p)))
-    predicted, seen, counts = p, y, np.ones(len(p))
-    if len(p) > _MANY_ROWS:
-        number = np.rint(1000 * p).astype(np.int64) * 101 + np.rint(100 * y).astype(np.int64)
-        num_alike = np.bincount(number)
-        alike = np.flatnonzero(num_alike)
-        predicted, seen = alike // 101 / 1000, alike % 101 / 100
-        counts = num_alike[alike].astype(np.float64)
-    shares = counts / counts.sum()
-    drawn = [
-        metric(predicted, seen, rng.multinomial(len(p), shares).astype(np.float64))
-        for _ in range(num_resamples)
-    ]
+    alike = _alike_rows(p, y) if len(p) > _MANY_ROWS else _each_row(p, y)
+    weights = _resamples(alike, groups, rng)
+    drawn = [metric(alike.p, alike.y, next(weights)) for _ in range(num_resamples)]
     defined = [v for v in drawn if math.isfinite(v)]
     if not defined:
         return Interval(value, float("nan"), float("nan"))
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
+
+
+class _Alike(NamedTuple):
+    """Kinds of rows, and the kind of each row."""
+
+    p: FloatArray  # (num_kinds,)
+    y: FloatArray
+    kind: NDArray[np.int64]  # (num_rows,)
+
+
+def _each_row(p: FloatArray, y: FloatArray) -> _Alike:
+    return _Alike(p, y, np.arange(len(p)))
+
+
+def _alike_rows(p: FloatArray, y: FloatArray) -> _Alike:
+    number = np.rint(1000 * p).astype(np.int64) * 101 + np.rint(100 * y).astype(np.int64)
+    found, kind = np.unique(number, return_inverse=True)
+    return _Alike(found // 101 / 1000, found % 101 / 100, kind)
+
+
+def _resamples(
+    alike: _Alike, groups: ArrayLike | None, rng: np.random.Generator
+) -> Iterator[FloatArray]:
+    """How often each kind of rows is drawn, again and again."""
+    num_rows, num_kinds = len(alike.kind), len(alike.p)
+    group = np.arange(num_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    num_groups = int(group.max(initial=-1)) + 1
+    if num_groups == num_rows:  # each by itself: kinds are drawn by what share of the rows they are
+        shares = np.bincount(alike.kind) / num_rows
+        while True:
+            yield rng.multinomial(num_rows, shares).astype(np.float64)
+    while True:
+        times = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups))
+        yield np.bincount(alike.kind, times[group], num_kinds).astype(np.float64)

@@ -35,7 +35,8 @@ class FitTable:
 
     `estimates` are the stages' predictors' qualities, out of fold where they are to be fitted on.
     `cost_after[n, k, j]` is the cost of stage k when it verifies stage j's draft; nan where that
-    is as `cost[n, k]`. `agreement[n, k, j]`: both gave the same answer.
+    is as `cost[n, k]`. `agreement[n, k, j]`: both gave the same answer. Prompts of one `group` have
+    one text, so that what was fitted on one has seen the others; None where each is its own.
     """
 
     quality: FloatArray  # (num_prompts, num_stages)
@@ -45,6 +46,7 @@ class FitTable:
     prompt_features: NDArray[np.float32]  # (num_prompts, num_prompt_features)
     agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
     cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages)
+    group: NDArray[np.int64] | None = None  # (num_prompts,)
 
     def __post_init__(self) -> None:
         num_prompts, num_stages = self.quality.shape
@@ -153,7 +155,7 @@ def fit_induction(
     stages: Sequence[int] | None = None,
 ) -> InductionFit:
     """As `induce`, with folds drawn by `rng`; DataError for too few prompts."""
-    folds = make_folds(len(table.quality), num_folds, rng=rng)
+    folds = make_folds(len(table.quality), num_folds, rng=rng, groups=table.group)
     return induce(FoldedTable(table, folds), range(table.num_stages) if stages is None else stages)
 
 

@@ -51,13 +51,18 @@ class Seen(NamedTuple):
 
 
 class PolicyFit(NamedTuple):
-    """The policy, and what it brought about out of fold at each lambda of its grid."""
+    """The policy, and what it brought about out of fold at each lambda of its grid.
+
+    `margin` is what its quality is shown to be above RECOMMENDED_SHARE of the best single stage's:
+    the mean difference on the same prompts less NOISE standard errors.
+    """
 
     policy: GuardedPolicy
     quality: FloatArray  # (num_lams,)
     cost: FloatArray  # (num_lams,)
     answer_share: FloatArray  # (num_lams, num_stages)
     run_share: FloatArray  # (num_lams, num_stages)
+    margin: FloatArray  # (num_lams,)
     recommended_lam: float
 
     def seen_at(self, lam: float) -> Seen:
@@ -83,7 +88,8 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
 
     They are tried one at a time, first those that answer least.
     """
-    folds = make_folds(len(table.quality), NUM_FOLDS, rng=np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group)
     folded = FoldedTable(table, folds)
     kept = tuple(range(table.num_stages))
     best = induce(folded, kept)
@@ -93,7 +99,7 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
         if not without:
             break
         trial = induce(folded, without)
-        if (_noise_units(_losses(trial), _losses(best)) <= NOISE).all():
+        if (_noise_units(_losses(trial), _losses(best), table.group) <= NOISE).all():
             kept, best = without, trial
     return kept
 
@@ -114,15 +120,17 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
     ]
     rolled = [roll_out_chain(chain, table) for chain in candidates]
     cost, quality = np.stack([r.cost for r in rolled]), np.stack([r.quality for r in rolled])
-    folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng)
+    folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group)
     rows, members = np.arange(len(folds)), np.eye(NUM_FOLDS)[folds]
     ours = np.mean([_losses(fit) for fit in draws], axis=0)
+    kept: FloatArray = np.mean([fit.quality for fit in draws], axis=0, dtype=np.float64)
     found = PolicyFit(
         GuardedPolicy(induced, (None,) * len(grid)),
         np.mean([fit.quality.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
         np.mean([fit.cost.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
         np.mean([_answer_share(fit, table.num_stages) for fit in draws], axis=0),
         np.mean([fit.run_share for fit in draws], axis=0),
+        margin=np.zeros(len(grid)),
         recommended_lam=0.0,
     )
     chains: list[ThresholdPolicy | None] = [None] * len(grid)
@@ -130,18 +138,21 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         losses = cost + lam * (1 - quality)
         sums = losses @ members
         chosen = (sums.sum(axis=1, keepdims=True) - sums).argmin(axis=0)[folds]
-        if _noise_units(ours[:, place], losses[chosen, rows]) <= NOISE:
+        if _noise_units(ours[:, place], losses[chosen, rows], table.group) <= NOISE:
             continue
         best = int(sums.sum(axis=1).argmin())
         chains[place] = candidates[best]
-        found.quality[place] = quality[chosen, rows].mean()
+        kept[:, place] = quality[chosen, rows]
+        found.quality[place] = kept[:, place].mean()
         found.cost[place] = cost[chosen, rows].mean()
         found.answer_share[place], found.run_share[place] = _shares(
             candidates[best], rolled[best], table.num_stages
         )
+    margin = _margin(kept, table)
     return found._replace(
         policy=GuardedPolicy(induced, tuple(chains)),
-        recommended_lam=recommend_lam(grid, found.quality, table.quality.mean(axis=0).max()),
+        margin=margin,
+        recommended_lam=recommend_lam(grid, margin, found.quality),
     )
 
 
@@ -151,19 +162,26 @@ def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:
     return replace(policies[0], weights=tuple(np.mean(w, axis=0) for w in weights))
 
 
-def recommend_lam(grid: FloatArray, quality: FloatArray, best_single: float) -> float:
-    """The least lambda that keeps RECOMMENDED_SHARE of the best single stage's quality.
+def _margin(quality: FloatArray, table: FitTable) -> FloatArray:
+    """See PolicyFit; of `quality` (num_prompts, num_lams) out of fold."""
+    best = int(table.quality.mean(axis=0).argmax())
+    above = quality - RECOMMENDED_SHARE * table.quality[:, [best]]
+    margin: FloatArray = above.mean(axis=0) - NOISE * _standard_error(above, table.group)
+    return margin
 
-    `quality` (num_lams,) is taken as linear in log lambda between grid points. The lambda of the
-    best quality where none keeps it.
+
+def recommend_lam(grid: FloatArray, margin: FloatArray, quality: FloatArray) -> float:
+    """The least lambda whose margin, see PolicyFit, is not below 0; where none is, of best quality.
+
+    The margin is taken as linear in log lambda between grid points. A mean alone would be chosen
+    where it is high by luck: the first of many.
     """
-    target = RECOMMENDED_SHARE * best_single
-    if quality.max() < target:
+    if margin.max() < 0:
         return float(grid[int(np.argmax(quality))])
-    place = int(np.argmax(quality >= target))
+    place = int(np.argmax(margin >= 0))
     if place < 2:  # there is no logarithm of 0
         return float(grid[place])
-    share = (target - quality[place - 1]) / (quality[place] - quality[place - 1])
+    share = margin[place - 1] / (margin[place - 1] - margin[place])
     return float(grid[place - 1] * (grid[place] / grid[place - 1]) ** share)
 
 
@@ -177,15 +195,29 @@ def _losses(fit: InductionFit) -> FloatArray:
     return losses
 
 
-def _noise_units(losses: FloatArray, others: FloatArray) -> FloatArray:
+def _noise_units(
+    losses: FloatArray, others: FloatArray, group: NDArray[np.int64] | None
+) -> FloatArray:
     """Mean difference over prompts, the first axis, in standard errors.
 
     Rounding of single precision counts as noise too.
     """
     difference = losses - others
-    error = difference.std(axis=0) / np.sqrt(len(difference)) + 1e-5 * others.mean(axis=0) + 1e-12
+    error = _standard_error(difference, group) + 1e-5 * others.mean(axis=0) + 1e-12
     units: FloatArray = difference.mean(axis=0) / error
     return units
+
+
+def _standard_error(values: FloatArray, group: NDArray[np.int64] | None) -> FloatArray:
+    """Of the mean over prompts, the first axis; prompts of one group count together."""
+    apart = values - values.mean(axis=0)
+    if group is not None:
+        _, numbers = np.unique(group, return_inverse=True)
+        by_prompt = apart
+        apart = np.zeros((int(numbers.max()) + 1, *values.shape[1:]))
+        np.add.at(apart, numbers, by_prompt)
+    error: FloatArray = np.sqrt((apart**2).sum(axis=0) / len(values)) / np.sqrt(len(values))
+    return error
 
 
 def _shares(

@@ -109,9 +109,9 @@ def fit_predictor(
         calibration="Platt" if calibration.scores is None else "isotonic",
         num_rows=len(seen),
         log_losses=losses,
-        auc=bootstrap(auc, estimates, seen, rng=rng),
-        brier=bootstrap(brier_score, estimates, seen, rng=rng),
-        ece=bootstrap(expected_calibration_error, estimates, seen, rng=rng),
+        auc=bootstrap(auc, estimates, seen, rng=rng, groups=groups),
+        brier=bootstrap(brier_score, estimates, seen, rng=rng, groups=groups),
+        ece=bootstrap(expected_calibration_error, estimates, seen, rng=rng, groups=groups),
     )
     return PredictorFit(predictor, estimates, report, networks, folds)
 

@@ -21,7 +21,7 @@ from adaptive_sd.decision.features import (
 from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.forms import Form, canonical_answer, detect_form
-from adaptive_sd.offline.prompts import prompt_texts
+from adaptive_sd.offline.prompts import prompt_groups, prompt_texts
 from adaptive_sd.offline.signals import put_signals
 
 FloatArray = NDArray[np.float64]
@@ -33,12 +33,16 @@ PROJECTED_STATES = 10_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableEvidence:
-    """N prompts, K stages. `agreement[n, k, j]`: stages j and k gave the same answer."""
+    """N prompts, K stages. `agreement[n, k, j]`: stages j and k gave the same answer.
+
+    Prompts of one `group` have one text.
+    """
 
     prompts: tuple[PromptView, ...]
     features: NDArray[np.float32]  # (N, K, FEATURE_DIM)
     prompt_features: NDArray[np.float32]  # (N, num_prompt_features)
     agreement: NDArray[np.bool_]  # (N, K, K)
+    group: NDArray[np.int64]  # (N,)
 
 
 def fit_projections(table: OutcomeTable) -> Projections:
@@ -59,8 +63,8 @@ def _fit_projection(states: Sequence[NDArray[np.float16]]) -> HiddenProjection |
 def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidence:
     """What is missing in the table is missing evidence, marked as such in the features.
 
-    A column `signal_NAME` gives the statistic NAME where the table lacks what it is made from;
-    signals of other names see signal_columns.
+    A value of a column `signal_NAME` is the statistic NAME, whatever the table has to make it from;
+    where it is empty, that is made as live. Signals of other names see signal_columns.
     In tables of others, which do not describe their stages, an answer may be the bare answer.
     """
     columns, shape = table.columns, table.quality.shape
@@ -87,9 +91,9 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
         signal = f"signal_{name}"
         if signal in columns:
             given = columns[signal].astype(np.float32)
-            features[:, :, i] = np.nan_to_num(given, posinf=0, neginf=0)
+            features[:, :, i] = np.where(np.isfinite(given), given, features[:, :, i])
     put_signals(features, table)
-    return TableEvidence(prompts, features, of_prompts, answers.agreement)
+    return TableEvidence(prompts, features, of_prompts, answers.agreement, prompt_groups(table))
 
 
 def to_fit_table(
@@ -104,6 +108,7 @@ def to_fit_table(
         prompt_features=evidence.prompt_features,
         agreement=evidence.agreement,
         cost_after=_cost_after(table),
+        group=evidence.group,
     )
 
 

@@ -13,7 +13,7 @@ from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.known_p import fit_pooled_prior
-from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
+from adaptive_sd.decision.policy_fit import NOISE, RECOMMENDED_SHARE, PolicyFit, fit_policy
 from adaptive_sd.decision.selection import CANDIDATES, PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
@@ -58,7 +58,7 @@ def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
     projections = fit_projections(table)
     evidence = read_evidence(table, projections)
     fits = [
-        fit_predictor(evidence.features[:, k], table.quality[:, k], rng=rng)
+        fit_predictor(evidence.features[:, k], table.quality[:, k], rng=rng, groups=evidence.group)
         for k in range(num_stages)
     ]
     estimates = np.stack([fit.estimates for fit in fits], axis=1)
@@ -101,9 +101,9 @@ def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     """Why its lambda is recommended, in words; `table` is what it was fitted on."""
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
-    if fitted.quality.max() >= RECOMMENDED_SHARE * single.max():
-        return f"the least that kept {best} {_WHERE}"
-    return f"the best quality {_WHERE}; no lambda kept {best}"
+    if fitted.margin.max() >= 0:
+        return f"the least shown, by {NOISE} standard errors, to keep {best} {_WHERE}"
+    return f"the best quality {_WHERE}; no lambda was shown to keep {best}"
 
 
 def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generator) -> Prior:
@@ -118,7 +118,7 @@ def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generato
         statistics.reshape(num_prompts * num_stages, -1),
         table.quality.ravel(),
         rng=rng,
-        groups=np.repeat(np.arange(num_prompts), num_stages),
+        groups=np.repeat(evidence.group[rows], num_stages),
         candidates=[c for c in CANDIDATES if c.num_columns == len(STATISTIC_NAMES)],
     )
     sizes = tuple(s.num_parameters / 1e9 or _PRIOR_SIZE for s in table.stages)

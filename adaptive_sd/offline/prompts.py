@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
+from adaptive_sd.decision.folds import number_groups
 
 
 def prompt_texts(table: OutcomeTable) -> list[str]:
@@ -17,6 +21,18 @@ def prompt_texts(table: OutcomeTable) -> list[str]:
 def prompt_hashes(table: OutcomeTable) -> list[str]:
     """Of each prompt's normalised text; "" where the table has none."""
     return [text and prompt_hash(text) for text in prompt_texts(table)]
+
+
+def prompt_keys(table: OutcomeTable) -> list[str]:
+    """What tells a prompt from others: the hash of its text, or its id where it has none."""
+    return [
+        found or name for found, name in zip(prompt_hashes(table), table.prompt_ids, strict=True)
+    ]
+
+
+def prompt_groups(table: OutcomeTable) -> NDArray[np.int64]:
+    """For each prompt a number that it shares with those of equal text; see number_groups."""
+    return number_groups(prompt_keys(table))
 
 
 def _text(value: object) -> str:

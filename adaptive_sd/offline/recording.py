@@ -177,7 +177,7 @@ class Recording(Closing):
         return self._file.read("SELECT * FROM pair", make=_pair)
 
     def unpaired(self) -> list[str]:
-        """Ids of prompts with an earlier and a later stage's answer, not voted, that lack their pair."""
+        """Ids of prompts with an earlier and a later stage's plain answer that lack their pair."""
         query = (
             "SELECT DISTINCT a.prompt_id FROM outcome a "
             "JOIN outcome b ON b.prompt_id = a.prompt_id AND b.stage_index > a.stage_index "
@@ -229,7 +229,8 @@ class Recording(Closing):
             return _outcome(*values, votes=tuple(votes.get(values[:2], ())))
 
         query = (
-            f"SELECT o.* FROM (SELECT * FROM outcome {of_one}) o JOIN prompt p ON p.id = o.prompt_id "
+            f"SELECT o.* FROM (SELECT * FROM outcome {of_one}) o "
+            "JOIN prompt p ON p.id = o.prompt_id "
             "ORDER BY p.position, o.stage_index"
         )
         return self._file.read(query, one, make=make)

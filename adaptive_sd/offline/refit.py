@@ -1,21 +1,46 @@
-"""Whether the default ladder's recorded answers cost much else on this machine."""
+"""The default ladder fitted for this machine, where its answers cost much else here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from adaptive_sd.artifact import save_artifact
+from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import DataError
+from adaptive_sd.offline.costs import at_rates
+from adaptive_sd.offline.fit import fit_artifact
+from adaptive_sd.rates import TOLERANCE
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 
-if TYPE_CHECKING:
-    from adaptive_sd.data.outcomes import OutcomeTable  # loads pyarrow: not for `record`
 
-TOLERANCE = 0.25
-"""Relative difference of a stage's mean cost up to which a fit for another machine will do."""
+def refit(
+    table: OutcomeTable,
+    rates: Sequence[Rates],
+    folder: Path,
+    *,
+    seed: int,
+    say: Callable[[str], None],
+) -> None:
+    """Leave in `folder` a fit for a machine of these rates, or none where the shipped one will do.
+
+    Raises DataError as `at_rates` and `fit_artifact` do.
+    """
+    here = at_rates(table, rates)
+    shift = cost_shift(table, here)
+    if shift <= TOLERANCE:
+        say(f"costs differ by at most {shift:.0%} here: the shipped fit will do")
+        if (folder / "manifest.json").exists():
+            shutil.rmtree(folder)
+            say(f"{folder}: an earlier fit for this machine, removed")
+        return
+    say(f"costs differ by up to {shift:.0%} here: fitting for this machine")
+    save_artifact(fit_artifact(here, seed=seed)[0], folder)
+    say(f"{folder}: used from now on")
 
 
 def local_rates(table: OutcomeTable, stages: Sequence[Stage]) -> list[Rates]:
@@ -25,12 +50,6 @@ def local_rates(table: OutcomeTable, stages: Sequence[Stage]) -> list[Rates]:
         names = ", ".join(stage.name for stage in stages)
         raise DataError(f"the table was not recorded with the model files of {names}.")
     return [stage.rates or stage.measure_rates() for stage in stages]
-
-
-def differ(rates: Rates, other: Rates) -> bool:
-    """Whether reading or decoding a token takes more or less than a fit for `rates` will do for."""
-    pairs = ((rates.prefill_s, other.prefill_s), (rates.decode_s, other.decode_s))
-    return any(abs(theirs - ours) > TOLERANCE * ours for ours, theirs in pairs)
 
 
 def cost_shift(table: OutcomeTable, other: OutcomeTable) -> float:

@@ -18,6 +18,7 @@ from adaptive_sd.artifact import load_artifact, save_artifact
 from adaptive_sd.data.outcomes import read_outcomes
 from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.replay.run import replay
+from adaptive_sd.offline.replay.seen import unread
 from adaptive_sd.offline.synthetic import SKILL, write_synthetic
 
 REPLAY_SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -95,7 +96,9 @@ def _make_artifact(table: Path, folder: Path, size: int, seed: int, texts: bool)
 
 def _time_replay(table: Path, artifact: Path, size: int) -> ScaleRow:
     start_s = time.perf_counter()
-    report = replay(read_outcomes(table), policies=("adaptive",), artifact=load_artifact(artifact))
+    fitted = load_artifact(artifact)
+    outcomes = read_outcomes(table, without=unread(fitted))
+    report = replay(outcomes, policies=("adaptive",), artifact=fitted)
     num_lams = sum(isinstance(p.dial, float) for p in report.policies["adaptive"].points)
     return _row("replay", size, num_lams, time.perf_counter() - start_s)
 

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
-from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
+from adaptive_sd.data.outcomes import TOKENS, read_outcomes, write_outcomes
 from adaptive_sd.data.table_files import read_table
 from adaptive_sd.errors import DataError
 from adaptive_sd.types import StageRecord
@@ -93,3 +94,24 @@ def test_named_columns_of_a_csv_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,n\n007,007\n")
     assert read_table(path, ["id", "absent"]).to_pylist() == [{"id": "007", "n": 7}]
+
+
+def test_columns_that_are_not_asked_for_are_not_looked_at(tmp_path: Path) -> None:
+    """Not even where their bytes are no values."""
+    table = pa.Table.from_pylist(
+        [r | {"token_ids": [1, 2], "draft_ids_after_a.b": [3], "token_count": 4.0} for r in rows()]
+    )
+    path = parquet(tmp_path, table)
+    whole, some = read_outcomes(path), read_outcomes(path, without=TOKENS)
+    assert whole.columns.keys() - some.columns.keys() == {"token_ids", "draft_ids_after_a.b"}
+    assert whole.quality.tolist() == some.quality.tolist()
+    assert whole.columns["token_count"].tolist() == some.columns["token_count"].tolist()
+    group = pa.parquet.read_metadata(path).row_group(0)
+    chunks = [group.column(n) for n in range(group.num_columns)]
+    raw = bytearray(path.read_bytes())
+    for chunk in (c for c in chunks if c.path_in_schema.startswith(TOKENS)):
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        raw[start : start + chunk.total_compressed_size] = b"x" * chunk.total_compressed_size
+    path.write_bytes(raw)
+    refused(path)
+    assert read_outcomes(path, without=TOKENS).quality.tolist() == whole.quality.tolist()

@@ -207,3 +207,42 @@ def test_bootstrap_of_a_constant_has_no_width_and_leaves_out_the_undefined() -> 
     assert math.isnan(value) and math.isnan(low) and math.isnan(high)
     rare = np.array([1.0, *[0.0] * 9])  # a third of the resamples have no right row
     assert bootstrap(auc, rare, rare, rng=rng) == (1.0, 1.0, 1.0)
+
+
+def test_rows_of_one_prompt_are_resampled_together() -> None:
+    """Eight copies of each row tell no more than one: the interval is as wide, and not narrower."""
+    scores, right = scored(0, 100)
+    p = sigmoid(scores)
+    once = bootstrap(brier_score, p, right, rng=np.random.default_rng(1))
+    copies, groups = np.repeat(np.arange(100), 8), np.repeat(np.arange(100), 8)
+    for metric in (brier_score, auc):
+        once = bootstrap(metric, p, right, rng=np.random.default_rng(1))
+        grouped = bootstrap(
+            metric, p[copies], right[copies], groups=groups, rng=np.random.default_rng(1)
+        )
+        assert grouped == pytest.approx(once)
+        alone = bootstrap(metric, p[copies], right[copies], rng=np.random.default_rng(1))
+        assert alone.high - alone.low < 0.5 * (once.high - once.low)
+
+
+@pytest.mark.parametrize("num_rows", [50, 12_000])
+def test_groups_of_one_row_each_change_no_interval(num_rows: int) -> None:
+    scores, right = scored(0, num_rows)
+    p = sigmoid(scores)
+    plain, grouped = (
+        bootstrap(auc, p, right, groups=g, rng=np.random.default_rng(1), num_resamples=20)
+        for g in (None, np.arange(num_rows) + 7)
+    )
+    assert plain == grouped
+
+
+def test_many_rows_of_few_prompts_are_resampled_by_prompt_too() -> None:
+    """As few of their rows, each of which counts that often."""
+    scores, right = scored(0, 60)
+    p = sigmoid(scores).round(3)
+    copies = np.repeat(np.arange(60), 200)
+    few, many = (
+        bootstrap(brier_score, p[r], right[r], groups=r, rng=np.random.default_rng(1))
+        for r in (np.arange(60), copies)
+    )
+    assert many == pytest.approx(few)

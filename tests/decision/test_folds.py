@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.decision.folds import make_folds
+from adaptive_sd.decision.folds import make_folds, number_groups
 from adaptive_sd.errors import DataError
 
 
@@ -46,3 +46,23 @@ def test_too_few_prompts_are_refused(
 ) -> None:
     with pytest.raises(DataError, match="cannot make"):
         make_folds(num_rows, num_folds, rng=np.random.default_rng(0), groups=groups)
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=30), st.permutations("abcdef"))
+def test_groups_are_numbered_as_they_appear_whatever_they_are_called(
+    keys: list[str], names: list[str]
+) -> None:
+    numbers = number_groups(keys).tolist()
+    assert [[a == b for b in numbers] for a in numbers] == [[a == b for b in keys] for a in keys]
+    assert list(dict.fromkeys(numbers)) == list(range(len(set(keys))))
+    renamed = dict(zip("abcdef", names, strict=True))
+    assert number_groups([renamed[key] for key in keys]).tolist() == numbers
+
+
+@given(st.permutations(range(12)), st.integers(0, 2**31))
+def test_groups_of_one_row_each_are_no_groups(groups: list[int], seed: int) -> None:
+    """Whatever their numbers."""
+    plain, grouped = (
+        make_folds(12, 3, rng=np.random.default_rng(seed), groups=g) for g in (None, groups)
+    )
+    np.testing.assert_array_equal(plain, grouped)

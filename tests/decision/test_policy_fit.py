@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from adaptive_sd.decision.induction import FitTable, InductionFit, fit_induction
 from adaptive_sd.decision.policy_fit import (
+    NOISE,
     RECOMMENDED_SHARE,
     fit_policy,
     guard,
@@ -113,13 +116,96 @@ def test_a_fit_is_the_same_for_a_seed() -> None:
     assert first.recommended_lam == second.recommended_lam
 
 
-def test_the_recommended_lambda_is_the_least_that_keeps_the_stated_share() -> None:
-    grid, share = np.array([0.0, 1.0, 2.0, 4.0, 8.0]), RECOMMENDED_SHARE
-    assert recommend_lam(grid, np.array([0.5, 0.6, share, 1.0, 1.0]), 1.0) == pytest.approx(2.0)
-    halfway = np.array([0.5, 0.6, share - 0.02, share + 0.02, 1.0])
-    assert recommend_lam(grid, halfway, 1.0) == pytest.approx(2 * np.sqrt(2))
-    assert recommend_lam(grid, np.array([0.99, 1.0, 1.0, 1.0, 1.0]), 1.0) == 0.0
-    assert recommend_lam(grid, np.array([0.1, 0.2, 0.4, 0.3, 0.2]), 1.0) == 2.0
+def test_the_recommended_lambda_is_the_least_whose_margin_is_shown() -> None:
+    grid, quality = np.array([0.0, 1.0, 2.0, 4.0, 8.0]), np.array([0.1, 0.2, 0.4, 0.3, 0.2])
+    for margin, wanted in (
+        ([-0.4, -0.3, 0.0, 0.1, 0.2], 2.0),
+        ([-0.4, -0.3, -0.02, 0.02, 0.2], 2 * np.sqrt(2)),
+        ([0.01, 0.1, 0.1, 0.1, 0.1], 0.0),
+        ([-0.4, -0.3, -0.2, -0.1, -0.01], 2.0),  # of the best quality
+    ):
+        assert recommend_lam(grid, np.array(margin), quality) == pytest.approx(wanted)
+
+
+def test_luck_at_one_of_many_lambdas_recommends_none_of_them() -> None:
+    """Below the chain's lambdas the policy truly keeps less than the share, at all alike."""
+    rng = np.random.default_rng(0)
+    num_prompts = 600
+    table = table_of((rng.random((num_prompts, 1)) < 0.95).astype(float), np.array([6.0]))
+    fit = fit_induction(table, rng=rng)
+    truth = RECOMMENDED_SHARE * table.quality.mean() - 0.015
+    num_fooled = num_means = 0
+    for _ in range(20):
+        seen = rng.random(fit.quality.shape) < truth
+        cheap = np.full(fit.cost.shape, 0.5, np.float32)
+        draw = fit._replace(quality=seen.astype(np.float32), cost=cheap)
+        found = guard([draw], table, rng=np.random.default_rng(1))
+        good = next(n for n, chain in enumerate(found.policy.chains) if chain is not None)
+        num_fooled += found.recommended_lam <= found.policy.lam_grid[good - 1]
+        num_means += (found.quality[:good] >= truth + 0.015).any()
+    assert num_fooled <= 2 < 10 < num_means
+
+
+def test_margins_are_of_the_same_prompts_one_sided() -> None:
+    """Where the policy does what the best stage does, the difference has that stage's noise."""
+    table = ladder()
+    fit = fit_induction(table, rng=np.random.default_rng(0))
+    same = outcome_of(fit, table.quality[:, 2], np.full(600, 0.1))
+    found = guard([same], table, rng=np.random.default_rng(1))
+    kept = (1 - RECOMMENDED_SHARE) * table.quality[:, 2]
+    np.testing.assert_allclose(
+        found.margin, kept.mean() - NOISE * kept.std() / np.sqrt(600), rtol=1e-4
+    )
+    assert found.recommended_lam == 0.0
+
+
+def test_copies_of_a_prompt_show_no_more_than_one() -> None:
+    table = ladder(200)
+    fit = fit_induction(table, rng=np.random.default_rng(0))
+    rows = np.repeat(np.arange(200), 5)
+    copied = fit._replace(quality=fit.quality[rows], cost=fit.cost[rows], stage=fit.stage[rows])
+    once = guard([fit], table, rng=np.random.default_rng(1))
+    grouped, alone = (
+        guard([copied], replace(table.take(rows), group=group), rng=np.random.default_rng(1))
+        for group in (rows, None)
+    )
+    assert grouped.policy.chains == once.policy.chains
+    for name in ("quality", "margin", "recommended_lam"):
+        np.testing.assert_allclose(getattr(grouped, name), getattr(once, name), atol=1e-9)
+    assert (alone.margin > once.margin + 1e-3).any()
+
+
+def coins(num_texts: int = 50, num_copies: int = 8) -> FitTable:
+    """Which of two stages is right is a coin for each text, which its features tell from others."""
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(num_texts), num_copies)
+    right = (rng.random(num_texts) < 0.5)[texts]
+    prompt = rng.normal(size=(num_texts, 30)).astype(np.float32)[texts]
+    quality = np.stack([right, ~right], axis=1).astype(float)
+    return replace(table_of(quality, np.array([1.0, 1.0]), prompt=prompt), group=texts)
+
+
+def test_what_copies_of_a_prompt_brought_about_is_not_told_of_it() -> None:
+    table = coins()
+    unseen, leaking = (
+        fit_induction(t, rng=np.random.default_rng(1)).quality[:, 12].mean()
+        for t in (table, replace(table, group=None))
+    )
+    assert unseen < 0.65 and leaking > 0.8
+    assert len(paying_stages(table, seed=0)) == 1
+    assert len(paying_stages(replace(table, group=None), seed=0)) == 2
+
+
+def test_prompts_of_a_group_each_are_fitted_as_prompts_without() -> None:
+    table = wild_table(80, 3, seed=2).table
+    plain, grouped = (
+        fit_policy(replace(table, group=group), rng=np.random.default_rng(4))
+        for group in (None, np.arange(80) + 3)
+    )
+    for name, values in plain.policy.to_arrays().items():
+        np.testing.assert_array_equal(values, grouped.policy.to_arrays()[name])
+    for one, other in zip(plain[1:], grouped[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_between_grid_points_what_was_seen_is_linear_in_log_lambda() -> None:

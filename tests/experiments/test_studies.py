@@ -20,8 +20,10 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.replay.dials import Dials
+from adaptive_sd.offline.replay.measure import draw
 from adaptive_sd.offline.replay.seen import seen_by
-from adaptive_sd.offline.studies.ladders import add_vote, take_stages
+from adaptive_sd.offline.studies.ladders import add_vote, lead_at, take_stages
 from adaptive_sd.offline.studies.sets import evaluate_sets
 from adaptive_sd.offline.studies.sweep import lams_of, sweep_lambda
 from adaptive_sd.offline.studies.vote import count_votes
@@ -29,6 +31,7 @@ from adaptive_sd.offline.votes import record_votes
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
 from adaptive_sd.types import Rates
+from tests.decision.tables import table_of
 from tests.ladder import is_right, make_recording, make_stages, make_tasks
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -91,6 +94,21 @@ def test_a_sweep_is_the_policy_followed(artifact: Artifact, table: OutcomeTable)
         assert sum(point.answer_share) == pytest.approx(1)
         assert sum(point.run_share) == pytest.approx(rolled.num_run.mean())
         assert point.difference.low <= point.difference.value <= point.difference.high
+
+
+def test_the_lambda_of_most_quality_is_named_with_those_not_shown_to_have_less(
+    artifact: Artifact, table: OutcomeTable
+) -> None:
+    points = sweep_lambda(artifact, seen_by(artifact, table), lams_of(artifact, 8))
+    best = max(points, key=lambda point: point.quality)
+    assert best.behind_best == (0, 0, 0)
+    for point in points:
+        assert point.behind_best.value == pytest.approx(point.quality - best.quality)
+    alike = [point for point in points if point.behind_best.high >= 0]
+    assert len(alike) < len(points)
+    (said,) = (s for s in load_script("lambda_sweep")._observe(points, points[0]) if "most" in s)
+    assert f"at lambda {best.lam:.3g}:" in said
+    assert f"{len(alike)} of {len(points)} lambdas, within {alike[0].lam:.3g} to" in said
 
 
 def test_all_prompts_are_the_sum_of_the_sets(artifact: Artifact, table: OutcomeTable) -> None:
@@ -160,6 +178,40 @@ def test_ladders_of_two_to_four_stages_are_compared_on_the_same_prompts(
     assert [len(ladder["stages"]) for ladder in ladders] == [2, 3, 4]
     assert {ladder["num_prompts"] for ladder in ladders} == {40}
     assert document["cost_unit"] == pytest.approx(ladders[-1]["stages"][-2]["cost"])
+
+
+def settings_of(*points: tuple[np.ndarray, float]) -> Dials:
+    """Settings of a dial, each with its quality by prompt and its cost."""
+    quality = np.stack([q for q, _ in points], axis=1)
+    cost = np.broadcast_to([c for _, c in points], quality.shape)
+    nothing = np.zeros(len(points))
+    return Dials(tuple("abc"[: len(points)]), quality, cost, nothing, nothing, nothing)
+
+
+def test_a_ladder_is_named_best_where_it_is_on_the_same_prompts() -> None:
+    """One prompt in forty more is shown by the same prompts, and as much by luck is not."""
+    rng = np.random.default_rng(0)
+    hard = rng.random(300) < 0.5
+    prompts = draw(table_of(hard[:, None].astype(float), np.ones(1)), 200, rng=rng)
+    base = hard.astype(float)
+    better = np.where(rng.random(300) < 0.05, 1.0, base)
+    other = rng.permutation(base)
+
+    def ladders(*qualities: np.ndarray) -> dict[str, Dials]:
+        settings = [settings_of((q, 1.0), (q, 3.0)) for q in qualities]
+        return dict(zip(("two", "three"), settings, strict=True))
+
+    lead = lead_at(2.0, ladders(base, better), prompts)
+    assert lead is not None and lead.name == "three" and lead.is_shown
+    assert lead.over["two"].value == pytest.approx((better - base).mean())
+    by_luck = lead_at(2.0, ladders(base, other + 0.02), prompts)
+    assert by_luck is not None and by_luck.name == "three" and not by_luck.is_shown
+    assert lead_at(0.5, ladders(base, better), prompts) is None
+    observe = load_script("four_stage")._observe
+    assert [line.split(":")[0] for line in observe(ladders(base, better), prompts, 2.0)] == [
+        f"at {budget:g} of the unit three is the best ladder" for budget in (0.5, 0.75, 1.0, 1.5)
+    ]
+    assert "is not shown to be" in observe(ladders(base, other + 0.02), prompts, 2.0)[0]
 
 
 def test_what_cannot_be_studied_is_one_line(

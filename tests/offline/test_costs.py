@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adaptive_sd.artifact import load_artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.costs import at_rates
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.fit import fit_artifact
-from adaptive_sd.offline.refit import cost_shift
+from adaptive_sd.offline.refit import cost_shift, refit
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 from tests.ladder import SKILL, make_engine, make_recording, make_stages, make_tasks
@@ -84,3 +85,17 @@ def test_a_refit_is_asked_for_by_how_much_costs_differ(tmp_path: Path) -> None:
     assert [s.rates for s in fitted.stages] == twice
     alike = fit_artifact(table)[0]
     assert fitted.prompt_hashes == alike.prompt_hashes and fitted.data_hash != alike.data_hash
+
+
+def test_a_machine_as_fast_as_the_fits_keeps_no_fit_of_its_own(tmp_path: Path) -> None:
+    """Also not one of when it was slower."""
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    own = [stage.rates for stage in table.stages if stage.rates is not None]
+    twice = [Rates(2 * r.prefill_s, 2 * r.decode_s, r.verify_s) for r in own]
+    folder, said = tmp_path / "artifacts" / "local", list[str]()
+    refit(table, own, folder, seed=0, say=said.append)
+    assert len(said) == 1 and said[0].endswith("the shipped fit will do") and not folder.exists()
+    refit(table, twice, folder, seed=0, say=said.append)
+    assert [stage.rates for stage in load_artifact(folder).stages] == twice
+    refit(table, own, folder, seed=0, say=said.append)
+    assert not folder.exists() and said[-1] == f"{folder}: an earlier fit for this machine, removed"

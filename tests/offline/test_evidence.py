@@ -70,8 +70,13 @@ def _without_signals(table: OutcomeTable) -> dict[str, np.ndarray]:
 def test_a_table_seen_in_pieces_is_the_table_seen_whole(
     table: OutcomeTable, artifact: Artifact, num_at_once: int
 ) -> None:
+    texts = table.columns["prompt"].copy()
+    texts[20:] = texts[:10]
+    table = replace(table, columns={**table.columns, "prompt": texts})
     whole = seen_by(artifact, table)
     parts = see(table, artifact.predictors, artifact.projections, num_at_once)
+    assert parts.group is not None
+    assert parts.group.tolist() == [*range(20), *range(10)]
     for field in fields(FitTable):
         one, other = getattr(whole, field.name), getattr(parts, field.name)
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)

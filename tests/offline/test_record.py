@@ -24,7 +24,7 @@ from adaptive_sd.errors import (
 )
 from adaptive_sd.offline.record import record, record_pairs, regrade
 from adaptive_sd.offline.recording import Outcome, Recording
-from adaptive_sd.offline.refit import differ
+from adaptive_sd.rates import differ
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Offer, Rates
 from tests.ladder import RATES, SKILL, make_engine, make_recording, make_stages, make_tasks

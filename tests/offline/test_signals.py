@@ -45,6 +45,18 @@ def test_their_values_are_evidence_and_what_is_missing_is_0() -> None:
     assert signal_columns(with_another)["signal_judge"] == column
 
 
+def test_a_signal_is_a_statistic_where_it_has_a_value_and_nowhere_else() -> None:
+    """What is empty is made of the log-probabilities, as live."""
+    logprobs = np.empty((3, 2), dtype=object)
+    logprobs[:] = [[[-0.5], [-1.0]], [[-2.0], [-3.0]], [None, None]]
+    logprobs = np.vectorize(lambda v: v if v is None else np.array(v), otypes=[object])(logprobs)
+    given = np.array([[7.0, np.nan], [np.nan, 9.0], [np.nan, 8.0]])
+    table = table_with({"logprobs": logprobs, "signal_logprob_mean": given})
+    place = STATISTIC_NAMES.index("logprob_mean")
+    seen = read_evidence(table, (None, None)).features[:, :, place]
+    np.testing.assert_array_equal(seen, [[7.0, -1.0], [-2.0, 9.0], [0.0, 8.0]])
+
+
 def test_a_ladder_that_can_run_knows_only_what_it_will_be_told_live() -> None:
     table = table_with({"signal_judge": np.ones((3, 2))})
     known = replace(table, stages=tuple(replace(s, model="m") for s in table.stages))

@@ -40,7 +40,7 @@ def fit_chances(fit: FitTable, test: FitTable, *, rng: np.random.Generator) -> C
 
     A draft held begins at its predictor's estimate, as in the fitted policy.
     """
-    folds = make_folds(len(fit.quality), NUM_FOLDS, rng=rng)
+    folds = make_folds(len(fit.quality), NUM_FOLDS, rng=rng, groups=fit.group)
     stages = range(fit.num_stages)
     chances = Chances({}, {})
     for held in (

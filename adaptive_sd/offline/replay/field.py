@@ -179,6 +179,7 @@ class Field:
                         table.estimates[:, k],
                         table.quality[:, k],
                         rng=rng,
+                        groups=table.group,
                         num_resamples=num_resamples,
                     )
                     for metric in (auc, expected_calibration_error, brier_score)

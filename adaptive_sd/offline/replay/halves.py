@@ -21,7 +21,7 @@ from adaptive_sd.offline.evidence import (
     to_fit_table,
 )
 from adaptive_sd.offline.fit import MIN_PROMPTS
-from adaptive_sd.offline.prompts import prompt_hashes
+from adaptive_sd.offline.prompts import prompt_groups, prompt_hashes, prompt_keys
 
 _SEEN_AT_ONCE = 2048
 """Prompts: their features are 10 MB, which the allocator uses again."""
@@ -63,16 +63,22 @@ def split(table: OutcomeTable, *, seed: int) -> Split:
     found = Split(np.flatnonzero(is_fit), np.flatnonzero(~is_fit), own is not None)
     if len(found.fit) < MIN_PROMPTS or len(found.test) < 2:
         raise DataError(
-            f"{len(found.fit)} graded prompts to fit on and {len(found.test)} to test on; "
+            f"{len(found.fit)} graded prompts to fit on and {len(found.test)} to test on"
+            f"{'' if found.own else _kept_together(table)}; "
             f"a replay needs {MIN_PROMPTS} and 2. Record more prompts."
         )
     return found
 
 
+def _kept_together(table: OutcomeTable) -> str:
+    num_texts = len(set(prompt_keys(table)))
+    if num_texts == len(table.prompt_ids):
+        return ""
+    return f", since equal texts are kept in one half and only {num_texts} differ"
+
+
 def _drawn(table: OutcomeTable, seed: int) -> NDArray[np.bool_]:
-    hashes = prompt_hashes(table)
-    keys = [found or name for found, name in zip(hashes, table.prompt_ids, strict=True)]
-    _, group = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    _, group = np.unique(np.array(prompt_keys(table), dtype=object), return_inverse=True)
     num_groups = int(group.max(initial=-1)) + 1
     order = np.random.default_rng([seed, 1]).permutation(num_groups)  # apart from the fit's draws
     return np.asarray(order[group] < (num_groups + 1) // 2)
@@ -91,7 +97,7 @@ def fit_halves(table: OutcomeTable, parts: Split, *, rng: np.random.Generator) -
     projections = fit_projections(fit)
     evidence = read_evidence(fit, projections)
     fits = tuple(
-        fit_predictor(evidence.features[:, k], fit.quality[:, k], rng=rng)
+        fit_predictor(evidence.features[:, k], fit.quality[:, k], rng=rng, groups=evidence.group)
         for k in range(len(table.stages))
     )
     seen = np.stack([f.estimates for f in fits], axis=1)
@@ -133,7 +139,7 @@ def see(
         evidence = read_evidence(part, projections)
         estimates = [p.predict_many(evidence.features[:, k]) for k, p in enumerate(predictors)]
         parts.append(to_fit_table(part, evidence, np.stack(estimates, axis=1)))
-    return joined(parts)
+    return replace(joined(parts), group=prompt_groups(table))
 
 
 def joined(parts: Sequence[FitTable]) -> FitTable:

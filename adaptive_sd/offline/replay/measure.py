@@ -53,13 +53,13 @@ class PolicyReport:
 
 
 MAX_GROUPS = 10_000
-"""More prompts than these are resampled in random groups: their means vary just as much."""
+"""More texts than these are resampled in random groups: their means vary just as much."""
 
 
 class Prompts(NamedTuple):
     """Prompts that policies are measured on, and the weight of each in each resample.
 
-    Of up to MAX_GROUPS prompts each is a group of its own.
+    Of up to MAX_GROUPS texts each is a group of its own: prompts of equal text are drawn together.
     """
 
     quality: FloatArray  # (num_prompts, num_stages)
@@ -69,11 +69,14 @@ class Prompts(NamedTuple):
 
 
 def draw(table: FitTable, num_resamples: int, *, rng: np.random.Generator) -> Prompts:
-    count = len(table.quality)
-    num_groups = min(count, MAX_GROUPS)
-    group = np.arange(count) % num_groups
-    if count > num_groups:
-        group = rng.permutation(group)
+    text = np.arange(len(table.quality)) if table.group is None else table.group
+    _, text = np.unique(text, return_inverse=True)
+    num_texts = int(text.max()) + 1
+    num_groups = min(num_texts, MAX_GROUPS)
+    of_text = np.arange(num_texts) % num_groups
+    if num_texts > num_groups:
+        of_text = rng.permutation(of_text)
+    group = of_text[text]
     drawn = [
         np.bincount(rng.integers(0, num_groups, num_groups), minlength=num_groups)
         for _ in range(num_resamples)

@@ -51,7 +51,7 @@ def run_router(table: FitTable, losses: FloatArray) -> Run:
 def fit_routed_quality(halves: Halves, *, rng: np.random.Generator) -> RoutedQuality:
     """Ridge regression; one penalty for all stages, chosen out of fold."""
     quality = halves.fit.quality
-    folds = make_folds(len(quality), NUM_FOLDS, rng=rng)
+    folds = make_folds(len(quality), NUM_FOLDS, rng=rng, groups=halves.fit.group)
     rows, unseen = _design(halves)
     tried = {p: _out_of_fold(rows, quality, folds, p) for p in _PENALTIES}
     penalty = min(_PENALTIES, key=lambda p: float(((tried[p] - quality) ** 2).mean()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
-from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.data.outcomes import TOKENS, OutcomeTable
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.fit import data_hash, fit_part
 from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
+from adaptive_sd.types import StageRecord
 
 
 class Overlap(NamedTuple):
@@ -38,6 +40,16 @@ class Seen:
     overlap: Overlap
 
 
+def unread(artifact: Artifact | None) -> tuple[str, ...]:
+    """Columns that a replay does not look at, by how their names begin; see read_outcomes.
+
+    Where an artifact's predictors do without hidden states, so do those that it is compared with.
+    """
+    if artifact is None or any(projection is not None for projection in artifact.projections):
+        return TOKENS
+    return (*TOKENS, "hidden")
+
+
 def see_with(artifact: Artifact, table: OutcomeTable) -> Seen:
     """Raises DataError as `find_overlap` does."""
     overlap = find_overlap(artifact, table)
@@ -55,11 +67,7 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
     Of that table, rows to report on whose text was fitted on are left out. Raises DataError where
     another table has such rows, where none is left, and for another ladder.
     """
-    ours, theirs = ([stage.name for stage in side.stages] for side in (artifact, table))
-    if ours != theirs:
-        raise DataError(
-            f"the artifact is fitted for {', '.join(ours)}; the table has {', '.join(theirs)}."
-        )
+    _check_ladder(artifact.stages, table.stages)
     is_fit = table.is_fit()
     is_own = data_hash(fit_part(table)) == artifact.data_hash
     fitted = set(artifact.prompt_hashes)
@@ -76,3 +84,24 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
             "--artifact: then one half is fitted on and the other measured."
         )
     return Overlap(known, left, checked=is_own or any(hashes))
+
+
+def _check_ladder(ours: Sequence[StageRecord], theirs: Sequence[StageRecord]) -> None:
+    """The same names; and the same model files, asked in the same styles, where both tell."""
+    names, others = ([stage.name for stage in side] for side in (ours, theirs))
+    if names != others:
+        raise DataError(
+            f"the artifact is fitted for {', '.join(names)}; the table has {', '.join(others)}."
+        )
+    for own, other in zip(ours, theirs, strict=True):
+        if not own.model_hash or not other.model_hash:
+            continue
+        for what, value, found in (
+            ("model file", own.model_hash, other.model_hash),
+            ("prompt styles", dict(own.styles), dict(other.styles)),
+        ):
+            if value != found:
+                raise DataError(
+                    f"{own.name}: the artifact is fitted for other {what} than the table was "
+                    "recorded with; fit one on this table, or leave out --artifact."
+                )

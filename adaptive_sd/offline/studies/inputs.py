@@ -8,7 +8,7 @@ from typing import NamedTuple
 from adaptive_sd.artifact import Artifact, load_artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
 from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.offline.replay.seen import find_overlap
+from adaptive_sd.offline.replay.seen import find_overlap, unread
 from adaptive_sd.offline.studies.sweep import SweepPoint
 
 
@@ -25,7 +25,8 @@ class Study(NamedTuple):
 
 def read_study(table: Path, artifact: Path) -> Study:
     """The prompts that can measure the artifact; raises DataError as `find_overlap` does."""
-    outcomes, fitted = read_outcomes(table), load_artifact(artifact)
+    fitted = load_artifact(artifact)
+    outcomes = read_outcomes(table, without=unread(fitted))
     return Study(fitted, outcomes.take(find_overlap(fitted, outcomes).measurable))
 
 

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.replay.curve import upper_hull
-from adaptive_sd.offline.replay.measure import PolicyReport
+from adaptive_sd.offline.replay.dials import Dials
+from adaptive_sd.offline.replay.field import Field
+from adaptive_sd.offline.replay.measure import Prompts, all_means, interval
+from adaptive_sd.offline.replay.report import ReplayReport
 from adaptive_sd.offline.studies.vote import count_votes
 from adaptive_sd.types import StageRecord
 
+FloatArray = NDArray[np.float64]
+POLICIES = ("best_pair", "adaptive")
 _PER_PROMPT = ("split", "prompt", "category", "dataset")
+
+
+class LadderRun(NamedTuple):
+    """One ladder's replay; of ladders of the same prompts the resamples are the same."""
+
+    report: ReplayReport
+    dials: Mapping[str, Dials]  # by policy
+    prompts: Prompts
+
+
+class Lead(NamedTuple):
+    """The ladder of most quality, and how much more that is than each other's: paired."""
+
+    name: str
+    over: Mapping[str, Interval]
+
+    @property
+    def is_shown(self) -> bool:
+        return all(difference.low > 0 for difference in self.over.values())
 
 
 def take_stages(table: OutcomeTable, names: Sequence[str]) -> OutcomeTable:
@@ -73,8 +100,37 @@ def _with_last(
     return np.column_stack([values, last])
 
 
-def quality_at(report: PolicyReport, budget: float) -> float | None:
-    """Quality on the upper hull of a policy's points at a mean cost; None left of all points."""
-    cost, quality = (np.array([getattr(p, n) for p in report.points]) for n in ("cost", "quality"))
-    corners, heights = upper_hull(cost, quality)
-    return float(np.interp(budget, corners, heights)) if budget >= corners[0] else None
+def run_ladder(table: OutcomeTable, *, num_resamples: int, seed: int) -> LadderRun:
+    """POLICIES fitted and measured as `replay` does."""
+    with threadpool_limits(limits=1):
+        field = Field(table, None, seed=seed)
+        return LadderRun(
+            field.report(POLICIES, num_resamples),
+            {name: field.dials(name) for name in POLICIES},
+            field.prompts(num_resamples),
+        )
+
+
+def qualities_at(dials: Dials, prompts: Prompts, budget: float) -> FloatArray:
+    """Quality at a mean cost, on the upper hull of a policy's points: (1 + num_resamples,).
+
+    On the prompts as they are, nan where the budget is left of all points; then in each resample,
+    where the first point counts left of it too.
+    """
+    cost, quality = (all_means(side.T, prompts) for side in (dials.cost, dials.quality))
+    hulls = [upper_hull(c, q) for c, q in zip(cost, quality, strict=True)]
+    found = np.array([np.interp(budget, corners, heights) for corners, heights in hulls])
+    if budget < hulls[0][0][0]:
+        found[0] = np.nan
+    return found
+
+
+def lead_at(budget: float, ladders: Mapping[str, Dials], prompts: Prompts) -> Lead | None:
+    """Of a policy on ladders of the same prompts; None where no ladder is as cheap."""
+    found = {name: qualities_at(dials, prompts, budget) for name, dials in ladders.items()}
+    reached = {name: values for name, values in found.items() if not np.isnan(values[0])}
+    if not reached:
+        return None
+    best = max(reached, key=lambda name: float(reached[name][0]))
+    others = {name: values for name, values in reached.items() if name != best}
+    return Lead(best, {name: interval(reached[best] - v) for name, v in others.items()})

@@ -19,7 +19,8 @@ from adaptive_sd.offline.replay.dials import Run
 class SweepPoint(NamedTuple):
     """One lambda on all prompts; shares are by stage, in the order of the ladder.
 
-    Difference and ratio are against always-largest on the same prompts, with 95 % intervals.
+    Difference and ratio are against always-largest on the same prompts, with 95 % intervals;
+    `behind_best` is the quality less that of the lambda of most quality in the sweep.
     """
 
     lam: float
@@ -27,6 +28,7 @@ class SweepPoint(NamedTuple):
     cost: float
     difference: Interval
     ratio: Interval
+    behind_best: Interval
     run_share: tuple[float, ...]
     answer_share: tuple[float, ...]
 
@@ -35,9 +37,10 @@ def sweep_lambda(
     artifact: Artifact, table: FitTable, lams: Sequence[float], *, seed: int = 0
 ) -> list[SweepPoint]:
     """`table` as the artifact's predictors see it (`seen_by`), of prompts it was not fitted on."""
-    runs = run_adaptive(artifact.policy, table, lams)
+    runs = list(run_adaptive(artifact.policy, table, lams))
+    best = max((run.quality for run in runs), key=lambda quality: float(quality.mean()))
     return [
-        _point(artifact, table, lam, run, np.random.default_rng(seed))
+        _point(artifact, table, lam, run, best, np.random.default_rng(seed))
         for lam, run in zip(lams, runs, strict=True)
     ]
 
@@ -50,7 +53,12 @@ def lams_of(artifact: Artifact, count: int) -> list[float]:
 
 
 def _point(
-    artifact: Artifact, table: FitTable, lam: float, run: Run, rng: np.random.Generator
+    artifact: Artifact,
+    table: FitTable,
+    lam: float,
+    run: Run,
+    best: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> SweepPoint:
     paths = follow(artifact.policy, table, lam)
     stages = range(table.num_stages)
@@ -60,6 +68,7 @@ def _point(
         cost=float(run.cost.mean()),
         difference=paired_difference(run.quality, table.quality[:, -1], rng=rng),
         ratio=ratio_of_means(run.cost, table.cost[:, -1], rng=rng),
+        behind_best=paired_difference(run.quality, best, rng=rng),
         run_share=tuple(float(np.mean([k in ran for ran, _ in paths])) for k in stages),
         answer_share=tuple(float(np.mean([k == stage for _, stage in paths])) for k in stages),
     )

@@ -83,6 +83,20 @@ def test_too_few_prompts_of_a_half_are_refused(num_fit: int) -> None:
         split(table_of(80, split=halves), seed=0)
 
 
+def test_equal_texts_that_leave_no_halves_are_named() -> None:
+    """More of them would not help."""
+    one = table_of(110, prompt=["What is 2 + 2?"] * 110)
+    with pytest.raises(
+        DataError, match=r"110 .* and 0 to test on, since equal texts .* only 1 diff"
+    ):
+        split(one, seed=0)
+    two = table_of(90, prompt=[f"What is 2 + {n % 2}?" for n in range(90)])
+    with pytest.raises(DataError, match=r"45 .* and 45 to test on, since equal .* only 2 differ;"):
+        split(two, seed=0)
+    with pytest.raises(DataError, match="40 to test on; a replay"):
+        split(table_of(80, prompt=[f"prompt {n}" for n in range(80)]), seed=0)
+
+
 def test_taking_rows_takes_them_of_every_column() -> None:
     table = table_of(80, prompt=[f"t{n}" for n in range(80)])
     some = replace(table, num_left_out=3).take(np.array([5, 2]))

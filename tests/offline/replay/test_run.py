@@ -108,6 +108,19 @@ def test_resamples_are_those_of_the_seed_and_hulls_are_made_anew() -> None:
     assert areas(of_rows, drawn)[0] == pytest.approx(areas(dials, one)[1])
 
 
+def test_prompts_of_one_text_are_drawn_together_and_others_as_ever() -> None:
+    table = wild_halves(60, 2, seed=1).test
+    alone, own, same = (
+        draw(replace(table, group=group), 30, rng=np.random.default_rng(3))
+        for group in (None, np.arange(60) + 5, np.arange(60) // 4)
+    )
+    for one, other in zip(alone, own, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert same.group.tolist() == (np.arange(60) // 4).tolist()
+    assert same.weights.shape == (30, 15)
+    np.testing.assert_allclose(same.weights @ np.bincount(same.group), 1.0)
+
+
 def test_an_interval_without_resamples_is_the_value() -> None:
     assert interval(np.array([0.5])) == (0.5, 0.5, 0.5)
 

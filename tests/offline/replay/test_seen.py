@@ -21,7 +21,7 @@ from adaptive_sd.offline.replay.halves import fit_halves, halves_of, split
 from adaptive_sd.offline.replay.measure import means
 from adaptive_sd.offline.replay.report import ReplayReport
 from adaptive_sd.offline.replay.run import replay
-from adaptive_sd.offline.replay.seen import find_overlap, seen_by
+from adaptive_sd.offline.replay.seen import find_overlap, seen_by, unread
 from tests.ladder import make_table, make_tasks
 from tests.offline.replay.halves import wild_halves
 
@@ -167,6 +167,42 @@ def test_an_artifact_of_another_ladder_is_refused(artifact: Artifact) -> None:
     other = wild_halves(60, 2).fit_outcomes
     with pytest.raises(DataError, match="fitted for small, middle, large; the table has small, mi"):
         replay(other, artifact=artifact)
+
+
+@pytest.mark.parametrize("what", ["model_hash", "styles"])
+def test_an_artifact_of_other_models_or_styles_of_these_names_is_refused(
+    table: OutcomeTable, artifact: Artifact, what: str
+) -> None:
+    """Where both sides tell: tables of others do not."""
+    ours = table.stages[1]
+    other = {"model_hash": "1" * 64, "styles": {**ours.styles, "choice": "other"}}
+    for values, is_refused in (
+        ({what: other[what]}, True),
+        ({"model_hash": "", "styles": {}}, False),
+    ):
+        stage = replace(ours, **values)  # type: ignore[arg-type]
+        changed = replace(table, stages=(table.stages[0], stage, table.stages[2]))
+        if not is_refused:
+            assert len(find_overlap(artifact, changed).measurable) == 140
+            continue
+        with pytest.raises(DataError, match=r"middle: the artifact is fitted for other .* than"):
+            find_overlap(artifact, changed)
+
+
+def test_what_a_replay_does_not_read_changes_nothing(
+    table: OutcomeTable, artifact: Artifact
+) -> None:
+    """With hidden states in the artifact, and without."""
+    blind = replace(artifact, projections=(None,) * 3)
+    assert "hidden" in unread(blind) and "hidden" not in {*unread(artifact), *unread(None)}
+    for fitted in (artifact, blind):
+        kept = {n: c for n, c in table.columns.items() if not n.startswith(unread(fitted))}
+        assert "token_ids" in table.columns.keys() - kept.keys()
+        whole, read = (
+            replay(t, policies=SOME, artifact=fitted, num_resamples=5).to_json("t")
+            for t in (table, replace(table, columns=kept))
+        )
+        assert whole == read
 
 
 def test_fit_and_then_replay_of_one_table_is_two_commands(
