@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.generation import generate
-from adaptive_sd.engines.passes import Piece
+from adaptive_sd.engines.passes import Piece, Rows
 from adaptive_sd.engines.scheduling import MAX_TOKENS, READ_BESIDE, Request, Scheduler, next_pass
 from adaptive_sd.engines.verification import MAX_ROWS, DraftVerifier
 from adaptive_sd.engines.voting import generate_votes
@@ -45,8 +46,14 @@ class ManualWorker(Executor):
 class Bench:
     """A scheduler, its cache and its worker."""
 
-    def __init__(self, seed: int = 7, num_slots: int = 2, max_waiting: int = 64) -> None:
-        self.cache = FakeCache(seed, size=400, num_slots=num_slots)
+    def __init__(
+        self,
+        seed: int = 7,
+        num_slots: int = 2,
+        max_waiting: int = 64,
+        cache: FakeCache | None = None,
+    ) -> None:
+        self.cache = cache or FakeCache(seed, size=400, num_slots=num_slots)
         self.worker = ManualWorker()
         self.scheduler = Scheduler(self.cache, self.worker, name="fake", max_waiting=max_waiting)
 
@@ -64,6 +71,7 @@ class Bench:
             prompt=prompt,
             sampling=sampling,
             verifier=verifier_of(draft),
+            beside=self.scheduler.rows_beside,
             observer=observer,
         )
         return self.scheduler.submit(Request(prompt, begin, wanted))
@@ -107,7 +115,8 @@ def test_in_a_batch_each_answer_is_the_one_alone(seed: int, num_slots: int, many
             assert answer.token_ids == plain.token_ids[: len(answer.token_ids)]
         else:
             assert same(answer, plain)
-            assert answer.verified == alone(seed, prompt, sampling, draft).verified
+            if num_slots == 1:  # what pays depends on who shares the passes
+                assert answer.verified == alone(seed, prompt, sampling, draft).verified
     assert len(bench.scheduler._free) == num_slots
 
 
@@ -205,12 +214,18 @@ def test_one_request_too_many_is_refused_and_a_cancelled_one_makes_room() -> Non
 
 def test_a_caller_that_has_its_answer_finds_a_free_slot() -> None:
     bench = Bench(num_slots=1, max_waiting=1)
-    refused: list[Future[Draft]] = []
+    asked: list[Future[Draft]] = []
     answered = bench.ask([1])
     bench.ask([2])
-    answered.add_done_callback(lambda _: refused.append(bench.ask([3])))
+
+    def ask_again(_: object) -> None:
+        caller = Thread(target=lambda: asked.append(bench.ask([3])))
+        caller.start()
+        caller.join()
+
+    answered.add_done_callback(ask_again)
     bench.worker.run()
-    assert same(refused[0].result(0), alone(7, [3]))
+    assert same(asked[0].result(0), alone(7, [3]))
 
 
 def test_who_is_not_wanted_any_more_leaves_the_queue() -> None:
@@ -244,6 +259,62 @@ def test_a_failed_pass_ends_whoever_runs_and_nobody_who_waits() -> None:
         with pytest.raises(EngineError, match="a pass failed"):
             future.result(0)
     assert same(waiting.result(0), alone(7, [3]))
+
+
+class FaultyCache(FakeCache):
+    """While `num_lost` it gives the rows of so many pieces too few."""
+
+    num_lost = 1
+
+    def evaluate(self, pieces: Sequence[Piece]) -> list[Rows]:
+        return super().evaluate(pieces)[: len(pieces) - self.num_lost]
+
+
+def test_what_goes_wrong_in_the_loop_ends_everybodys_wait_and_no_later_ones() -> None:
+    cache = FaultyCache(7, size=400, num_slots=2)
+    bench = Bench(cache=cache)
+    futures = [bench.ask([i]) for i in range(4)]
+    bench.worker.run()
+    for future in futures:
+        with pytest.raises(EngineError, match="fake: the engine failed: StopIteration"):
+            future.result(0)
+    cache.num_lost = 0
+    later = bench.ask([1])
+    bench.worker.run()
+    assert same(later.result(0), alone(7, [1]))
+
+
+def test_a_request_that_cannot_begin_fails_alone() -> None:
+    def begin(slot: object) -> Any:
+        raise ValueError("cannot begin")
+
+    bench = Bench(num_slots=1)
+    bad, good = bench.scheduler.submit(Request([1], begin)), bench.ask([2])
+    bench.worker.run()
+    with pytest.raises(ValueError, match="cannot begin"):
+        bad.result(0)
+    assert same(good.result(0), alone(7, [2]))
+
+
+def test_an_observer_that_asks_its_own_engine_gets_an_error() -> None:
+    """It would wait for itself."""
+    bench, refused = Bench(), []
+
+    def observe(progress: Progress) -> bool:
+        for ask in (
+            lambda: bench.ask([1]),
+            lambda: bench.scheduler.call(int),
+            bench.scheduler.close,
+        ):
+            with pytest.raises(EngineError, match="fake: an observer may not use the engine"):
+                ask()
+            refused.append(ask)
+        return True
+
+    answer = bench.ask([2], observer=observe)
+    bench.worker.run()
+    assert same(answer.result(0), alone(7, [2])) and refused
+    bench.scheduler.call(int)  # afterwards anybody may
 
 
 def test_calls_come_between_passes_and_close_lets_the_rest_end() -> None:
