@@ -55,6 +55,7 @@ def _open_stage(stage: StageConfig, config: Config, offline: bool) -> Stage:
         threads=stage.threads,
         gpu_layers=stage.gpu_layers,
         slots=stage.slots,
+        max_waiting=stage.max_waiting,
         styles=stage_styles(stage),
         max_tokens=stage.max_tokens,
         rates_path=home_dir() / "rates.json",

@@ -32,6 +32,7 @@ class StageConfig:
     threads: int | None = None
     gpu_layers: int = 0
     slots: int = 1
+    max_waiting: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,15 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         if not table.get(key):
             raise ConfigError(f"{where}: {key} is missing.")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
-    types |= {"threads": int, "gpu_layers": int, "slots": int}
+    types |= {"threads": int, "gpu_layers": int, "slots": int, "max_waiting": int}
     for key, wanted in types.items():
         if key in table:
             _typed(table[key], wanted, f"{where}: {key}")
     for key in ("max_tokens", "context", "threads", "slots"):
         if table.get(key, 1) < 1:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
+    if table.get("max_waiting", 0) < 0:
+        raise ConfigError(f"{where}: max_waiting is {table['max_waiting']}; it must be at least 0.")
     stage = StageConfig(**table)
     if stage.engine not in _ENGINES_HERE:
         near = "is not built in yet" if stage.engine in _ENGINES_KNOWN else "is unknown"

@@ -34,12 +34,12 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
     text = (
         'home = "~/x"\nartifact = "mine"\nlambda = 3\n'
         + STAGE
-        + "context = 99\nthreads = 1\nslots = 4\n"
+        + "context = 99\nthreads = 1\nslots = 4\nmax_waiting = 0\n"
     )
     config = read_config(write(tmp_path, text))
     assert (config.artifact, config.lam, config.home) == ("mine", 3.0, Path.home() / "x")
     (stage,) = config.stages
-    assert (stage.context, stage.threads, stage.slots) == (99, 1, 4)
+    assert (stage.context, stage.threads, stage.slots, stage.max_waiting) == (99, 1, 4, 0)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         ("lambda = true\n" + STAGE, "lambda is True"),
         (STAGE + "context = 0\n", "context is 0; it must be at least 1"),
         (STAGE + "slots = 0\n", "slots is 0; it must be at least 1"),
+        (STAGE + "max_waiting = -1\n", "max_waiting is -1; it must be at least 0"),
         (STAGE + "context = '4'\n", "context is '4'; it must be of type int"),
         (STAGE + "engine = 'vllm'\n", "engine 'vllm' is not built in yet"),
         (STAGE + "engine = 'x'\n", "engine 'x' is unknown"),

@@ -103,14 +103,17 @@ def _acceptance(paths: Sequence[Path]) -> dict[PairKey, Acceptance]:
                 forms = {task.id: detect_form(task.prompt) for task in recording.tasks()}
                 answers = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes()}
                 for prompt_id, drafted, target, draft in recording.pairs():
-                    if (own := answers.get((prompt_id, target))) is not None:
-                        yield (drafted, target, forms[prompt_id]), _compare(draft, own)
+                    own, earlier = (answers.get((prompt_id, k)) for k in (target, drafted))
+                    if own is not None and earlier is not None:
+                        yield (drafted, target, forms[prompt_id]), _compare(draft, earlier, own)
 
     return learn_acceptance(compared())
 
 
-def _compare(draft: DraftTokens, own: Draft) -> Compared:
-    return compare(draft, own.token_ids, own.finish_reason == "length")
+def _compare(draft: DraftTokens, earlier: Draft, own: Draft) -> Compared:
+    """`draft` is the `earlier` stage's in the tokens of the stage whose answer is `own`."""
+    cut = (d.finish_reason == "length" for d in (earlier, own))
+    return compare(draft, own.token_ids, *cut)
 
 
 def _finished(recording: Recording, num_stages: int) -> dict[str, list[Outcome]]:
@@ -140,13 +143,13 @@ def _rows(
             row |= {"quality": outcome.quality, "dataset": task.dataset, "prompt": task.prompt}
             row |= {"category": task.category} | _row(draft, view, ladder[k].rates)
             for j, earlier in enumerate(names):
-                pair = pairs.get((prompt_id, j, k))
-                if pair is None or draft is None:
+                pair, drafted = pairs.get((prompt_id, j, k)), stages[j].draft
+                if pair is None or draft is None or drafted is None:
                     continue
                 row[f"draft_ids_after_{earlier}"] = pair.draft.token_ids
                 row[f"draft_sureties_after_{earlier}"] = pair.draft.sureties
                 row |= after(
-                    *(earlier, _compare(pair.draft, draft), view.form, outcome.style),
+                    *(earlier, _compare(pair.draft, drafted, draft), view.form, outcome.style),
                     *(draft.tokens_in - draft.num_cached, ladder[k].rates),
                     acceptance.get((j, k, view.form)),
                 )

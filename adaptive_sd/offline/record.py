@@ -83,7 +83,8 @@ def record_pairs(
 ) -> None:
     """Note, for every earlier draft and later stage, the tokens that stage would verify.
 
-    Of all prompts, or of one.
+    Of all prompts, or of one. An end of turn is noted also where the draft was cut: it tells the
+    target's. A target that cannot verify has no pairs.
     """
     known = recording.paired()
     drafts = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes(prompt_id)}
@@ -95,7 +96,8 @@ def record_pairs(
             ends = stages[earlier].engine.token_ends(draft.token_ids)
             offer = Offer(draft.text, ends, draft.token_logprobs)
             tokens = stages[target].engine.draft_tokens(offer)
-            recording.put_pair(Pair(answered, earlier, target, tokens))
+            if tokens.token_ids:
+                recording.put_pair(Pair(answered, earlier, target, tokens))
 
 
 def record_answers(
