@@ -59,6 +59,7 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
         threads=stage.threads,
         gpu_layers=stage.gpu_layers,
         slots=stage.slots,
+        max_waiting=stage.max_waiting,
         styles=stage_styles(stage),
         votes=stage.votes,
         max_tokens=stage.max_tokens,

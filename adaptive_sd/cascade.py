@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+
 from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, reason_of
+from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.prompt import Prompt, prompt_text
@@ -90,10 +93,21 @@ class Request:
     stop: tuple[str, ...] = ()
     lenience: float = 0.0
 
-    def sampling(self, stage: LadderStage, prompt: Prompt, form: Form) -> Sampling:
-        """How `stage` chooses tokens; its own limit where the caller gives none."""
+    def sampling(self, stage: LadderStage, index: int, prompt: Prompt, form: Form) -> Sampling:
+        """How `stage`, the ladder's `index`-th, chooses tokens; by its own limit if none is given.
+
+        Where tokens are drawn each stage has draws of its own: were they shared, a draft that makes
+        the judge escalate would choose among the next stage's answers. Raises ConfigError.
+        """
         limit = stage.token_limit(prompt, form) if self.max_tokens is None else self.max_tokens
-        return Sampling(limit, self.temperature, self.top_p, self.seed, self.stop, self.lenience)
+        asked = Sampling(limit, self.temperature, self.top_p, self.seed, self.stop, self.lenience)
+        check_sampling(asked)
+        return replace(asked, seed=_seed_of(index, self.seed)) if self.temperature else asked
+
+
+def _seed_of(stage: int, seed: int) -> int:
+    (drawn,) = np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)
+    return int(drawn) >> 1
 
 
 class Cascade(Closing):
@@ -231,7 +245,7 @@ class _Run:
         drafted = max(self.drafts, default=None)
         draft = stage.run(
             self._prompt,
-            request.sampling(stage, self._prompt, self._view.form),
+            request.sampling(stage, index, self._prompt, self._view.form),
             form=self._view.form,
             draft=None if drafted is None else self.drafts[drafted].offer,
             acceptance=None

@@ -37,6 +37,7 @@ class StageConfig:
     threads: int | None = None
     gpu_layers: int = 0
     slots: int = 1
+    max_waiting: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,15 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         if not table.get(key):
             raise ConfigError(f"{where}: {key} is missing.")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
-    types |= {"threads": int, "gpu_layers": int, "slots": int, "votes": int}
+    types |= dict.fromkeys(("threads", "gpu_layers", "slots", "max_waiting", "votes"), int)
     for key, wanted in types.items():
         if key in table:
             _typed(table[key], wanted, f"{where}: {key}")
     for key in ("max_tokens", "context", "threads", "slots"):
         if table.get(key, 1) < 1:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
+    if table.get("max_waiting", 0) < 0:
+        raise ConfigError(f"{where}: max_waiting is {table['max_waiting']}; it must be at least 0.")
     stage = StageConfig(**table)
     if not 1 <= stage.votes <= MAX_BRANCHES:
         raise ConfigError(f"{where}: votes is {stage.votes}; it must be 1 to {MAX_BRANCHES}.")

@@ -61,6 +61,7 @@ class Stage(Closing):
         threads: int | None = None,
         gpu_layers: int = 0,
         slots: int = 1,
+        max_waiting: int = 64,
         styles: Mapping[Form, str] | None = None,
         votes: int = 1,
         max_tokens: int | None = None,
@@ -72,7 +73,8 @@ class Stage(Closing):
         """Find the model (catalogue name, hub id or GGUF path) and fetch it if absent.
 
         It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
-        `slots` requests are decoded in one batch, each with `context` tokens of its own.
+        `slots` requests are decoded in one batch, each with `context` tokens of its own; others
+        wait, but for more than `max_waiting`, which get QueueFullError.
         `styles` says how each form of task is asked; what is asked for in steps (STEP_STYLES) is
         answered by the majority of so many `votes`, where they are more than one.
         `rates_path` is where measured rates are kept, without which typical ones are taken; `load`
@@ -103,8 +105,8 @@ class Stage(Closing):
         if load is None:
             model = resolve(model_name, offline=offline)
             self.model_hash, self.num_parameters = model.sha256, model.num_parameters
-            load = _embedded(model, context, threads, gpu_layers, slots)
-            key = (model.path, context, threads, gpu_layers, slots)
+            load = _embedded(model, context, threads, gpu_layers, slots, max_waiting)
+            key = (model.path, context, threads, gpu_layers, slots, max_waiting)
         engines = {} if engines is None else engines
         self._shared = engines.setdefault(key, SharedEngine(load))
         engine = f"llama_cpp {version('llama-cpp-python')}"
@@ -126,7 +128,11 @@ class Stage(Closing):
 
     @property
     def rates(self) -> Rates | None:
-        """Measured rates of this model here; measured now if they never were."""
+        """Measured rates of this model here; measured now if they never were.
+
+        This stage's other requests wait meanwhile, those of other stages do not, and any of them
+        makes the rates too slow: `adaptive-sd doctor` measures beforehand.
+        """
         with self._rates_lock:  # several first requests measure once
             if self._rates is None and self._rates_path is not None:
                 self._rates = self.measure_rates()
@@ -166,7 +172,10 @@ class Stage(Closing):
         stop: Sequence[str] = (),
         draft: str | None = None,
     ) -> StageOutput:
-        """Answer each prompt as it stands (no prompt style); `draft` is verified first."""
+        """Answer each prompt as it stands (no prompt style).
+
+        Of `draft` what is expected to pay is verified, as in Engine.generate.
+        """
         if isinstance(prompts, str):
             raise ConfigError("generate takes a list of prompts: write [prompt].")
         sampling = Sampling(max_tokens, temperature, top_p, seed, tuple(stop))
@@ -278,7 +287,12 @@ class Stage(Closing):
 
 
 def _embedded(
-    model: ResolvedModel, context: int, threads: int | None, gpu_layers: int, slots: int
+    model: ResolvedModel,
+    context: int,
+    threads: int | None,
+    gpu_layers: int,
+    slots: int,
+    max_waiting: int,
 ) -> Callable[[], Engine]:
     def load() -> Engine:
         from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
@@ -291,6 +305,7 @@ def _embedded(
             threads=threads,
             gpu_layers=gpu_layers,
             slots=slots,
+            max_waiting=max_waiting,
         )
 
     return load

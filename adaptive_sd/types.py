@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "stop_string", "length", "cancelled"]
+"""The model ended its turn, a stop string came, no room was left, or an observer ended it."""
 
 
 class Decision(enum.StrEnum):
@@ -152,13 +153,15 @@ class Offer:
     """An earlier stage's draft for a target to verify: its text, and how sure that stage was.
 
     Token i, whose natural-log probability was `token_logprobs[i]`, ends before byte
-    `token_ends[i]` of the text's UTF-8; both are empty where nothing is known. A target that
-    votes in the same way takes over the `votes` that elected it.
+    `token_ends[i]` of the text's UTF-8; both are empty where nothing is known. One that has not
+    `ended` was cut: its text would have gone on. A target that votes in the same way takes over
+    the `votes` that elected it.
     """
 
     text: str
     token_ends: tuple[int, ...] = ()
     token_logprobs: tuple[float, ...] = ()
+    ended: bool = True
     votes: Votes | None = None
 
 
@@ -210,7 +213,8 @@ class Draft:
     @property
     def offer(self) -> Offer:
         """What a later stage may verify or take over of it."""
-        return Offer(self.text, self.token_ends, self.token_logprobs, self.votes)
+        ended = self.finish_reason == "stop"
+        return Offer(self.text, self.token_ends, self.token_logprobs, ended, self.votes)
 
     @property
     def made(self) -> tuple[Draft, ...]:
@@ -227,7 +231,7 @@ class Draft:
 
     @property
     def num_chosen(self) -> int:
-        """Tokens that were chosen: those of the answer, and the one that ended it."""
+        """Tokens that were chosen: those of the answer, and the one that ended it, if any."""
         return self.tokens_out + (self.finish_reason == "stop")
 
     @property
@@ -266,7 +270,11 @@ class Progress(NamedTuple):
 
 
 Observer = Callable[[Progress], bool]
-"""Called while an answer grows; False ends the generation (finish_reason "cancelled")."""
+"""Called while an answer grows; False ends the generation (finish_reason "cancelled").
+
+It runs on the one thread on which its engine serves everybody: all answers wait while it works, and
+it cannot ask the same engine for anything.
+"""
 
 IsDecided = Callable[[Sequence[str]], bool]
 """Whether the texts of the votes that have ended settle who is elected."""

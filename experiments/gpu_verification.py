@@ -169,7 +169,7 @@ def measure_shape(
     runner = Runner(shape, device, prompt, max(drafts))
 
     def seconds(work: Callable[[], object], repeats: int = _REPEATS) -> float:
-        """Median seconds, each time from the end of the prompt, after one run to warm up."""
+        """Median of `repeats` runs, each from the end of the prompt, after one to warm up."""
         times = []
         while len(times) <= repeats:
             runner.rewind()

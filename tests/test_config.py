@@ -34,12 +34,13 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
     text = (
         'home = "~/x"\nartifact = "mine"\nlambda = 3\n'
         + STAGE
-        + "context = 99\nthreads = 1\nslots = 4\nvotes = 3\n"
+        + "context = 99\nthreads = 1\nslots = 4\nmax_waiting = 0\nvotes = 3\n"
     )
     config = read_config(write(tmp_path, text))
     assert (config.artifact, config.lam, config.home) == ("mine", 3.0, Path.home() / "x")
     (stage,) = config.stages
-    assert (stage.context, stage.threads, stage.slots, stage.votes) == (99, 1, 4, 3)
+    assert (stage.context, stage.threads, stage.slots) == (99, 1, 4)
+    assert (stage.max_waiting, stage.votes) == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         (STAGE + "votes = 0\n", "stage 1: votes is 0; it must be 1 to 8"),
         (STAGE + "votes = 9\n", "stage 1: votes is 9; it must be 1 to 8"),
         (STAGE + "votes = true\n", "votes is True; it must be of type int"),
+        (STAGE + "max_waiting = -1\n", "max_waiting is -1; it must be at least 0"),
         (STAGE + "context = '4'\n", "context is '4'; it must be of type int"),
         (STAGE + "engine = 'vllm'\n", "engine 'vllm' is not built in yet"),
         (STAGE + "engine = 'x'\n", "engine 'x' is unknown"),

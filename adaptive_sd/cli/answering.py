@@ -49,7 +49,7 @@ def answer(
         float,
         typer.Option(
             help="Keep draft tokens that a larger stage finds up to so many nats less likely than "
-            "its best (greedy only); 0 is exact."
+            "its best (greedy only); 0 is exact. In our measurements it was not faster."
         ),
     ] = 0.0,
     context: Annotated[int | None, typer.Option(help="Context of every stage, in tokens.")] = None,

@@ -11,8 +11,8 @@ import typer
 from adaptive_sd.build import open_stages
 from adaptive_sd.cli.explain import table
 from adaptive_sd.config import default_config, ladder_of
-from adaptive_sd.engines.base import Engine
-from adaptive_sd.offline.benches.concurrency import bench_concurrency
+from adaptive_sd.offline.benches.concurrency import Spread, bench_concurrency
+from adaptive_sd.stage import Stage
 
 
 def concurrency(
@@ -21,6 +21,9 @@ def concurrency(
     ] = None,
     requests: Annotated[int, typer.Option(min=2, help="How many at once.")] = 16,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 128,
+    drafts: Annotated[
+        bool, typer.Option("--drafts", help="Also at once with a draft each, almost the answer.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Time requests one after the other against all of them in one batch, on one stage."""
@@ -29,23 +32,41 @@ def concurrency(
         config = ladder_of(config, [stage])
     chosen = config.stages[0]
 
-    def open_engine(slots: int) -> Engine:
-        return open_stages(replace(config, stages=(replace(chosen, slots=slots),)))[0].engine
+    def open_stage(slots: int) -> Stage:
+        return open_stages(replace(config, stages=(replace(chosen, slots=slots),)))[0]
 
-    result = bench_concurrency(open_engine, requests, max_tokens)
+    rates = None
+    if drafts:
+        with open_stage(1) as measured:
+            rates = measured.rates
+    result = bench_concurrency(
+        lambda slots: open_stage(slots).engine, requests, max_tokens, rates=rates
+    )
     if as_json:
         print(json.dumps({"stage": chosen.name, **result.to_json()}, indent=2))
         return
+    sides = {"one by one": [r.alone for r in result.rounds]}
+    sides["at once"] = [r.together for r in result.rounds]
+    if drafts:
+        sides["with drafts"] = [r.with_drafts for r in result.rounds if r.with_drafts]
     rows = [
-        (name, str(run.num_tokens), f"{run.tokens_per_s:.1f}", f"{run.decoded_per_s:.1f}")
-        for name, run in (("one by one", result.alone), ("at once", result.together))
+        (
+            name,
+            str(runs[0].num_tokens),
+            f"{Spread.of([run.tokens_per_s for run in runs]):.1f}",
+            f"{Spread.of([run.decoded_per_s for run in runs]):.1f}",
+        )
+        for name, runs in sides.items()
     ]
     print(table([("", "tokens", "tokens/s", "without prompts"), *rows]))
     print(
-        f"{requests} requests at once: {result.ratio:.2f}x, without prompts "
-        f"{result.decode_ratio:.2f}x, of processor time {result.cpu_ratio:.2f}x"
+        f"median and range of {len(result.rounds)} rounds; {requests} requests at once: "
+        f"{result.ratio:.2f}x, without prompts {result.decode_ratio:.2f}x, of processor time "
+        f"{result.cpu_ratio:.2f}x"
     )
+    if result.draft_ratio is not None:
+        print(f"with a draft each, over without: {result.draft_ratio:.2f}x")
     print(
-        f"{result.equal_share:.0%} of the answers equal; the others part at a margin of at most "
+        f"{result.equal_share:.0%} of the answers equal; the others diverge at a margin of at most "
         f"{result.largest_margin:.2f}"
     )

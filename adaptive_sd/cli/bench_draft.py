@@ -39,20 +39,25 @@ def draft(
         str | None, typer.Option(help="The drafting stage; else the one below the largest.")
     ] = None,
     lenience: Annotated[
-        float | None, typer.Option(min=0.0, max=20.0, help="Also reuse with this lenience (nats).")
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=20.0,
+            help="Also reuse with this lenience (nats); it was not faster in our measurements.",
+        ),
     ] = None,
     speculation_python: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Python with xllamacpp: also token-level speculation."),
     ] = None,
     noise: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
-            help="99th percentile of the largest stage's margin noise (kernel_noise.py): answers "
-            "that part at less than twice this count as the same.",
+            help="99th percentile of the largest stage's margin noise, as kernel_noise.py measures "
+            "it: answers that diverge at less than twice this count as the same.",
         ),
-    ] = 0.26,
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the methods' order and intervals.")] = 0,
     out: OutOption = RESULTS,
     as_json: JsonOption = False,
@@ -85,9 +90,13 @@ def draft(
             runs = bench.run(chosen, rng=rng, on_progress=show)
     for prompt_id, reason in runs.left_out.items():
         print(f"left out {prompt_id}: {reason}", file=sys.stderr)
-    if not runs.whole:
-        raise DataError(f"{', '.join(tasks)}: no prompt was answered by every method.")
-    sets = summarise(runs.whole, noise, rng=rng)
+    failures = {run.task.id: dict(run.failures) for run in runs.answered if run.failures}
+    for prompt_id, of_prompt in failures.items():
+        for method, reason in of_prompt.items():
+            print(f"{method} failed on {prompt_id}: {reason}", file=sys.stderr)
+    if not runs.answered:
+        raise DataError(f"{', '.join(tasks)}: no prompt was answered.")
+    sets = summarise(runs.answered, noise, rng=rng)
     names = (config.stages[drafted].name, config.stages[-1].name)
     document = {
         "tasks": tasks,
@@ -99,6 +108,7 @@ def draft(
         "noise": noise,
         "seed": seed,
         "left_out": runs.left_out,
+        "failures": failures,
         "sets": [asdict(of_set) for of_set in sets],
     }
     plot = plot_drafts(sets, f"{names[1]}, drafts of {names[0]}")
@@ -138,19 +148,22 @@ def _open_tools(
 
 
 def _as_text(of_set: SetSummary) -> str:
-    head = ("", "seconds", "ratio", "with prompt", "tokens", "drafted", "accepted", "spans")
+    head = ("", "prompts", "seconds", "ratio", "with prompt", "a token")
+    counts = ("tokens", "drafted", "accepted", "spans")
     rows = [
         (
             method.name,
+            str(method.num_prompts),
             f"{method.seconds:.1f}",
             f"{method.ratio:.2f}",
             f"{method.ratio_with_prompt:.2f}",
+            f"{method.ratio_per_token:.2f}",
             *(str(n) for n in (method.num_tokens, method.num_drafted, method.num_accepted)),
             "?" if method.num_spans is None else str(method.num_spans),
             "" if method.quality is None else f"{method.quality:.3f}",
             "" if method.quality_difference is None else f"{method.quality_difference:+.3f}",
             f"{method.identical_share:.0%}",
-            f"{method.same_share:.0%}",
+            "" if method.same_share is None else f"{method.same_share:.0%}",
         )
         for method in of_set.methods
     ]
@@ -158,8 +171,13 @@ def _as_text(of_set: SetSummary) -> str:
         f"{of_set.name}: {of_set.num_prompts} prompts, {of_set.num_graded} graded",
         f"drafts {of_set.draft_s:.1f} s ({of_set.num_draft_tokens} tokens), prompts read in "
         f"{of_set.prompt_s:.1f} s; neither is in the seconds below",
-        table([(*head, "quality", "difference", "identical", "same"), *rows]),
+        table([(*head, *counts, "quality", "difference", "identical", "same"), *rows]),
     ]
+    if of_set.near_tie_share is not None:
+        lines.append(
+            f"same: equal but for divergences at near ties, which {of_set.near_tie_share:.1%} of "
+            "plain's tokens are"
+        )
     if (own := of_set.agreeing) is not None:
         lines.append(
             f"its own first 64 tokens as the draft, {own.num_prompts} prompts: verified "

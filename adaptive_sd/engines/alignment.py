@@ -9,8 +9,13 @@ from typing import NamedTuple
 
 _UNKNOWN_SURETY = 0.5
 _LEAST_DOUBT = 1e-3
-_MOST_POSITIONS = 256
-"""Of one token in a draft: keeps following it cheap beside a decoding step, whatever the draft."""
+"""What a probability lacks to 1 counts for at least this much."""
+
+_DOUBT_UNIT = 3.0
+"""Nats of doubt that are one of surety, which so spreads as log(1 + matching tokens) does."""
+
+_MOST_PLACES = 256
+"""Followed at a time: keeps following cheap beside a decoding step, whatever the draft."""
 
 
 class DraftTokens(NamedTuple):
@@ -34,24 +39,29 @@ class Alignment:
     """Follows an answer token by token and knows where in the draft its last tokens stand."""
 
     def __init__(self, draft: Sequence[int]) -> None:
-        self._length = len(draft)
         self._positions: dict[int, list[int]] = defaultdict(list)
         for position, token in enumerate(draft):
-            if len(self._positions[token]) < _MOST_POSITIONS:
+            if len(self._positions[token]) < _MOST_PLACES:
                 self._positions[token].append(position)
+        self._draft = draft
         self._matching = {0: 0}
         """How many of the answer's last tokens stand right before each place in the draft."""
 
     def best(self) -> Place | None:
         """The place with the longest match, the first of several; None where there is none."""
-        matching = ((n, -at) for at, n in self._matching.items() if at < self._length)
+        matching = ((n, -at) for at, n in self._matching.items() if at < len(self._draft))
         found = max(matching, default=None)
         return None if found is None else Place(-found[1], found[0])
 
     def push(self, token: int) -> None:
-        """The answer goes on with `token`."""
-        matching = self._matching
-        self._matching = {at + 1: matching.get(at, 0) + 1 for at in self._positions.get(token, ())}
+        """The answer goes on with `token`; what runs along the draft already comes first."""
+        self._matching = {
+            at + 1: n + 1
+            for at, n in self._matching.items()
+            if at < len(self._draft) and self._draft[at] == token
+        }
+        for at in self._positions.get(token, ())[: _MOST_PLACES - len(self._matching)]:
+            self._matching.setdefault(at + 1, 1)
 
 
 def surety_of(logprob: float) -> float:
@@ -61,7 +71,7 @@ def surety_of(logprob: float) -> float:
     """
     if math.isnan(logprob):
         return _UNKNOWN_SURETY
-    return -math.log(max(1.0 - math.exp(min(logprob, 0.0)), _LEAST_DOUBT)) / 3
+    return -math.log(max(1.0 - math.exp(min(logprob, 0.0)), _LEAST_DOUBT)) / _DOUBT_UNIT
 
 
 def carry_logprobs(

@@ -77,7 +77,7 @@ class Engine(Protocol):
         ...
 
     def draft_tokens(self, draft: Offer) -> DraftTokens:
-        """The draft as this engine verifies it."""
+        """The draft as this engine verifies it; no tokens where its model cannot."""
         ...
 
     def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
@@ -85,7 +85,10 @@ class Engine(Protocol):
         ...
 
     def measure_rates(self) -> Rates:
-        """Seconds a token of reading, decoding and verifying, on the machine as it is now."""
+        """Seconds a token of reading, decoding and verifying, on the machine as it is now.
+
+        This engine's own requests wait meanwhile; whatever else runs on the machine does not.
+        """
         ...
 
     def close(self) -> None: ...

@@ -58,7 +58,7 @@ class Answer:
         self.logprobs.append(choice.logprob)
         new_text = self._stream.push(self._vocabulary.piece(choice.token))
         if self._stream.stopped:
-            self.finish_reason = "stop"
+            self.finish_reason = "stop_string"
         elif len(self.choices) >= self._limit:
             new_text += self._stream.finish()
             self.finish_reason = "length"
@@ -91,13 +91,16 @@ def generate(
     sampling: Sampling,
     *,
     verifier: DraftVerifier,
+    beside: Callable[[TokenSequence], int] = lambda _: 0,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Steps[Draft]:
     """Answer `prompt` (token ids, at least one, fewer than the sequence may have).
 
     Each pass evaluates the last chosen token and a span of the draft, and gives one token for
-    every row until the first that differs from the draft: the correction comes for free.
+    every row until the first that differs from the draft: the correction comes for free. A span
+    takes a sequence that can forget its last tokens only. `beside` tells how many rows of the next
+    pass belong to others than the given sequence.
     """
     start_s = clock()
     limit = min(sampling.max_tokens, sequence.size - len(prompt))
@@ -109,20 +112,16 @@ def generate(
     hidden: NDArray[np.float16] | None = None
     first_s: float | None = None
     while answer.finish_reason is None:
-        span = verifier.propose(limit - len(answer.choices) - 1)
+        span = verifier.propose(limit - len(answer.choices) - 1, beside(sequence))
         (rows,) = yield [Piece(sequence, [pending, *span], hidden=first_s is None)]
         if first_s is None:
             hidden, first_s = rows.hidden, clock()
         known = len(sequence.tokens) - len(span)
-        drafted = span if span or not sampling.lenience else verifier.expected()
-        chosen = _walk(rows.logits, drafted, sampling, answer)
-        verifier.observe(span, chosen)
-        pending, num_accepted = chosen[-1], common_prefix(span, chosen)
-        sequence.truncate(known + num_accepted)
-        lost = len(sequence.tokens) < known + num_accepted
-        if lost and answer.finish_reason is None:  # a memory that cannot drop a tail
-            evaluated = [*prompt, *(c.token for c in answer.choices[:-1])]
-            yield from read_prompt(sequence, evaluated, answer)
+        chosen = _walk(rows.logits, span, sampling, verifier, answer)
+        verifier.count(span, chosen)
+        pending, num_kept = chosen[-1], known + common_prefix(span, chosen)
+        sequence.truncate(num_kept)
+        assert len(sequence.tokens) == num_kept
     end_s = clock()
     return draft_of(
         answer,
@@ -170,13 +169,21 @@ def read_prompt(sequence: TokenSequence, tokens: Sequence[int], answer: Answer) 
 
 
 def _walk(
-    rows: NDArray[np.float32], drafted: Sequence[int], sampling: Sampling, answer: Answer
+    rows: NDArray[np.float32],
+    span: Sequence[int],
+    sampling: Sampling,
+    verifier: DraftVerifier,
+    answer: Answer,
 ) -> list[int]:
-    """Choose a token from each row until one is not the drafted one, or the answer ends."""
+    """Choose a token from each row until one is not the span's, or the answer ends.
+
+    Lenience judges every row alike, verified or not: no answer depends on what a pass costs.
+    """
     chosen: list[int] = []
-    for row, token in zip_longest(rows, drafted[: len(rows)]):
-        choice = choose_token(row, sampling, len(answer.choices), token)
+    for row, token in zip_longest(rows, span):
+        choice = choose_token(row, sampling, len(answer.choices), verifier.expected())
         answer.add(choice)
+        verifier.observe(choice.token)
         chosen.append(choice.token)
         if answer.finish_reason is not None or choice.token != token:
             break

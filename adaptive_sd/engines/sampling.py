@@ -35,6 +35,11 @@ def check_sampling(sampling: Sampling) -> None:
     for name, value, good, wanted in checks:
         if not good:
             raise ConfigError(f"{name} is {value!r}; it must be {wanted}.")
+    if sampling.lenience and sampling.temperature:
+        raise ConfigError(
+            f"lenience is {sampling.lenience!r} at temperature {sampling.temperature!r}; it is for "
+            "greedy answers: leave one of them out."
+        )
 
 
 def choose_token(

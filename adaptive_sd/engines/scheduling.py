@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from adaptive_sd.engines.alignment import common_prefix
 from adaptive_sd.engines.passes import Cache, Piece, Rows, Steps, TokenSequence
 from adaptive_sd.engines.verification import MAX_ROWS
-from adaptive_sd.errors import CancelledError, EngineClosedError, QueueFullError
+from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError, QueueFullError
 
 T = TypeVar("T")
 
@@ -21,8 +21,6 @@ MAX_TOKENS = 128
 
 READ_BESIDE = 32
 """Most prompt tokens of a pass in which others decode: as long as some ten of their steps."""
-
-MAX_WAITING = 64
 
 
 def next_pass(wants: Sequence[list[Piece]]) -> dict[int, list[Piece]]:
@@ -66,10 +64,16 @@ class _Running:
         self.slot = slot
         self.wants: list[Piece] = []
         """From its next pass; empty when it has ended."""
-        self._steps = request.begin(slot)
+        self.num_rows = 0
+        """Of logits in its next pass; one a sequence while it has not said what it wants."""
+        self._steps = self._begin(request)
         self._future = request.future
         self._result: object = None
         self._error: BaseException | None = None
+
+    def _begin(self, request: Request[Any]) -> Steps[Any]:
+        """What `begin` itself raises is the request's own error too."""
+        return (yield from request.begin(self.slot))
 
     def resume(self, rows: list[Rows] | None) -> None:
         """Go on with the rows of the last pass (None: begin)."""
@@ -79,6 +83,7 @@ class _Running:
             self.wants, self._result = [], end.value
         except BaseException as error:  # whatever an observer raises is its caller's
             self.fail(error)
+        self.num_rows = sum(len(piece.tokens) for piece in self.wants if piece.logits)
 
     def fail(self, error: BaseException) -> None:
         self.wants, self._error = [], error
@@ -95,18 +100,18 @@ class _Running:
 class Scheduler:
     """Runs requests on a worker's thread, as many at a time as the cache has slots.
 
-    Safe to call from several threads. The cache is used by the worker alone.
+    Safe to call from any thread but the worker's, on which observers run. The cache is used by the
+    worker alone.
     """
 
-    def __init__(
-        self, cache: Cache, worker: Executor, *, name: str, max_waiting: int = MAX_WAITING
-    ) -> None:
+    def __init__(self, cache: Cache, worker: Executor, *, name: str, max_waiting: int) -> None:
         self._cache = cache
         self._worker = worker
         self._name = name
         self._max_waiting = max_waiting
         self._lock = threading.Lock()  # of all below but `_running`, which is the worker's
         self._closed = self._awake = False
+        self._thread: int | None = None  # the worker's while it works
         self._waiting: deque[Request[Any]] = deque()
         self._calls: list[Callable[[], None]] = []
         self._free = list(cache.slots)  # the least recently used first
@@ -115,21 +120,24 @@ class Scheduler:
     def submit(self, request: Request[T]) -> Future[T]:
         """Put a request into the queue; while it waits its future can be cancelled.
 
-        Raises QueueFullError and EngineClosedError.
+        Raises QueueFullError, EngineClosedError, and EngineError on the worker's own thread.
         """
         with self._lock:
             self._check_open()
             if len(self._waiting) >= self._max_waiting + len(self._free):
                 raise QueueFullError(
                     f"{self._name}: {self._max_waiting} requests wait already; ask again later, or "
-                    "give this stage more `slots`."
+                    "give this stage more `slots` or a larger `max_waiting`."
                 )
             self._waiting.append(request)
             self._wake()
         return request.future
 
     def call(self, work: Callable[[], T]) -> Future[T]:
-        """Do some other work with the cache or its model before the next pass."""
+        """Do some other work with the cache or its model before the next pass.
+
+        Raises EngineClosedError, and EngineError on the worker's own thread.
+        """
         future: Future[T] = Future()
 
         def run() -> None:
@@ -146,14 +154,34 @@ class Scheduler:
         return future
 
     def close(self) -> bool:
-        """Take no more work, but do what was taken; False when it was closed before."""
+        """Take no more work, but do what was taken; False when it was closed before.
+
+        Raises EngineError on the worker's own thread.
+        """
         with self._lock:
+            self._check_caller()
             was_open, self._closed = not self._closed, True
         return was_open
 
+    def rows_beside(self, slot: TokenSequence) -> int:
+        """Rows of the next pass that others than the request in `slot` take, as far as known.
+
+        For requests on the worker's thread to ask.
+        """
+        return sum(running.num_rows for running in self._running if running.slot is not slot)
+
     def _check_open(self) -> None:
+        self._check_caller()
         if self._closed:
             raise EngineClosedError(f"{self._name}: the engine is closed.")
+
+    def _check_caller(self) -> None:
+        """The worker would wait for itself."""
+        if self._thread == threading.get_ident():
+            raise EngineError(
+                f"{self._name}: an observer may not use the engine that calls it; do so in "
+                "another thread, or after the answer."
+            )
 
     def _wake(self) -> None:
         if not self._awake:
@@ -161,19 +189,44 @@ class Scheduler:
             self._awake = True
 
     def _work(self) -> None:
-        """Until nothing is left to do."""
-        while True:
-            with self._lock:
-                calls, self._calls = self._calls, []
-                self._awake = bool(calls or self._waiting or self._running)
-                if not self._awake:
-                    return
-            for call in calls:
-                call()
-            self._admit()
-            self._drop_unwanted()
-            if self._running:
-                self._pass()
+        """Until nothing is left to do; what goes wrong here ends everybody's wait."""
+        self._thread = threading.get_ident()
+        busy = True
+        while busy:
+            try:
+                busy = self._step()
+            except BaseException as error:
+                self._fail_all(error)
+
+    def _step(self) -> bool:
+        """Calls and one pass; False where there was nothing to do."""
+        with self._lock:
+            calls, self._calls = self._calls, []
+            self._awake = bool(calls or self._waiting or self._running)
+            if not self._awake:
+                self._thread = None
+                return False
+        for call in calls:
+            call()
+        self._admit()
+        self._drop_unwanted()
+        if self._running:
+            self._pass()
+        return True
+
+    def _fail_all(self, error: BaseException) -> None:
+        """The state of those that run is not known: begin again with free slots."""
+        failed = EngineError(f"{self._name}: the engine failed: {error!r}.")
+        failed.__cause__ = error
+        for running in self._running:
+            if running.wants:
+                running.fail(failed)
+        self._release_ended()
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(failed)
 
     def _admit(self) -> None:
         """Give free slots to waiting requests, each the one that knows most of its prompt."""
@@ -211,10 +264,12 @@ class Scheduler:
         served = [self._running[i] for i in chosen]
         try:
             rows = iter(self._cache.evaluate([p for pieces in chosen.values() for p in pieces]))
-        except BaseException as error:  # the cache is empty now: nobody can go on
+        except EngineError as error:  # the cache has forgotten all sequences: nobody can go on
             for running in self._running:
                 running.fail(error)
         else:
+            for running, pieces in zip(served, chosen.values(), strict=True):
+                running.num_rows = len(pieces)
             for running, pieces in zip(served, chosen.values(), strict=True):
                 running.resume([next(rows) for _ in pieces])
         self._running = [r for r in self._running if r not in served] + served

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from adaptive_sd.engines.alignment import Alignment, DraftTokens, common_prefix
+from adaptive_sd.engines.alignment import Alignment, DraftTokens, Place, common_prefix
 from adaptive_sd.types import Acceptance, Rates, Verified
 
 MAX_ROWS = 64
@@ -25,22 +25,28 @@ _STEP = 0.1
 _NEGLIGIBLE = 0.02
 
 
-def best_span(chances: Iterable[float], longest: int, rates: Rates) -> int:
-    """Draft tokens to verify in the next pass: the most text a second, 0 when none pays.
+def best_span(chances: Iterable[float], longest: int, rates: Rates, num_beside: int = 0) -> int:
+    """Draft tokens to verify in the next pass: the most for its seconds, 0 when none pays.
 
-    `chances` are those of each token if all before it are accepted. A pass pays iff
-    (E[accepted] + 1) * t_decode > t_verify(rows); its correction is free.
+    `chances` are those of each token if all before it are accepted. Alone a pass pays iff
+    (E[accepted] + 1) * t_decode > t_verify(rows); its correction is free. Beside `num_beside` rows
+    of others a pass is made anyway: the span's rows cost what they add to it, and every accepted
+    token saves a row of a later one, which is worth what a row adds now, at most its equal share.
     """
-    best, best_speed = 0, 1 / rates.decode_s
+    decoded = num_beside + 1
+    plain_s = row_s = rates.pass_s(decoded)
+    if num_beside:
+        row_s = min(plain_s / decoded, plain_s - rates.pass_s(num_beside))
+    best, best_gain = 0, 1.0
     expected, all_accepted = 0.0, 1.0
     for length, chance in enumerate(chances, start=1):
         all_accepted *= chance
         expected += all_accepted
         is_last = length == longest or all_accepted < _NEGLIGIBLE
-        if is_last or length + 1 in SPAN_ROWS:
-            speed = (expected + 1) / rates.pass_s(length + 1)
-            if speed > best_speed:
-                best, best_speed = length, speed
+        if is_last or decoded + length in SPAN_ROWS:
+            gain = (plain_s + row_s * expected) / rates.pass_s(decoded + length)
+            if gain > best_gain:
+                best, best_gain = length, gain
         if is_last:
             break
     return best
@@ -64,34 +70,37 @@ class DraftVerifier:
         self._rates = rates or TYPICAL_RATES
         self._acceptance = acceptance or Acceptance()
         self._alignment = Alignment(draft.token_ids)
+        self._place = self._alignment.best()
         self._shift = 0.0
         self.verified = Verified()
 
-    def propose(self, limit: int) -> Sequence[int]:
-        """The draft tokens to verify in the next pass, at most `limit`; empty: just decode."""
-        place = self._alignment.best()
-        if place is None or limit <= 0:
+    def propose(self, limit: int, num_beside: int = 0) -> Sequence[int]:
+        """The draft tokens to verify in the next pass, at most `limit`; empty: just decode.
+
+        The pass has `num_beside` rows of other requests too, and room for all.
+        """
+        place = self._place
+        if place is None:
             return ()
-        longest = min(limit, MAX_ROWS - 1, len(self._draft.token_ids) - place.at)
-        chances = (self._chance(place.at, place.num_matching, i) for i in range(longest))
-        length = best_span(chances, longest, self._rates)
+        longest = min(limit, MAX_ROWS - 1 - num_beside, len(self._draft.token_ids) - place.at)
+        chances = (self._chance(place, ahead) for ahead in range(longest))
+        length = best_span(chances, longest, self._rates, num_beside)
         return self._draft.token_ids[place.at : place.at + length]
 
-    def expected(self) -> Sequence[int]:
-        """The draft's next token where the answer runs along it, else none."""
-        place = self._alignment.best()
-        return () if place is None else self._draft.token_ids[place.at : place.at + 1]
+    def expected(self) -> int | None:
+        """The draft's next token where the answer runs along it, else None."""
+        return None if self._place is None else self._draft.token_ids[self._place.at]
 
-    def observe(self, span: Sequence[int], chosen: Sequence[int]) -> None:
-        """Tell which tokens the target chose in the pass that verified `span` (or decoded)."""
-        place = self._alignment.best()
-        if place is not None:
-            drafted = self._draft.token_ids[place.at : place.at + max(1, len(span))]
-            for i, (token, draft_token) in enumerate(zip(chosen, drafted, strict=False)):
-                chance = self._chance(place.at, place.num_matching, i)
-                self._shift += _STEP * ((token == draft_token) - chance)
-        for token in chosen:
-            self._alignment.push(token)
+    def observe(self, token: int) -> None:
+        """The target chose `token` next, in whatever pass."""
+        if self._place is not None:
+            agreed = token == self.expected()
+            self._shift += _STEP * (agreed - self._chance(self._place, 0))
+        self._alignment.push(token)
+        self._place = self._alignment.best()
+
+    def count(self, span: Sequence[int], chosen: Sequence[int]) -> None:
+        """Note a pass that verified `span`, if any, and gave the tokens `chosen`."""
         if span:
             before = self.verified
             self.verified = Verified(
@@ -101,10 +110,10 @@ class DraftVerifier:
                 (*before.span_rows, len(span) + 1),
             )
 
-    def _chance(self, at: int, num_matching: int, ahead: int) -> float:
+    def _chance(self, place: Place, ahead: int) -> float:
         """Of the token `ahead` tokens after the place, if all before it are accepted."""
-        surety = self._draft.sureties[at + ahead]
-        odds = self._acceptance.log_odds(num_matching + ahead, surety) + self._shift
+        surety = self._draft.sureties[place.at + ahead]
+        odds = self._acceptance.log_odds(place.num_matching + ahead, surety) + self._shift
         return 0.5 * (1 + math.tanh(0.5 * odds))
 
 
@@ -123,7 +132,9 @@ def simulate_verification(
     at = 0
     while at < len(target):
         span = verifier.propose(limit - at - 1)
-        num_chosen = common_prefix(span, target[at:]) + 1
-        verifier.observe(span, target[at : at + num_chosen])
-        at += num_chosen
+        chosen = target[at : at + common_prefix(span, target[at:]) + 1]
+        for token in chosen:
+            verifier.observe(token)
+        verifier.count(span, chosen)
+        at += len(chosen)
     return verifier.verified

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,33 +16,49 @@ def paired_difference(
     ours: FloatArray, theirs: FloatArray, *, rng: np.random.Generator, num_resamples: int = 2000
 ) -> Interval:
     """mean(ours) - mean(theirs) over the same prompts, shape (num_prompts,) each."""
-    return paired_bootstrap(ours, theirs, lambda a, b: a - b, rng=rng, num_resamples=num_resamples)
+    return paired_bootstrap([ours, theirs], np.subtract, rng=rng, num_resamples=num_resamples)
 
 
 def ratio_of_means(
     ours: FloatArray, theirs: FloatArray, *, rng: np.random.Generator, num_resamples: int = 2000
 ) -> Interval:
     """mean(ours) / mean(theirs) over the same prompts, shape (num_prompts,) each."""
-    return paired_bootstrap(ours, theirs, lambda a, b: a / b, rng=rng, num_resamples=num_resamples)
+    return paired_bootstrap([ours, theirs], np.divide, rng=rng, num_resamples=num_resamples)
+
+
+def ratio_of_rates(
+    ours: FloatArray,
+    our_counts: FloatArray,
+    theirs: FloatArray,
+    their_counts: FloatArray,
+    *,
+    rng: np.random.Generator,
+) -> Interval:
+    """(ours over its counts) / (theirs over theirs), each summed over the same prompts."""
+
+    def ratio(a: FloatArray, n: FloatArray, b: FloatArray, m: FloatArray) -> FloatArray:
+        return (a / n) / (b / m)
+
+    return paired_bootstrap([ours, our_counts, theirs, their_counts], ratio, rng=rng)
 
 
 def paired_bootstrap(
-    ours: FloatArray,
-    theirs: FloatArray,
-    statistic: Callable[[FloatArray, FloatArray], FloatArray],
+    columns: Sequence[FloatArray],
+    statistic: Callable[..., FloatArray],
     *,
     rng: np.random.Generator,
     num_resamples: int = 2000,
 ) -> Interval:
-    """`statistic` of the two means, with its 95 % percentile interval; nan without prompts."""
-    if not len(ours):
+    """`statistic` of the columns' means, with its 95 % percentile interval; nan without prompts."""
+    stacked = np.stack(columns)
+    count = stacked.shape[1]
+    if not count:
         return Interval(float("nan"), float("nan"), float("nan"))
-    both = np.stack([ours, theirs])
     drawn = np.array(
-        [both[:, rng.integers(0, len(ours), len(ours))].mean(axis=1) for _ in range(num_resamples)]
+        [stacked[:, rng.integers(0, count, count)].mean(axis=1) for _ in range(num_resamples)]
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = statistic(drawn[:, 0], drawn[:, 1])
-        value = statistic(*both.mean(axis=1))
+        values = statistic(*drawn.T)
+        value = statistic(*stacked.mean(axis=1))
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(float(value), float(low), float(high))

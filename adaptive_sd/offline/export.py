@@ -125,14 +125,17 @@ def _acceptance(paths: Sequence[Path]) -> dict[PairKey, Acceptance]:
                 forms = {task.id: detect_form(task.prompt) for task in recording.tasks()}
                 answers = {(o.prompt_id, o.stage_index): o.draft for o in recording.outcomes()}
                 for prompt_id, drafted, target, draft in recording.pairs():
-                    if (own := answers.get((prompt_id, target))) is not None:
-                        yield (drafted, target, forms[prompt_id]), _compare(draft, own)
+                    own, earlier = (answers.get((prompt_id, k)) for k in (target, drafted))
+                    if own is not None and earlier is not None:
+                        yield (drafted, target, forms[prompt_id]), _compare(draft, earlier, own)
 
     return learn_acceptance(compared())
 
 
-def _compare(draft: DraftTokens, own: Draft) -> Compared:
-    return compare(draft, own.token_ids, own.finish_reason == "length")
+def _compare(draft: DraftTokens, earlier: Draft, own: Draft) -> Compared:
+    """`draft` is the `earlier` stage's in the tokens of the stage whose answer is `own`."""
+    cut = (d.finish_reason == "length" for d in (earlier, own))
+    return compare(draft, own.token_ids, *cut)
 
 
 def _finished(recording: Recording, num_stages: int) -> dict[str, list[Outcome]]:
@@ -178,8 +181,9 @@ def _rows(
                 elif pair := pairs.get((prompt_id, j, k)):
                     row[f"draft_ids_after_{earlier}"] = pair.draft.token_ids
                     row[f"draft_sureties_after_{earlier}"] = pair.draft.sureties
+                    seen = _compare(pair.draft, held.draft, draft)
                     row |= after(
-                        *(earlier, _compare(pair.draft, draft), view.form, outcome.style),
+                        *(earlier, seen, view.form, outcome.style),
                         *(uncached, rates, acceptance.get((j, k, view.form))),
                     )
             rows.append(row)

@@ -83,7 +83,8 @@ def recorded_stage(stage: Stage) -> RecordedStage:
 def record_pairs(stages: Sequence[Stage], recording: Recording, prompt_id: str) -> None:
     """Note, for every earlier draft and later stage, the tokens that stage would verify.
 
-    Votes verify nothing.
+    An end of turn is noted also where the draft was cut: it tells the target's. Votes verify
+    nothing, and a target that cannot verify has no pairs.
     """
     drafts = {outcome.stage_index: outcome.draft for outcome in recording.outcomes(prompt_id)}
     for target, own in drafts.items():
@@ -94,7 +95,8 @@ def record_pairs(stages: Sequence[Stage], recording: Recording, prompt_id: str) 
             ends = stages[earlier].engine.token_ends(draft.token_ids)
             offer = Offer(draft.text, ends, draft.token_logprobs)
             tokens = stages[target].engine.draft_tokens(offer)
-            recording.put_pair(Pair(prompt_id, earlier, target, tokens))
+            if tokens.token_ids:
+                recording.put_pair(Pair(prompt_id, earlier, target, tokens))
 
 
 def record_answers(

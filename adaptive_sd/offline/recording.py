@@ -71,7 +71,10 @@ class RecordedStage(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """An earlier stage's draft as the target verifies it; sureties are kept as float16."""
+    """An earlier stage's draft in the target's tokens, with an end of turn also where it was cut.
+
+    Sureties are kept as float16.
+    """
 
     prompt_id: str
     drafted: int

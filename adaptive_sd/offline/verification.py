@@ -48,7 +48,8 @@ def learn_acceptance(
     """For each pair of stages and form; a form with few answers is taken to be like the others."""
     rows: dict[PairKey, list[tuple[int, float, bool]]] = {}
     for key, pair in compared:
-        rows.setdefault(key, []).extend(pair.agreements())
+        if found_rows := pair.agreements():  # none along an empty draft
+            rows.setdefault(key, []).extend(found_rows)
     found: dict[PairKey, Acceptance] = {}
     for drafted, target in dict.fromkeys(key[:2] for key in rows):
         of_pair = {key: _stack(own) for key, own in rows.items() if key[:2] == (drafted, target)}
@@ -116,13 +117,20 @@ def compared_of(table: OutcomeTable, row: int, earlier: int, stage: int) -> Comp
             f"{len(draft_ids)} tokens, {parts[1]} {len(sureties)}; there must be as many, and some."
         )
     draft = DraftTokens(tuple(map(int, draft_ids)), tuple(map(float, sureties)))
-    cut = bool(table.columns["signal_finished_by_length"][row, stage])
-    return compare(draft, map(int, own), cut)
+    was_cut = table.columns["signal_finished_by_length"][row]
+    return compare(draft, map(int, own), bool(was_cut[earlier]), bool(was_cut[stage]))
 
 
-def compare(draft: DraftTokens, answer: Iterable[int], cut: bool) -> Compared:
-    """`answer` without its end of turn, which it has unless it was `cut` by the token limit."""
-    return Compared(draft, (*answer, *(() if cut else draft.token_ids[-1:])))
+def compare(draft: DraftTokens, answer: Iterable[int], draft_cut: bool, cut: bool) -> Compared:
+    """A recorded draft as a live target gets it, and `answer`.
+
+    The recorded one always has an end of turn, which tells the target's. Neither keeps it that was
+    cut by the token limit.
+    """
+    end = draft.token_ids[-1:]
+    if draft_cut:
+        draft = DraftTokens(draft.token_ids[:-1], draft.sureties[:-1])
+    return Compared(draft, (*answer, *(() if cut else end)))
 
 
 def _stack(rows: list[tuple[int, float, bool]]) -> Agreements:

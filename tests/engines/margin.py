@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptive_sd.offline.benches.methods import parting_margin
+from adaptive_sd.offline.benches.methods import divergence_margin
 from adaptive_sd.types import Acceptance, Draft
 
 EAGER = Acceptance(bias=9.0, match=0.0, start=0.0)
@@ -11,7 +11,7 @@ EAGER = Acceptance(bias=9.0, match=0.0, start=0.0)
 
 def assert_same_up_to_margin(a: Draft, b: Draft, noise_p99: float) -> None:
     """Fails where the answers part although the top-1/top-2 margin is above twice the noise."""
-    margin = parting_margin(a, b)
+    margin = divergence_margin(a, b)
     if margin is None:
         assert a.text == b.text
     else:

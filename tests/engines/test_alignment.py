@@ -68,9 +68,23 @@ def test_surety_rises_with_the_logprob_and_is_bounded(a: float, b: float) -> Non
     assert 0 < surety_of(math.nan) < 1
 
 
-def test_a_draft_of_one_token_again_and_again_stays_cheap_to_follow() -> None:
+def test_a_match_that_runs_is_not_lost_at_a_frequent_token() -> None:
+    draft = [token for i in range(900) for token in (1000 + i, 2000 + i, 7)]
+    alignment = Alignment(draft)
+    for at, token in enumerate(draft):
+        assert alignment.best() == Place(at, at)
+        alignment.push(token)
+
+
+def test_of_a_frequent_token_only_the_first_places_begin_a_match() -> None:
+    alignment = Alignment([1] * 300 + [2, 3])
+    for token in (1, 2):
+        alignment.push(token)
+    assert alignment.best() == Place(301, 1)  # the 1 before it was one too many
+
+
+def test_a_draft_of_one_token_again_and_again_can_be_followed() -> None:
     alignment = Alignment([1] * 4000)
     for _ in range(300):
         alignment.push(1)
-    place = alignment.best()
-    assert place is not None and place.at <= 256
+    assert alignment.best() == Place(300, 300)

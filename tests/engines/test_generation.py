@@ -56,7 +56,6 @@ samplings = st.builds(
     st.lists(st.integers(0, 5), max_size=100),
     st.integers(0, 90),
     st.sampled_from([None, FAST_VERIFY]),
-    st.booleans(),
 )
 def test_any_draft_gives_the_plain_answer(
     seed: int,
@@ -65,11 +64,10 @@ def test_any_draft_gives_the_plain_answer(
     noise: list[int],
     num_right: int,
     rates: Rates | None,
-    can_drop_tail: bool,
 ) -> None:
     plain = run(FakeCache(seed), prompt, sampling)
     draft = [*plain.token_ids[:num_right], *noise]
-    model = FakeCache(seed, can_drop_tail=can_drop_tail)
+    model = FakeCache(seed)
     verified = run(model, prompt, sampling, draft, rates)
     assert same(verified, plain)
     assert verified.hidden == plain.hidden
@@ -82,12 +80,12 @@ def test_any_draft_gives_the_plain_answer(
     assert cached == evaluated[: len(cached)]  # the cache holds no rejected token
 
 
-@given(st.integers(0, 50), prompts, prompts, st.integers(1, 5))
+@given(st.integers(0, 50), prompts, prompts, st.integers(1, 5), st.booleans())
 def test_a_kept_cache_and_any_chunk_give_the_same_answer(
-    seed: int, first: list[int], second: list[int], chunk: int
+    seed: int, first: list[int], second: list[int], chunk: int, can_drop_tail: bool
 ) -> None:
     sampling = Sampling(max_tokens=40)
-    model = FakeCache(seed)
+    model = FakeCache(seed, can_drop_tail=can_drop_tail)
     run(model, first, sampling, chunk=chunk)
     assert same(run(model, second, sampling, chunk=chunk), run(FakeCache(seed), second, sampling))
 
@@ -169,3 +167,39 @@ def test_full_lenience_follows_the_draft() -> None:
     draft = [1, 1, 2, 3, 4, 4, 1, 2]
     sampling = Sampling(max_tokens=8, lenience=20.0)
     assert list(run(FakeCache(5), [1], sampling, draft, FAST_VERIFY).token_ids) == draft
+
+
+NEVER, SMALL, WHOLE = (
+    Rates(0.1, 1.0, ((2, 50.0), (64, 99.0))),
+    Rates(0.1, 0.02, ((4, 0.021), (64, 2.0))),
+    Rates(0.1, 0.02, ((64, 0.02),)),
+)
+"""A span costs too much; pays up to 3 tokens; costs nothing."""
+
+
+@given(
+    st.integers(0, 50),
+    prompts,
+    st.lists(st.integers(0, 5), max_size=60),
+    st.sampled_from([0.5, 3.0, 20.0]),
+)
+def test_a_lenient_answer_does_not_depend_on_what_passes_cost(
+    seed: int, prompt: list[int], draft: list[int], lenience: float
+) -> None:
+    sampling = Sampling(max_tokens=50, lenience=lenience)
+    found = [run(FakeCache(seed), prompt, sampling, draft, r) for r in (NEVER, SMALL, WHOLE)]
+    assert same(found[0], found[1]) and same(found[0], found[2])
+
+
+@given(st.integers(0, 50), prompts, samplings, st.integers(1, 40))
+def test_only_an_answer_that_the_model_ended_has_an_end_of_turn(
+    seed: int, prompt: list[int], sampling: Sampling, most: int
+) -> None:
+    """It was chosen, and a draft of the answer offers it; what was cut would have gone on."""
+    model = FakeCache(seed)
+    draft = run(model, prompt, sampling, observer=lambda seen: seen.num_tokens < most)
+    num_decoded = sum(n for of_pass in model.passes for _, n, logits in of_pass if logits)
+    assert draft.num_chosen == num_decoded
+    assert draft.offer.ended == (draft.num_chosen > draft.tokens_out)
+    cut = draft.tokens_out in (most, sampling.max_tokens) or draft.finish_reason == "stop_string"
+    assert draft.offer.ended or cut

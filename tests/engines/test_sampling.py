@@ -82,3 +82,9 @@ def test_the_draw_depends_on_seed_and_position_only() -> None:
 def test_values_out_of_range_are_named(bad: Sampling) -> None:
     with pytest.raises(ConfigError, match="it must be"):
         check_sampling(bad)
+
+
+def test_lenience_is_refused_where_tokens_are_drawn() -> None:
+    check_sampling(Sampling(lenience=2.0))
+    with pytest.raises(ConfigError, match=r"lenience is 2.0 at temperature 0.5; .*leave one"):
+        check_sampling(Sampling(lenience=2.0, temperature=0.5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from adaptive_sd.engines.passes import Piece
 from adaptive_sd.engines.scheduling import MAX_TOKENS, READ_BESIDE, Request, Scheduler, next_pass
 from adaptive_sd.engines.verification import MAX_ROWS, DraftVerifier
 from adaptive_sd.engines.voting import generate_votes
-from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError, QueueFullError
+from adaptive_sd.errors import CancelledError, EngineClosedError, QueueFullError
 from adaptive_sd.types import Draft, Observer, Progress, Sampling
 from tests.engines.fake_cache import FakeCache, FakeSequence, drive
 from tests.engines.margin import EAGER
@@ -45,8 +46,14 @@ class ManualWorker(Executor):
 class Bench:
     """A scheduler, its cache and its worker."""
 
-    def __init__(self, seed: int = 7, num_slots: int = 2, max_waiting: int = 64) -> None:
-        self.cache = FakeCache(seed, size=400, num_slots=num_slots)
+    def __init__(
+        self,
+        seed: int = 7,
+        num_slots: int = 2,
+        max_waiting: int = 64,
+        cache: FakeCache | None = None,
+    ) -> None:
+        self.cache = cache or FakeCache(seed, size=400, num_slots=num_slots)
         self.worker = ManualWorker()
         self.scheduler = Scheduler(self.cache, self.worker, name="fake", max_waiting=max_waiting)
 
@@ -64,6 +71,7 @@ class Bench:
             prompt=prompt,
             sampling=sampling,
             verifier=verifier_of(draft),
+            beside=self.scheduler.rows_beside,
             observer=observer,
         )
         return self.scheduler.submit(Request(prompt, begin, wanted))
@@ -107,7 +115,8 @@ def test_in_a_batch_each_answer_is_the_one_alone(seed: int, num_slots: int, many
             assert answer.token_ids == plain.token_ids[: len(answer.token_ids)]
         else:
             assert same(answer, plain)
-            assert answer.verified == alone(seed, prompt, sampling, draft).verified
+            if num_slots == 1:  # what pays depends on who shares the passes
+                assert answer.verified == alone(seed, prompt, sampling, draft).verified
     assert len(bench.scheduler._free) == num_slots
 
 
@@ -205,12 +214,18 @@ def test_one_request_too_many_is_refused_and_a_cancelled_one_makes_room() -> Non
 
 def test_a_caller_that_has_its_answer_finds_a_free_slot() -> None:
     bench = Bench(num_slots=1, max_waiting=1)
-    refused: list[Future[Draft]] = []
+    asked: list[Future[Draft]] = []
     answered = bench.ask([1])
     bench.ask([2])
-    answered.add_done_callback(lambda _: refused.append(bench.ask([3])))
+
+    def ask_again(_: object) -> None:
+        caller = Thread(target=lambda: asked.append(bench.ask([3])))
+        caller.start()
+        caller.join()
+
+    answered.add_done_callback(ask_again)
     bench.worker.run()
-    assert same(refused[0].result(0), alone(7, [3]))
+    assert same(asked[0].result(0), alone(7, [3]))
 
 
 def test_who_is_not_wanted_any_more_leaves_the_queue() -> None:
@@ -221,29 +236,6 @@ def test_who_is_not_wanted_any_more_leaves_the_queue() -> None:
     with pytest.raises(CancelledError):
         gone.result(0)
     assert all(n == 1 for passed in bench.cache.passes for _, n, _ in passed)
-
-
-def test_an_error_of_one_observer_is_its_own() -> None:
-    def fail(progress: Progress) -> bool:
-        raise ValueError("mine")
-
-    bench = Bench()
-    bad, good, waiting = bench.ask([1], observer=fail), bench.ask([2]), bench.ask([3])
-    bench.worker.run()
-    with pytest.raises(ValueError, match="mine"):
-        bad.result(0)
-    assert same(good.result(0), alone(7, [2])) and same(waiting.result(0), alone(7, [3]))
-
-
-def test_a_failed_pass_ends_whoever_runs_and_nobody_who_waits() -> None:
-    bench = Bench(num_slots=2)
-    running = [bench.ask([1]), bench.ask([2, FakeCache.BROKEN, 3])]
-    waiting = bench.ask([3])
-    bench.worker.run()
-    for future in running:
-        with pytest.raises(EngineError, match="a pass failed"):
-            future.result(0)
-    assert same(waiting.result(0), alone(7, [3]))
 
 
 def test_calls_come_between_passes_and_close_lets_the_rest_end() -> None:

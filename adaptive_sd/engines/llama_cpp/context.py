@@ -31,7 +31,13 @@ class Context:
         params.n_ctx = num_slots * size + BUDGET_TOKENS + MAX_TOKENS
         params.kv_unified = True
         params.n_batch = params.n_ubatch = MAX_TOKENS
-        params.n_seq_max = NUM_KEPT + 1 + num_slots * (1 + MAX_BRANCHES)
+        self.can_fork = not (
+            llama_cpp.llama_model_is_recurrent(model.handle)
+            or llama_cpp.llama_model_is_hybrid(model.handle)
+        )
+        """Whether sequences can share cells and drop a tail; recurrent memories cannot."""
+        num_kept, num_branches = (NUM_KEPT, MAX_BRANCHES) if self.can_fork else (0, 0)
+        params.n_seq_max = 1 + num_kept + num_slots * (1 + num_branches)
         params.n_outputs_max = max(MAX_TOKENS, params.n_seq_max)  # else llama.cpp aborts
         params.n_threads = params.n_threads_batch = num_threads
         params.no_perf = True
@@ -43,14 +49,9 @@ class Context:
                 "or fewer `slots`."
             )
         self.memory = llama_cpp.llama_get_memory(self._ctx)
-        self.can_fork = not (
-            llama_cpp.llama_model_is_recurrent(model.handle)
-            or llama_cpp.llama_model_is_hybrid(model.handle)
-        )
-        """Whether sequences can share cells; recurrent memories cannot."""
         self._batch = llama_cpp.llama_batch_init(MAX_TOKENS, 0, 1)
         self.prefixes = PrefixTable()
-        ids = range(NUM_KEPT + 1, params.n_seq_max, 1 + MAX_BRANCHES)
+        ids = range(1 + num_kept, params.n_seq_max, 1 + num_branches)
         self.slots = [CachedSequence(self, id, size) for id in ids]
         self.spare = CachedSequence(self, 0, min(size, MAX_TOKENS))
         """Of no request: to measure with."""

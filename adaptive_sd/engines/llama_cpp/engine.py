@@ -22,7 +22,7 @@ from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.engines.llama_cpp.speed import measure_rates
 from adaptive_sd.engines.passes import MAX_BRANCHES, Steps
 from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.engines.scheduling import MAX_WAITING, Request, Scheduler
+from adaptive_sd.engines.scheduling import Request, Scheduler
 from adaptive_sd.engines.text import token_ends
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.engines.voting import generate_votes
@@ -60,7 +60,7 @@ class LlamaCppEngine:
         threads: int | None = None,
         gpu_layers: int = 0,
         slots: int = 1,
-        max_waiting: int = MAX_WAITING,
+        max_waiting: int = 64,
     ) -> None:
         """Load the model, with room for `context` tokens in each slot.
 
@@ -131,6 +131,7 @@ class LlamaCppEngine:
                 prompt=prompt,
                 sampling=sampling,
                 verifier=DraftVerifier(drafted, rates, acceptance),
+                beside=self._scheduler.rows_beside,
             ),
             observer,
         )
@@ -168,7 +169,7 @@ class LlamaCppEngine:
         )
 
     def measure_rates(self) -> Rates:
-        """See Engine.measure_rates; other requests stand still meanwhile."""
+        """See Engine.measure_rates; this engine's other requests stand still meanwhile."""
         interrupted = threading.Event()
         return self._call(
             lambda: measure_rates(self._context.spare, lambda: not interrupted.is_set()),
@@ -229,13 +230,14 @@ class LlamaCppEngine:
         return tokens
 
     def _draft_tokens(self, draft: Offer) -> DraftTokens:
-        if not draft.text:
+        if not self._context.can_fork:  # after each rejected span all would be read again
             return DraftTokens()
         tokens = self._model.tokenize(draft.text, special=False)
         ends = token_ends(map(self._model.piece, tokens))
         logprobs = carry_logprobs(draft.token_ends, draft.token_logprobs, ends)
-        sureties = map(surety_of, (*logprobs, math.nan))
-        return DraftTokens((*tokens, self._model.end_token), tuple(sureties))
+        if draft.ended:
+            tokens, logprobs = [*tokens, self._model.end_token], [*logprobs, math.nan]
+        return DraftTokens(tuple(tokens), tuple(map(surety_of, logprobs)))
 
 
 def _result(future: Future[T], interrupted: threading.Event | None) -> T:

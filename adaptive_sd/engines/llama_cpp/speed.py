@@ -20,6 +20,7 @@ _BUDGET_S = 3.0
 def measure_rates(sequence: CachedSequence, keep_going: Callable[[], bool]) -> Rates:
     """The fastest of a few passes each, since other work only slows; some seconds on two cores.
 
+    The caller keeps the model's own requests still; other models and programs may well run.
     Every pass begins with an empty cache, so that any context is large enough. Raises
     CancelledError when `keep_going` says False.
     """

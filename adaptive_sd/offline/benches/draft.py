@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,10 +32,10 @@ class Agreeing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PromptRun:
-    """All answers to one prompt, and their grades (None: not graded), by the method's name.
+    """The answers to one prompt, and their grades (None: not graded), by the method's name.
 
     `draft_s` made the draft; `prompt_s` is what the target took to read the prompt, which no
-    method had to read again.
+    method had to read again. `failures` says why the other methods have no answer.
     """
 
     task: Task
@@ -45,12 +45,13 @@ class PromptRun:
     answers: Mapping[str, Answered]
     qualities: Mapping[str, float | None]
     agreeing: Agreeing | None
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runs(NamedTuple):
-    """What was answered, and by the prompt's id why others were left out."""
+    """Prompts that were answered, and by their ids why others were not."""
 
-    whole: list[PromptRun]
+    answered: list[PromptRun]
     left_out: dict[str, str]
 
 
@@ -80,15 +81,16 @@ class DraftBench:
         rng: np.random.Generator,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Runs:
-        """Answer every task with every method; a prompt that one cannot answer is left out.
+        """Answer every task with every method.
 
-        The order of the methods is drawn for each prompt: a machine's drift hits all alike.
+        A prompt that cannot be drafted or answered plainly is left out. The order of the methods
+        is drawn for each prompt: a machine's drift hits all alike.
         """
         runs = Runs([], {})
         for done, task in enumerate(tasks):
             on_progress(done, len(tasks))
             try:
-                runs.whole.append(self._run_one(task, rng))
+                runs.answered.append(self._run_one(task, rng))
             except (CancelledError, EngineClosedError):
                 raise
             except EngineError as error:
@@ -100,18 +102,20 @@ class DraftBench:
         form = detect_form(task.prompt)
         view = PromptView.of(task.prompt, form)
         start_s = self._clock()
-        sampling = Request().sampling(drafting, task.prompt, form)
+        sampling = Request().sampling(drafting, self._drafted, task.prompt, form)
         draft = drafting.run(task.prompt, sampling, form=form)
         draft_s = self._clock() - start_s
         asked = Asked(
             task.prompt,
             form,
-            Request().sampling(target, task.prompt, form),
+            Request().sampling(target, len(self._stages) - 1, task.prompt, form),
             draft.offer,
             self._judge.acceptance(self._drafted, len(self._stages) - 1, view),
         )
         first = target.run(task.prompt, replace(asked.sampling, max_tokens=1), form=form)
-        answers = _in_any_order(self._methods, asked, rng)
+        answers, failures = _in_any_order(self._methods, asked, rng)
+        if "plain" in failures:
+            raise EngineError(failures["plain"])
         return PromptRun(
             task=task,
             draft_s=draft_s,
@@ -120,6 +124,7 @@ class DraftBench:
             answers=answers,
             qualities={name: grade(task, a.text).quality for name, a in answers.items()},
             agreeing=self._agree(asked, answers["plain"], rng),
+            failures=failures,
         )
 
     def _agree(self, asked: Asked, whole: Answered, rng: np.random.Generator) -> Agreeing | None:
@@ -135,20 +140,29 @@ class DraftBench:
             "generated": plain(target, self._clock),
             "verified": reuse(target, 0.0, self._clock),
         }
-        return Agreeing(**_in_any_order(methods, asked, rng))
+        answers, failures = _in_any_order(methods, asked, rng)
+        return None if failures else Agreeing(**answers)
 
 
 def _in_any_order(
     methods: Mapping[str, Method], asked: Asked, rng: np.random.Generator
-) -> dict[str, Answered]:
-    """The answers, in the methods' own order again."""
+) -> tuple[dict[str, Answered], dict[str, str]]:
+    """The answers, in the methods' own order again, and why others have none."""
     names = list(methods)
-    answers = {names[i]: methods[names[i]](asked) for i in rng.permutation(len(names))}
-    return {name: answers[name] for name in names}
+    answers: dict[str, Answered] = {}
+    failures: dict[str, str] = {}
+    for i in rng.permutation(len(names)):
+        try:
+            answers[names[i]] = methods[names[i]](asked)
+        except (CancelledError, EngineClosedError):
+            raise
+        except EngineError as error:
+            failures[names[i]] = str(error)
+    return {name: answers[name] for name in names if name in answers}, failures
 
 
 def beginning(offer: Offer, num_tokens: int) -> Offer:
-    """The first tokens of a draft that has at least so many."""
+    """The first tokens of a draft that has at least so many; it does not end there."""
     ends = offer.token_ends[:num_tokens]
     text = offer.text.encode()[: ends[-1]].decode(errors="ignore")  # a token may cut a character
-    return Offer(text, ends, offer.token_logprobs[:num_tokens])
+    return Offer(text, ends, offer.token_logprobs[:num_tokens], ended=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +13,20 @@ from adaptive_sd.data.grading import grade
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.forms import detect_form
+from adaptive_sd.offline.benches.methods import Clock
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
 from adaptive_sd.trace import Answer
-from adaptive_sd.types import Draft
+from adaptive_sd.types import Draft, Sampling
+
+BLOCK = 20
+"""Prompts that one side answers before the other does: the engine has forgotten the first then."""
+
+_UNRELATED = "Hello"
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Means over the graded prompts; seconds are wall time, cost is token counts times rates."""
+    """Means over the graded prompts; seconds are of one clock, cost is token counts times rates."""
 
     quality: float
     latency_s: float
@@ -44,7 +51,8 @@ class Comparison:
 def run_largest(cascade: Cascade, prompt: str, request: Request) -> Draft:
     """The largest stage alone, asked as it is asked in the ladder."""
     stage, form = cascade.stages[-1], detect_form(prompt)
-    return stage.run(prompt, request.sampling(stage, prompt, form), form=form)
+    sampling = request.sampling(stage, len(cascade.stages) - 1, prompt, form)
+    return stage.run(prompt, sampling, form=form)
 
 
 def compare(
@@ -53,22 +61,31 @@ def compare(
     *,
     rng: np.random.Generator,
     request: Request | None = None,
+    clock: Clock = time.perf_counter,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
-    """Answer all tasks with the ladder, then all with the largest stage, and grade both.
+    """Answer all tasks with the ladder and with the largest stage, and grade both.
 
-    One after the other, so that a prompt that one side has read is not in the other's KV cache.
+    Block by block, and which side comes first is drawn for each: a machine's drift hits both alike,
+    and no prompt that one side has read is in the other's KV cache.
     """
     request = request or Request()
     answers: list[Answer] = []
     drafts: list[Draft] = []
-    for task in tasks:
-        on_progress(len(answers), 2 * len(tasks))
-        answers.append(cascade.answer(task.prompt, request))
-    for task in tasks:
-        on_progress(len(answers) + len(drafts), 2 * len(tasks))
-        drafts.append(run_largest(cascade, task.prompt, request))
-    return _summarise(cascade, tasks, answers, drafts, rng)
+    sides = (
+        lambda prompt: answers.append(cascade.answer(prompt, request)),
+        lambda prompt: drafts.append(run_largest(cascade, prompt, request)),
+    )
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for start in range(0, len(tasks), BLOCK):
+        for side in rng.permutation(2):
+            cascade.stages[-1].run(_UNRELATED, Sampling(max_tokens=1))  # takes the prompt's place
+            for task in tasks[start : start + BLOCK]:
+                on_progress(len(answers) + len(drafts), 2 * len(tasks))
+                start_s = clock()
+                sides[side](task.prompt)
+                seconds[side].append(clock() - start_s)
+    return _summarise(cascade, tasks, answers, drafts, seconds, rng)
 
 
 def _summarise(
@@ -76,19 +93,18 @@ def _summarise(
     tasks: Sequence[Task],
     answers: Sequence[Answer],
     drafts: Sequence[Draft],
+    seconds: tuple[list[float], list[float]],
     rng: np.random.Generator,
 ) -> Comparison:
     last = len(cascade.stages) - 1
     rows, kept = [], []
-    for task, answer, draft in zip(tasks, answers, drafts, strict=True):
+    for task, answer, draft, *wall_s in zip(tasks, answers, drafts, *seconds, strict=True):
         ours, theirs = grade(task, answer.text or ""), grade(task, draft.text)
         if ours.quality is None or theirs.quality is None:
             continue
         cost = cascade.judge.cost(last, draft)
         kept.append(answer)
-        rows.append(
-            (ours.quality, answer.latency_s, answer.cost, theirs.quality, draft.latency_s, cost)
-        )
+        rows.append((ours.quality, wall_s[0], answer.cost, theirs.quality, wall_s[1], cost))
     values = np.array(rows, dtype=np.float64).reshape(len(rows), 6)
     means = values.mean(axis=0) if rows else np.full(6, np.nan)
     return Comparison(

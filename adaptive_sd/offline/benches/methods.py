@@ -35,7 +35,8 @@ class Asked:
 class Answered:
     """One method's answer; what a tool does not tell is None or empty.
 
-    `token_margins` (top-1 minus top-2 logit) has one entry for each of `token_ids`.
+    `token_margins` (top-1 minus top-2 logit) has one entry for each of `token_ids`. A method that
+    is not `exact` means to give another answer than the target's own.
     """
 
     text: str
@@ -46,6 +47,7 @@ class Answered:
     num_spans: int | None = None
     token_margins: tuple[float, ...] = ()
     offer: Offer | None = None
+    exact: bool = True
 
 
 Method = Callable[[Asked], Answered]
@@ -75,7 +77,7 @@ def reuse(stage: Stage, lenience: float = 0.0, clock: Clock = time.perf_counter)
             draft=asked.offer,
             acceptance=asked.acceptance,
         )
-        return _answered(draft, clock() - start_s)
+        return replace(_answered(draft, clock() - start_s), exact=not lenience)
 
     return answer
 
@@ -122,14 +124,15 @@ class Greedy(Protocol):
     def token_margins(self) -> Sequence[float]: ...
 
 
-def parting_margin(a: Greedy, b: Greedy) -> float | None:
-    """The smaller margin of the two answers where they part; None where they do not.
+def divergence_margin(own: Greedy, other: Greedy) -> float | None:
+    """Between the two best tokens of `own` where `other` diverges from it; None where it does not.
 
     Batch shapes change logits a little, so that a near-tie may fall the other way: the margin rule
-    takes answers for the same that part within twice the noise. Infinite where no margin is known.
+    takes answers for the same that diverge within twice the noise. Where `own` has ended already
+    only the margin of `other` is kept; infinite where none is known.
     """
-    at = common_prefix(a.token_ids, b.token_ids)
-    if at == len(a.token_ids) == len(b.token_ids):
+    at = common_prefix(own.token_ids, other.token_ids)
+    if at == len(own.token_ids) == len(other.token_ids):
         return None
-    known = [x.token_margins[at] for x in (a, b) if at < len(x.token_margins)]
-    return min(known, default=math.inf)
+    known = [x.token_margins[at] for x in (own, other) if at < len(x.token_margins)]
+    return known[0] if known else math.inf

@@ -58,6 +58,7 @@ def prompt_lookup(settings: dict[str, Any]) -> tuple[str, Generate]:
         n_threads=settings["threads"],
         n_threads_batch=settings["threads"],
         draft_model=propose,
+        logits_all=True,  # else it has room for rows of 512 tokens only, and fails after them
         verbose=False,
     )
     vocab = llama_cpp.llama_model_get_vocab(llama.model)

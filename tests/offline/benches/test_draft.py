@@ -21,7 +21,7 @@ from adaptive_sd.offline.benches.methods import (
     Answered,
     Asked,
     Method,
-    parting_margin,
+    divergence_margin,
     plain,
     reuse,
 )
@@ -75,7 +75,7 @@ def test_the_reuse_of_a_draft_changes_no_answer(stages: list[Stage]) -> None:
     runs = bench(stages, methods).run(tasks, rng=rng()).whole
     assert [run.task for run in runs] == tasks
     for run in runs:
-        margin = parting_margin(run.answers["plain"], run.answers["reuse"])
+        margin = divergence_margin(run.answers["plain"], run.answers["reuse"])
         assert margin is None or margin <= 2 * TINY_NOISE
         assert run.answers["plain"].num_drafted == 0 < run.answers["reuse"].num_drafted
         assert run.draft_tokens > 0 and run.prompt_s > 0
@@ -172,11 +172,11 @@ def answer(ids: tuple[int, ...], margins: tuple[float, ...] = ()) -> Answered:
 
 def test_answers_part_at_a_margin() -> None:
     own = answer((1, 2, 3), (5.0, 0.2, 4.0))
-    assert parting_margin(own, answer((1, 2, 3))) is None
-    assert parting_margin(own, answer((1, 9))) == 0.2
-    assert parting_margin(own, answer((1, 9), (5.0, 0.1))) == 0.1
-    assert parting_margin(own, answer((1, 2))) == 4.0
-    assert parting_margin(own, answer((1, 2, 3, 4))) == math.inf
+    assert divergence_margin(own, answer((1, 2, 3))) is None
+    assert divergence_margin(own, answer((1, 9))) == 0.2
+    assert divergence_margin(own, answer((1, 9), (5.0, 0.1))) == 0.1
+    assert divergence_margin(own, answer((1, 2))) == 4.0
+    assert divergence_margin(own, answer((1, 2, 3, 4))) == math.inf
 
 
 def test_answers_that_part_at_a_near_tie_are_the_same_by_the_margin_rule() -> None:

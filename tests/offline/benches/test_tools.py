@@ -10,7 +10,7 @@ import pytest
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.errors import ConfigError, EngineError
 from adaptive_sd.forms import Form
-from adaptive_sd.offline.benches.methods import Asked, by_tool, parting_margin, plain
+from adaptive_sd.offline.benches.methods import Asked, by_tool, divergence_margin, plain
 from adaptive_sd.offline.benches.tools import Tool, ToolSettings
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Acceptance, Offer, Sampling
@@ -32,7 +32,7 @@ def test_prompt_lookup_answers_what_the_target_answers(tiny_path: Path) -> None:
         for prompt in ("abcabcabc", "one two one two", "abcabcabc"):
             asked = Asked(prompt, Form.OPEN, Sampling(max_tokens=40), Offer(""), Acceptance())
             own, other = plain(stage)(asked), by_tool(tool, stage)(asked)
-            margin = parting_margin(own, other)
+            margin = divergence_margin(own, other)
             assert margin is None or margin <= 2 * TINY_NOISE
             assert margin is not None or own.text == other.text
             assert 0 <= other.num_accepted <= other.num_drafted
