@@ -205,6 +205,21 @@ def test_what_a_replay_does_not_read_changes_nothing(
         assert whole == read
 
 
+def test_copies_of_all_prompts_change_no_number(table: OutcomeTable, artifact: Artifact) -> None:
+    """And no interval."""
+    rows = np.repeat(np.arange(140), 3)
+    ids = tuple(f"{table.prompt_ids[row]}, {n}" for n, row in enumerate(rows))
+    copied = replace(table.take(rows), prompt_ids=ids)
+    once, thrice = (
+        replay(t, policies=["adaptive"], artifact=artifact, num_resamples=20)
+        for t in (table, copied)
+    )
+    assert thrice.num_test == 3 * once.num_test and thrice.num_shared == 0
+    for one, other in zip(once.predictors, thrice.predictors, strict=True):
+        assert other.auc == pytest.approx(one.auc) and other.ece == pytest.approx(one.ece)
+    assert thrice.policies["adaptive"].area == pytest.approx(once.policies["adaptive"].area)
+
+
 def test_fit_and_then_replay_of_one_table_is_two_commands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
