@@ -186,8 +186,10 @@ class Stage(Closing):
         By the majority of its votes where it has them; it then takes over those of the draft.
         """
         messages = self._messages(prompt, form)
-        if isinstance(prompt, str) and self.num_votes(form := form or detect_form(prompt)) > 1:
-            return self._elect(messages, sampling, form, draft, observer)
+        if isinstance(prompt, str):
+            form = form or detect_form(prompt)
+            if self.num_votes(form) > 1:
+                return self._elect(messages, sampling, form, draft, observer)
         return self.engine.generate(
             messages,
             sampling,
