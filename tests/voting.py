@@ -15,7 +15,9 @@ from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.types import Draft, FinishReason, IsDecided, Message, Observer, Rates, Sampling
 from tests.ladder import make_engine
 
-RATES = Rates(0.01, 0.1, ((4, 0.2), (8, 0.3)))
+RATES = Rates(0.01, 0.1, ((4, 0.4), (8, 0.8)))
+"""Of a machine that gains nothing by decoding votes together."""
+
 VOTES = {"large": 1, "large x2": 2, "large x5": 5}
 
 

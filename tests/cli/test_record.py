@@ -13,6 +13,7 @@ from adaptive_sd.cli import run
 from adaptive_sd.data.grading import version_of
 from adaptive_sd.data.outcomes import read_outcomes
 from tests.data.endpoint import echoing_the_key, saying, serving
+from tests.engines.tiny_gguf import write_tiny_model
 
 KEY = "sk-very-secret"
 
@@ -240,10 +241,9 @@ def test_an_export_counts_what_is_unfinished(
     assert found.prompt_ids == ("2",) and found.num_left_out == 1
 
 
-def test_a_ladder_with_votes_is_recorded_and_exported(
-    command: list[str], tmp_path: Path, tiny_path: Path
-) -> None:
-    stage = f'[[stage]]\nmodel = "{tiny_path}"\nmax_tokens = 3\nname = '
+def test_a_ladder_with_votes_is_recorded_and_exported(command: list[str], tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "long.gguf", context=2048)  # worked examples are long
+    stage = f'[[stage]]\nmodel = "{model}"\nmax_tokens = 3\nname = '
     ladder = tmp_path / "ladder.toml"
     ladder.write_text(f'{stage}"a"\n{stage}"a x2"\nvotes = 2\n{stage}"a x3"\nvotes = 3\n')
     task = {"dataset": "own", "category": "c", "answer": "2", "grader": "number", "id": "sum"}

@@ -23,14 +23,16 @@ def _byte_characters() -> list[str]:
     return [table[b] if b in table else chr(next(extra)) for b in range(256)]
 
 
-def write_tiny_model(path: Path, *, seed: int = 0, template: str = TEMPLATE) -> Path:
+def write_tiny_model(
+    path: Path, *, seed: int = 0, template: str = TEMPLATE, context: int = CONTEXT
+) -> Path:
     """A model whose every byte is one token."""
     rng = np.random.default_rng(seed)
     tokens = [*_byte_characters(), "ab", *SPECIAL]
     types = [gguf.TokenType.NORMAL] * 257 + [gguf.TokenType.CONTROL] * len(SPECIAL)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(FEED)
