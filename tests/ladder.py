@@ -43,13 +43,17 @@ def is_right(name: str, prompt: str) -> bool:
 
 
 def make_engine(name: str) -> FakeEngine:
-    """Wrong answers come with low log-probabilities, mostly."""
+    """Wrong answers come with low log-probabilities, mostly; a greeting is returned."""
 
     def answer(prompt: str) -> str:
+        if "Exercise" not in prompt:
+            return prompt
         a, b = map(int, re.findall(r"sum (\d+) \+ (\d+)", prompt)[-1])
         return f"The answer is {a + b if is_right(name, prompt) else a + b + 1}"
 
     def logprob(prompt: str) -> float:
+        if "Exercise" not in prompt:
+            return -0.01
         noise = random.Random(prompt + name).gauss(0, 0.2)
         return min(-0.01, (-0.3 if is_right(name, prompt) else -0.9) + noise)
 
