@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
+from adaptive_sd.errors import EngineError
 from adaptive_sd.offline.benches.draft import NUM_AGREEING, DraftBench, PromptRun, beginning
 from adaptive_sd.offline.benches.draft_summary import ALL_SETS, summarise
 from adaptive_sd.offline.benches.methods import (
@@ -72,7 +73,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 def test_the_reuse_of_a_draft_changes_no_answer(stages: list[Stage]) -> None:
     methods = {"plain": plain(stages[-1]), "reuse": reuse(stages[-1])}
     tasks = [task(i, f"tell me more of {word}") for i, word in enumerate(("owls", "tea", "maps"))]
-    runs = bench(stages, methods).run(tasks, rng=rng()).whole
+    runs = bench(stages, methods).run(tasks, rng=rng()).answered
     assert [run.task for run in runs] == tasks
     for run in runs:
         margin = divergence_margin(run.answers["plain"], run.answers["reuse"])
@@ -83,7 +84,7 @@ def test_the_reuse_of_a_draft_changes_no_answer(stages: list[Stage]) -> None:
 
 def test_an_agreeing_draft_is_the_targets_own_beginning(stages: list[Stage]) -> None:
     methods = {"plain": plain(stages[-1])}
-    runs = bench(stages, methods).run([task(i, f"word {i}") for i in range(4)], rng=rng()).whole
+    runs = bench(stages, methods).run([task(i, f"word {i}") for i in range(4)], rng=rng()).answered
     long = [run for run in runs if len(run.answers["plain"].token_ids) >= NUM_AGREEING]
     assert long, "no answer of the tiny model is long"
     for run in runs:
@@ -101,8 +102,27 @@ def test_an_agreeing_draft_is_the_targets_own_beginning(stages: list[Stage]) -> 
 def test_a_prompt_that_does_not_fit_is_left_out(stages: list[Stage]) -> None:
     tasks = [task(0, "short"), task(1, "long " * 500), task(2, "also short")]
     runs = bench(stages, {"plain": plain(stages[-1])}).run(tasks, rng=rng())
-    assert [run.task.id for run in runs.whole] == ["words/0", "words/2"]
+    assert [run.task.id for run in runs.answered] == ["words/0", "words/2"]
     assert list(runs.left_out) == ["words/1"] and "context of 512" in runs.left_out["words/1"]
+
+
+def test_a_prompt_is_lost_to_the_method_that_failed_on_it_alone(stages: list[Stage]) -> None:
+    def fails(asked: Asked) -> Answered:
+        if "tea" in asked.prompt:
+            raise EngineError("no tea")
+        return plain(stages[-1])(asked)
+
+    methods = {"plain": plain(stages[-1]), "other": fails}
+    tasks = [task(i, f"tell me more of {word}") for i, word in enumerate(("owls", "tea", "maps"))]
+    runs = bench(stages, methods).run(tasks, rng=rng())
+    assert [dict(run.failures) for run in runs.answered] == [{}, {"other": "no tea"}, {}]
+    assert not runs.left_out
+    (found,) = summarise(runs.answered, 0.1, rng=rng())
+    assert [(m.name, m.num_prompts) for m in found.methods] == [("plain", 3), ("other", 2)]
+    assert found.methods[1].num_tokens == sum(
+        len(run.answers["plain"].token_ids) for run in runs.answered if not run.failures
+    )
+    assert not bench(stages, {"plain": fails}).run(tasks[1:2], rng=rng()).answered
 
 
 def test_the_order_of_the_methods_is_drawn_for_each_prompt(stages: list[Stage]) -> None:
@@ -117,7 +137,7 @@ def test_the_order_of_the_methods_is_drawn_for_each_prompt(stages: list[Stage]) 
             return answer
 
         methods = {name: method(name) for name in ("plain", "b", "c")}
-        runs = bench(stages, methods).run([task(i, "a") for i in range(12)], rng=rng(seed)).whole
+        runs = bench(stages, methods).run([task(i, "a") for i in range(12)], rng=rng(seed)).answered
         assert all(list(run.answers) == list(methods) for run in runs)
         return [tuple(called[at : at + 3]) for at in range(0, len(called), 3)]
 
@@ -170,24 +190,45 @@ def answer(ids: tuple[int, ...], margins: tuple[float, ...] = ()) -> Answered:
     return Answered("t", ids, 1.0, token_margins=margins)
 
 
-def test_answers_part_at_a_margin() -> None:
+def test_answers_diverge_at_a_margin_of_the_first() -> None:
     own = answer((1, 2, 3), (5.0, 0.2, 4.0))
     assert divergence_margin(own, answer((1, 2, 3))) is None
     assert divergence_margin(own, answer((1, 9))) == 0.2
-    assert divergence_margin(own, answer((1, 9), (5.0, 0.1))) == 0.1
+    assert divergence_margin(own, answer((1, 9), (5.0, 0.1))) == 0.2
     assert divergence_margin(own, answer((1, 2))) == 4.0
     assert divergence_margin(own, answer((1, 2, 3, 4))) == math.inf
+    assert divergence_margin(own, answer((1, 2, 3, 4), (5.0, 0.2, 4.0, 0.3))) == 0.3
 
 
-def test_answers_that_part_at_a_near_tie_are_the_same_by_the_margin_rule() -> None:
+def test_answers_that_diverge_at_a_near_tie_are_the_same_by_the_margin_rule() -> None:
     own, other = answer((1, 2), (5.0, 0.3)), answer((1, 9))
     run = replace(run_of(0, {"plain": 1.0, "other": 1.0}), answers={"plain": own, "other": other})
-    shares = [summarise([run], noise, rng=rng())[0].methods[1] for noise in (0.1, 0.2)]
-    assert [s.identical_share for s in shares] == [0, 0]
-    assert [s.same_share for s in shares] == [0, 1]
+    sets = [summarise([run], noise, rng=rng())[0] for noise in (0.1, 0.2, None)]
+    assert [s.methods[1].identical_share for s in sets] == [0, 0, 0]
+    assert [s.methods[1].same_share for s in sets] == [0, 1, None]
+    assert [s.near_tie_share for s in sets] == [0, 0.5, None]
+
+
+def test_no_method_that_means_to_differ_is_called_the_same(stages: list[Stage]) -> None:
+    methods = {"plain": plain(stages[-1]), "reuse": reuse(stages[-1])}
+    methods["lenient"] = reuse(stages[-1], 5.0)
+    runs = bench(stages, methods).run([task(0, "tell me more of owls")], rng=rng()).answered
+    (found,) = summarise(runs, 0.1, rng=rng())
+    shares = {method.name: method.same_share for method in found.methods}
+    assert shares["plain"] == 1 and shares["reuse"] is not None and shares["lenient"] is None
+
+
+def test_seconds_a_token_tell_a_short_answer_from_a_fast_one() -> None:
+    """Half the tokens in half the time is no gain."""
+    run = run_of(0, {"plain": 4.0, "short": 2.0, "fast": 2.0})
+    ids = {"plain": 7, "short": 3, "fast": 7}
+    answers = {name: replace(run.answers[name], token_ids=(1,) * n) for name, n in ids.items()}
+    (found,) = summarise([replace(run, answers=answers)], 0.1, rng=rng())
+    assert [m.ratio.value for m in found.methods] == [1, 0.5, 0.5]
+    assert [tuple(m.ratio_per_token) for m in found.methods] == [(1,) * 3, (1,) * 3, (0.5,) * 3]
 
 
 def test_the_beginning_of_a_draft_has_whole_characters() -> None:
     offer = Offer("aé!", (1, 2, 3, 4), (-0.1, -0.2, -0.3, -0.4))
-    assert beginning(offer, 2) == Offer("a", (1, 2), (-0.1, -0.2))
-    assert beginning(offer, 3) == Offer("aé", (1, 2, 3), (-0.1, -0.2, -0.3))
+    assert beginning(offer, 2) == Offer("a", (1, 2), (-0.1, -0.2), ended=False)
+    assert beginning(offer, 3) == Offer("aé", (1, 2, 3), (-0.1, -0.2, -0.3), ended=False)

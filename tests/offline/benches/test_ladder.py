@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
+from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.judge import FittedJudge
-from adaptive_sd.offline.benches.ladder import compare
+from adaptive_sd.offline.benches.ladder import BLOCK, compare
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
 from tests.ladder import is_right, make_stages, make_tasks
 
@@ -39,6 +41,36 @@ def test_both_sides_are_what_they_are_alone(cascade: Cascade) -> None:
     assert result.cost_ratio.value == pytest.approx(result.ladder.cost / result.largest.cost)
     assert sum(result.share_by_stage.values()) == pytest.approx(1)
     assert result.num_prompts == 40 and result.num_not_graded == 0
+
+
+class Clock:
+    """Goes on by a second whenever it is asked."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def test_both_sides_are_timed_by_one_clock(cascade: Cascade) -> None:
+    result = compare(cascade, make_tasks(5), rng=rng(), clock=Clock())
+    assert (result.ladder.latency_s, result.largest.latency_s) == (1, 1)
+    assert tuple(result.latency_ratio) == (1, 1, 1)
+
+
+def test_sides_take_turns_and_none_finds_the_others_prompt_in_the_cache(cascade: Cascade) -> None:
+    """Between two times that the largest stage reads a prompt it reads another."""
+    tasks = make_tasks(3 * BLOCK + 1, seed=5)
+    compare(cascade, tasks, rng=rng(), request=Request(lam=500.0))
+    engine = cascade.stages[-1].engine
+    assert isinstance(engine, FakeEngine)
+    asked = [messages[-1].content for messages, _, _ in engine.calls]
+    assert all(a != b for a, b in itertools.pairwise(asked))
+    block = {task.prompt: i // BLOCK for i, task in enumerate(tasks)}
+    blocks = [number for prompt, number in block.items() for a in asked if prompt in a]
+    in_order = [number for a in asked for prompt, number in block.items() if prompt in a]
+    assert in_order == blocks and len(blocks) > len(tasks)
 
 
 def test_a_ladder_of_one_stage_costs_what_that_stage_costs(cascade: Cascade) -> None:

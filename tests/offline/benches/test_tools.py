@@ -41,6 +41,13 @@ def test_prompt_lookup_answers_what_the_target_answers(tiny_path: Path) -> None:
             tool.answer([5] * 600, 10)
 
 
+def test_prompt_lookup_goes_on_past_its_first_batch(tiny_path: Path) -> None:
+    """Of 512 tokens: it needs room for the rows of more."""
+    long = ToolSettings("llama-cpp-python", tiny_path, None, context=1024, threads=1)
+    with Tool(long) as tool:
+        assert 0 < len(tool.answer([70, 71, 72] * 200, 10).token_ids) <= 10
+
+
 def test_a_tool_that_is_not_there_is_named_with_how_to_get_it(tiny_path: Path) -> None:
     speculation = settings("xllamacpp", tiny_path)
     with pytest.raises(ConfigError, match=r"No module named 'xllamacpp'.* pip install xlla"):
