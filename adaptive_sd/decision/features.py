@@ -141,7 +141,7 @@ def fit_projection(
     """Principal components of hidden states, shape (num_prompts, width); no labels are seen."""
     states = hidden.astype(np.float64)
     mean = states.mean(axis=0)
-    covariance = np.cov(states, rowvar=False, bias=True)
+    covariance = np.atleast_2d(np.cov(states, rowvar=False, bias=True))
     variances, vectors = np.linalg.eigh(covariance)
     kept = min(num_components, len(states) - 1, states.shape[1])
     order = np.argsort(variances)[::-1][:kept]

@@ -162,6 +162,12 @@ def test_components_are_those_of_the_svd_whatever_signs_it_gives() -> None:
         np.testing.assert_allclose(component, wanted, rtol=1e-3, atol=1e-5)
 
 
+def test_states_of_one_number_have_one_component() -> None:
+    hidden = np.array([[1.0], [2.0], [3.0]], dtype=np.float16)
+    projected = fit_projection(hidden).apply(hidden)
+    np.testing.assert_allclose(projected.ravel(), [-np.sqrt(1.5), 0, np.sqrt(1.5)], atol=1e-3)
+
+
 def test_mirrored_states_have_mirrored_projections() -> None:
     """A component whose sign followed the solver's could not promise that."""
     hidden = states()
