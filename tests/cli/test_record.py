@@ -243,7 +243,7 @@ def test_an_export_counts_what_is_unfinished(
 
 def test_a_ladder_with_votes_is_recorded_and_exported(command: list[str], tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "long.gguf", context=2048)  # worked examples are long
-    stage = f'[[stage]]\nmodel = "{model}"\nmax_tokens = 3\nname = '
+    stage = f'[[stage]]\nmodel = "{model}"\nname = '
     ladder = tmp_path / "ladder.toml"
     ladder.write_text(f'{stage}"a"\n{stage}"a x2"\nvotes = 2\n{stage}"a x3"\nvotes = 3\n')
     task = {"dataset": "own", "category": "c", "answer": "2", "grader": "number", "id": "sum"}
