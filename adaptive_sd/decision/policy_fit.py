@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.chains import chains_of
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy, place_lam
 from adaptive_sd.decision.induction import (
     NUM_FOLDS,
-    FitTable,
     FoldedTable,
     InductionFit,
     fit_induction,

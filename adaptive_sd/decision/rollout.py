@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy, later_stages, returned_index
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policies import ThresholdPolicy
 
 FloatArray = NDArray[np.float64]

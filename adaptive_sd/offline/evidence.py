@@ -18,8 +18,8 @@ from adaptive_sd.decision.features import (
     PromptView,
     fit_projection,
 )
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import STATE_COLUMNS
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.signals import put_signals

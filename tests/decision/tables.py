@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_sd.decision.features import FEATURE_DIM
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policies import Evidence, HeldDraft, StoppingPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out
 from adaptive_sd.types import Decision

@@ -7,12 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from adaptive_sd.decision.fit_table import MAX_STAGES, FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.induction import (
-    MAX_STAGES,
     NUM_FOLDS,
-    FitTable,
     FoldedTable,
     InductionFit,
     fit_induction,

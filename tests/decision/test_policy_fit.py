@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptive_sd.decision.induction import FitTable, InductionFit, fit_induction
+from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.induction import InductionFit, fit_induction
 from adaptive_sd.decision.policy_fit import (
     RECOMMENDED_SHARE,
     fit_policy,

@@ -17,7 +17,7 @@ from adaptive_sd.decision.features import (
     agree,
     extract_features,
 )
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.forms import canonical_answer, detect_form
 from adaptive_sd.offline.evidence import (
     PROJECTED_STATES,

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.decision.rollout import roll_out, roll_out_all
 from adaptive_sd.offline.replay.dials import Dials, Run, single_stages
