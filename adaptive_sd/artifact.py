@@ -17,11 +17,12 @@ from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProj
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
 from adaptive_sd.decision.network import FittedPredictor
+from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -88,7 +89,11 @@ def load_artifact(folder: Path) -> Artifact:
                 f"{folder}: artifact version {version}, this program reads {SCHEMA_VERSION}; "
                 "fit it again with `adaptive-sd fit`."
             )
-        if tuple(manifest["feature_names"]) != FEATURE_NAMES:
+        if (
+            tuple(manifest["feature_names"]) != FEATURE_NAMES
+            or tuple(manifest["partial_features"]) != PARTIAL_STATISTICS
+            or tuple(manifest["checkpoints"]) != CHECKPOINTS
+        ):
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
         # opened here: np.load leaves its own file open where the archive is damaged
         with (
@@ -116,6 +121,8 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
     return {
         "schema_version": SCHEMA_VERSION,
         "feature_names": list(FEATURE_NAMES),
+        "partial_features": list(PARTIAL_STATISTICS),
+        "checkpoints": list(CHECKPOINTS),
         "stages": [stage.to_json() for stage in artifact.stages],
         "prior": {
             "chances": asdict(prior.chances),

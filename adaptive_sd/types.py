@@ -141,12 +141,14 @@ class Offer:
     """An earlier stage's draft for a target to verify: its text, and how sure that stage was.
 
     Token i, whose natural-log probability was `token_logprobs[i]`, ends before byte
-    `token_ends[i]` of the text's UTF-8; both are empty where nothing is known.
+    `token_ends[i]` of the text's UTF-8; both are empty where nothing is known. A draft that was
+    abandoned is not `whole`: its text would have gone on.
     """
 
     text: str
     token_ends: tuple[int, ...] = ()
     token_logprobs: tuple[float, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,8 @@ class Draft:
     @property
     def offer(self) -> Offer:
         """What a larger stage may verify of it."""
-        return Offer(self.text, self.token_ends, self.token_logprobs)
+        whole = self.finish_reason != "cancelled"
+        return Offer(self.text, self.token_ends, self.token_logprobs, whole)
 
     @property
     def tokens_out(self) -> int:

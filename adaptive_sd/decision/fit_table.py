@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.induced import state_features
+from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -33,17 +34,27 @@ class FitTable:
     prompt_features: NDArray[np.float32]  # (num_prompts, num_prompt_features)
     agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
     cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages)
+    part_cost: FloatArray | None = None  # (num_prompts, num_stages, WHOLE)
+    part_cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages, WHOLE)
+    part_statistics: NDArray[np.float32] | None = None
+    """(num_prompts, num_stages, WHOLE, len(PARTIAL_STATISTICS))"""
 
     def __post_init__(self) -> None:
         num_prompts, num_stages = self.quality.shape
-        wanted = {
+        wanted: dict[str, tuple[int, ...]] = {
             "cost": (num_prompts, num_stages),
             "estimates": (num_prompts, num_stages),
             "agreement": (num_prompts, num_stages, num_stages),
         }
+        if self.part_cost is not None:
+            wanted |= {
+                "part_cost": (num_prompts, num_stages, WHOLE),
+                "part_cost_after": (num_prompts, num_stages, num_stages, WHOLE),
+                "part_statistics": (num_prompts, num_stages, WHOLE, len(PARTIAL_STATISTICS)),
+            }
         for name, shape in wanted.items():
-            if getattr(self, name).shape != shape:
-                raise DataError(f"{name} has shape {getattr(self, name).shape}, not {shape}.")
+            if np.shape(getattr(self, name)) != shape:
+                raise DataError(f"{name} has shape {np.shape(getattr(self, name))}, not {shape}.")
         if not 1 <= num_stages <= MAX_STAGES:
             raise DataError(f"{num_stages} stages; a fit takes 1 to {MAX_STAGES}.")
         if len(self.statistics) != num_prompts or len(self.prompt_features) != num_prompts:
@@ -60,11 +71,38 @@ class FitTable:
 
     def cost_of(self, stage: int, held: Sequence[int]) -> FloatArray:
         """Cost of running `stage` with these drafts held: the last one is verified."""
+        return self.cost_to(Drafted(stage), Drafted(held[-1]) if held else None)
+
+    def cost_to(self, draft: Drafted, offered: Drafted | None) -> FloatArray:
+        """Cost of a draft up to a checkpoint, where `offered` is what its stage may verify.
+
+        Drafts that had ended before a checkpoint are whole. Verifying saves the same share of
+        each part.
+        """
+        plain = self.cost[:, draft.stage]
+        whole = self._whole_cost(draft.stage, offered)
+        if draft.place == WHOLE:
+            return whole
+        assert self.part_cost is not None  # else there is no draft of a part
+        share = np.divide(whole, plain, out=np.ones_like(plain), where=plain > 0)
+        return _known(self.part_cost[:, draft.stage, draft.place] * share, whole)
+
+    def _whole_cost(self, stage: int, offered: Drafted | None) -> FloatArray:
         plain = self.cost[:, stage]
-        if not held or self.cost_after is None:
+        if offered is None:
             return plain
-        after = self.cost_after[:, stage, held[-1]]
-        return np.where(np.isnan(after), plain, after)
+        if offered.place < WHOLE:
+            assert self.part_cost_after is not None
+            whole = self._whole_cost(stage, Drafted(offered.stage))
+            return _known(self.part_cost_after[:, stage, offered.stage, offered.place], whole)
+        if self.cost_after is None:
+            return plain
+        return _known(self.cost_after[:, stage, offered.stage], plain)
+
+    def reaches(self, stage: int, place: int) -> NDArray[np.bool_]:
+        """Whether the stage's draft of each prompt came to this checkpoint."""
+        assert self.part_cost is not None
+        return ~np.isnan(self.part_cost[:, stage, place])
 
     def take(self, rows: NDArray[np.int64] | slice) -> FitTable:
         """Some prompts of the table."""
@@ -90,3 +128,7 @@ class FitTable:
             self.agreement[chosen][:, later, earlier].astype(np.float64),
             self.statistics[chosen, held[-1]] if held else np.empty((0, 0), dtype=np.float32),
         )
+
+
+def _known(values: FloatArray, otherwise: FloatArray) -> FloatArray:
+    return np.where(np.isnan(values), otherwise, values)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.abandoning import Growing, fit_abandoning
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    held_of,
-    later_stages,
-    returned_index,
-    state_values,
-)
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey, held_of, later_stages
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
+from adaptive_sd.decision.partial import Drafted
+from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
 from adaptive_sd.decision.ridge import FoldedRidge
 
 FloatArray = NDArray[np.float64]
@@ -58,28 +55,9 @@ class InductionFit(NamedTuple):
     run_share: FloatArray  # (num_lams, num_stages), share of prompts on which a stage ran
 
 
-class _Outcome(NamedTuple):
-    """What following the policy from one state brings about, at each lambda."""
-
-    quality: NDArray[np.float32]  # (num_prompts, num_lams)
-    cost: NDArray[np.float32]
-    stage: NDArray[np.int8]
-    ran: NDArray[np.uint8]  # bit k: stage k ran from here on
-
-
-def fit_induction(
-    table: FitTable,
-    *,
-    rng: np.random.Generator,
-    num_folds: int = NUM_FOLDS,
-    stages: Sequence[int] | None = None,
+def induce(
+    folded: FoldedTable, stages: Sequence[int], *, may_abandon: bool = False
 ) -> InductionFit:
-    """As `induce`, with folds drawn by `rng`; DataError for too few prompts."""
-    folds = make_folds(len(table.quality), num_folds, rng=rng)
-    return induce(FoldedTable(table, folds), range(table.num_stages) if stages is None else stages)
-
-
-def induce(folded: FoldedTable, stages: Sequence[int]) -> InductionFit:
     """Fitted backward induction for loss = cost + lam * (1 - quality); see InducedPolicy.
 
     In every state the quality in the end and the cost from here of each next stage are regressed
@@ -88,16 +66,11 @@ def induce(folded: FoldedTable, stages: Sequence[int]) -> InductionFit:
     """
     table, usable = folded.table, tuple(stages)
     grid = lam_grid(table.cost)
-    num_states = 2 ** len(usable)
-    weights: list[FloatArray] = [np.empty((0, 0))] * num_states
-    outcomes: dict[tuple[int, ...], _Outcome] = {}
-    for index in reversed(range(num_states)):
-        held = held_of(index, usable)
-        later = later_stages(held, usable)
-        weights[index], outcomes[held] = _fit_state(folded, held, later, outcomes, grid)
-    first = outcomes[()]
+    fitting = _Fitting(folded, usable, grid, may_abandon, {}, {})
+    states = [fitting.fit_state(index) for index in reversed(range(2 ** len(usable)))]
+    first = fitting.outcomes[()]
     return InductionFit(
-        policy=InducedPolicy(usable, grid, tuple(weights)),
+        policy=InducedPolicy(usable, grid, tuple(reversed(states)), fitting.savings),
         quality=first.quality,
         cost=first.cost,
         stage=first.stage,
@@ -114,70 +87,64 @@ def lam_grid(cost: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
-def _fit_state(
-    folded: FoldedTable,
+class _Fitting(NamedTuple):
+    """States are fitted from the largest down; each takes the outcomes of those after it."""
+
+    folded: FoldedTable
+    stages: tuple[int, ...]
+    grid: FloatArray
+    may_abandon: bool
+    outcomes: dict[tuple[int, ...], Outcome]
+    savings: dict[SavingKey, FloatArray]
+
+    def fit_state(self, index: int) -> FloatArray:
+        """The weights of the state; later stages first, which are what else could be done."""
+        table, folds, grid = self.folded.table, self.folded.folds, self.grid
+        held = held_of(index, self.stages)
+        later = later_stages(held, self.stages)
+        offered = Drafted(held[-1]) if held else None
+        state = table.state(held)
+        odds = self.folded.odds(held, state)
+        stop = columns_of([fit.out_of_fold for fit in odds], len(folds))
+        ridge = FoldedRidge(state, folds)
+        go = np.empty((len(folds), len(later), 2, len(grid)))
+        weights: list[FloatArray] = []
+        tried: list[Tried] = []
+        outcomes: list[Outcome] = []
+        for place, stage in reversed([*enumerate(later)]):
+            found = Tried(stage, self.outcomes.pop((*held, stage)))  # only here it is come from
+            if self.may_abandon:
+                if held or tried:
+                    choices = choose_next(stop, go[:, place + 1 :], grid)
+                    instead = partial(_follow_tried, table, held, stop, choices, tuple(tried))
+                    draft = Growing(stage, state, offered, instead)
+                    found, savings = fit_abandoning(table, folds, draft, found.after, grid)
+                    self.savings.update({(index, stage, at): w for at, w in savings.items()})
+                tried.insert(0, found)
+            outcomes.insert(0, found.outcome(table, offered))
+            fits = [ridge.fit(side.astype(np.float64)) for side in outcomes[0][:2]]
+            weights = [*(fit.weights for fit in fits), *weights]
+            for kind, fit in enumerate(fits):
+                go[:, place, kind] = fit.out_of_fold
+        choices = choose_next(stop, go, grid)
+        self.outcomes[held] = follow(table, held, stop, choices, outcomes)
+        first = columns_of([fit.weights for fit in odds], state.shape[1])
+        return np.concatenate([first, *weights], axis=1)
+
+
+def _follow_tried(
+    table: FitTable,
     held: tuple[int, ...],
-    later: Sequence[int],
-    outcomes: dict[tuple[int, ...], _Outcome],
-    grid: FloatArray,
-) -> tuple[FloatArray, _Outcome]:
-    table, folds = folded.table, folded.folds
-    state = table.state(held)
-    stops = folded.odds(held, state)
-    stop = columns_of([fit.out_of_fold for fit in stops], len(folds))
-    ridge = FoldedRidge(state, folds)
-    weights = [columns_of([fit.weights for fit in stops], state.shape[1])]
-    go = np.empty((len(folds), len(later), 2, len(grid)))
-    next_outcomes = [_run(table, stage, held, outcomes) for stage in later]
-    for place, outcome in enumerate(next_outcomes):
-        for kind, target in enumerate((outcome.quality, outcome.cost)):
-            fit = ridge.fit(target.astype(np.float64))
-            weights.append(fit.weights)
-            go[:, place, kind] = fit.out_of_fold
-    realised = _follow(table, held, stop, go, next_outcomes, grid)
-    return np.concatenate(weights, axis=1), realised
+    stop: FloatArray,
+    choices: NDArray[np.int8],
+    tried: Sequence[Tried],
+    offered: Drafted,
+) -> Outcome:
+    """What happens where the next stages may verify the draft that is offered."""
+    outcomes = [each.outcome(table, offered) for each in tried]
+    return follow(table, held, stop, choices, outcomes)
 
 
 def columns_of(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
     """Side by side, shape (num_rows, num_columns); there may be none."""
     return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))
-
-
-def _run(
-    table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[tuple[int, ...], _Outcome]
-) -> _Outcome:
-    """What running `stage` and then following the policy brings about."""
-    after = outcomes.pop((*held, stage))  # only here it is come from
-    paid = table.cost_of(stage, held).astype(np.float32)[:, None]
-    return after._replace(cost=after.cost + paid, ran=after.ran | np.uint8(1 << stage))
-
-
-def _follow(
-    table: FitTable,
-    held: tuple[int, ...],
-    stop: FloatArray,
-    go: FloatArray,
-    next_outcomes: list[_Outcome],
-    grid: FloatArray,
-) -> _Outcome:
-    """Decide by the estimates given; keep what then happens."""
-    shape = (len(stop), len(grid))
-    quality = np.zeros(shape, dtype=np.float32)
-    stage = np.full(shape, -1, dtype=np.int8)
-    if held:
-        returned = np.asarray(held)[returned_index(stop)]
-        quality[:] = table.quality[np.arange(len(stop)), returned][:, None]
-        stage[:] = returned[:, None]
-    outcome = _Outcome(quality, np.zeros(shape, np.float32), stage, np.zeros(shape, dtype=np.uint8))
-    if not next_outcomes:
-        return outcome
-    values = state_values(stop, go, grid)
-    best = values.values_go.argmin(axis=1)
-    goes = values.values_go.min(axis=1) < values.value_stop
-    for place, after in enumerate(next_outcomes):
-        chosen = goes & (best == place)
-        outcome.quality[chosen] = after.quality[chosen]
-        outcome.cost[chosen] = after.cost[chosen]
-        outcome.stage[chosen] = after.stage[chosen]
-        outcome.ran[chosen] = after.ran[chosen]
-    return outcome

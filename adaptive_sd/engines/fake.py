@@ -113,9 +113,10 @@ class FakeEngine:
         return tuple(range(sum(len(m.content.split()) for m in messages)))
 
     def draft_tokens(self, draft: Offer) -> DraftTokens:
-        """The i-th word is token i, as in every answer; the last one ends the turn."""
-        count = len(draft.text.split(" "))
-        return DraftTokens((*range(count), -1), (0.5,) * (count + 1))
+        """The i-th word is token i, as in every answer; -1 ends the turn."""
+        words = range(len(draft.text.split(" ")))
+        tokens = (*words, -1) if draft.whole else (*words,)
+        return DraftTokens(tokens, (0.5,) * len(tokens))
 
     def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         return tuple(range(len(token_ids)))

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.partial import CHECKPOINTS
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.fit import acceptance_of
@@ -36,19 +38,22 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
         (tokens_out + (cut == 0)).astype(int),
     )
     stages = tuple(replace(s, rates=r) for s, r in zip(table.stages, rates, strict=True))
-    cost = np.array(
-        [
-            [r.draft_s(*counts) for r, *counts in zip(rates, *row, strict=True)]
-            for row in zip(uncached.tolist(), num_chosen.tolist(), strict=True)
-        ]
-    )
+    cost = _costs(rates, uncached, num_chosen)
     columns = dict(table.columns)
+    reached: dict[int, NDArray[np.bool_]] = {}
+    for n in CHECKPOINTS:
+        if (name := f"cost@{n}") in columns:
+            reached[n] = ~np.isnan(columns[name].astype(np.float64))
+            columns[name] = np.where(
+                reached[n], _costs(rates, uncached, np.full_like(uncached, n)), np.nan
+            )
     acceptance = _acceptance(table, forms)
     for j, earlier in enumerate(stages):
         found = {
             (n, k): after(
                 *(earlier.name, compared, forms[n], stages[k].styles[forms[n]]),
                 *(int(uncached[n, k]), rates[k], acceptance.get((j, k, forms[n]))),
+                *(int(tokens_out[n, j]), [c for c, came in reached.items() if came[n, j]]),
             )
             for n, k in np.ndindex(cost.shape)
             if k > j and (compared := compared_of(table, n, j, k)) is not None
@@ -56,8 +61,20 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
         for name in dict.fromkeys(name for row in found.values() for name in row):
             columns[name] = np.full(cost.shape, np.nan)
             for place, row in found.items():
-                columns[name][place] = row[name]
+                columns[name][place] = row.get(name, np.nan)
     return replace(table, stages=stages, cost=cost, columns=columns)
+
+
+def _costs(
+    rates: Sequence[Rates], uncached: NDArray[np.int64], num_chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Of reading and decoding so many tokens, (num_prompts, num_stages)."""
+    return np.array(
+        [
+            [r.draft_s(*counts) for r, *counts in zip(rates, *row, strict=True)]
+            for row in zip(uncached.tolist(), num_chosen.tolist(), strict=True)
+        ]
+    )
 
 
 def _acceptance(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, Acceptance]:

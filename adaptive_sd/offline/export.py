@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from adaptive_sd.decision.features import (
@@ -13,6 +14,11 @@ from adaptive_sd.decision.features import (
     DraftView,
     PromptView,
     extract_features,
+)
+from adaptive_sd.decision.partial import (
+    PARTIAL_STATISTICS,
+    checkpoints_before,
+    partial_statistics,
 )
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.errors import DataError
@@ -149,6 +155,7 @@ def _rows(
                     *(earlier, _compare(pair.draft, draft), view.form, outcome.style),
                     *(draft.tokens_in - draft.num_cached, ladder[k].rates),
                     acceptance.get((j, k, view.form)),
+                    *_length(stages[j].draft),
                 )
             rows.append(row)
     return rows
@@ -173,11 +180,34 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
         **{f"signal_{name}": float(v) for name, v in statistics if name in TOKEN_STATISTICS},
         "logprobs": draft.token_logprobs,
         "hidden": draft.hidden,
+        **_parts(draft, rates),
     }
+
+
+def _length(draft: Draft | None) -> tuple[int, list[int]]:
+    """Its tokens, and the checkpoints that it came to."""
+    assert draft is not None  # what failed was not paired
+    return draft.tokens_out, checkpoints_before(draft.num_chosen)
+
+
+def _parts(draft: Draft, rates: Rates) -> dict[str, float]:
+    """What the draft had cost and told at each checkpoint."""
+    logprobs = np.array([draft.token_logprobs])
+    found: dict[str, float] = {}
+    for n in checkpoints_before(draft.num_chosen):
+        statistics = partial_statistics(logprobs[:, :n])[0].tolist()
+        found[f"cost@{n}"] = rates.draft_s(draft.tokens_in - draft.num_cached, n)
+        found |= {
+            f"signal_{name}@{n}": value
+            for name, value in zip(PARTIAL_STATISTICS, statistics, strict=True)
+        }
+    return found
 
 
 def _type_of(column: str) -> pa.DataType | None:
     """None where the values tell it."""
+    if column.startswith("signal_") and "@" in column:
+        return pa.float32()
     if column.startswith("draft_sureties"):
         return pa.list_(pa.float16())
     return pa.list_(pa.int32()) if column.startswith(("draft_ids", "token_ids")) else None

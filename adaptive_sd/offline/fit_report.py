@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.policies import ThresholdPolicy
-from adaptive_sd.decision.policy_fit import CHOICE_PROMPTS, PolicyFit
+from adaptive_sd.decision.policy_fit import CHOICE_PROMPTS, PolicyFit, Seen
 from adaptive_sd.decision.selection import SELECTION_ROWS, PredictorFit, PredictorReport
 from adaptive_sd.offline.importance import MAX_ROWS
 
@@ -64,13 +64,40 @@ class GuardReport:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonReport:
+    """The lambdas, from and to, at which drafts of a stage may be abandoned; empty for no stage.
+
+    The changes are those that this brings, at the recommended lambda; of cost as a share.
+    """
+
+    lambdas: Mapping[str, tuple[float, float]]
+    cost_change: float
+    quality_change: float
+
+    def as_text(self) -> str:
+        if not self.lambdas:
+            return "drafts are never abandoned: to go on lost no more out of fold, beyond noise"
+        where = ", ".join(
+            f"{name} (lambda {low:.3g} to {high:.3g})" for name, (low, high) in self.lambdas.items()
+        )
+        return (
+            f"drafts may be abandoned of {where}: at the recommended lambda cost "
+            f"{self.cost_change:+.1%}, quality {self.quality_change:+.4f} by that"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FitReport:
-    """Quality and cost are the policy's, at the recommended lambda."""
+    """Quality and cost are the policy's, at the recommended lambda.
+
+    `abandoning` is None where the table tells nothing of drafts that grow.
+    """
 
     num_prompts: int
     num_left_out: int
     stages: tuple[StageReport, ...]
     guards: tuple[GuardReport, ...]
+    abandoning: AbandonReport | None
     recommended_lambda: float
     lambda_origin: str
     quality: float
@@ -93,6 +120,8 @@ class FitReport:
                 f"lambda {low:.3g} to {high:.3g}: the policy did no better out of fold than "
                 f"{' then '.join(guard.stages)}, which is used"
             )
+        if self.abandoning is not None:
+            lines.append(self.abandoning.as_text())
         lines.append(
             f"recommended lambda {self.recommended_lambda:.3g} ({self.lambda_origin}): "
             f"quality {self.quality:.3f}, cost {self.cost:.3f}"
@@ -123,16 +152,30 @@ def make_report(
             zip(table.stages, fits, importances, strict=True)
         )
     )
+    names = [stage.name for stage in table.stages]
     return FitReport(
         num_prompts=len(table.prompt_ids),
         num_left_out=table.num_left_out,
         stages=stages,
-        guards=_guards(fitted, [stage.name for stage in table.stages]),
+        guards=_guards(fitted, names),
+        abandoning=_abandoning(fitted, seen, names),
         recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
         quality=seen.quality,
         cost=seen.cost,
     )
+
+
+def _abandoning(fitted: PolicyFit, seen: Seen, names: Sequence[str]) -> AbandonReport | None:
+    patient = fitted.patient_at(fitted.recommended_lam)
+    if patient is None:
+        return None
+    quality, cost = patient
+    lambdas = {
+        names[stage]: (float(lams.min()), float(lams.max()))
+        for stage, lams in fitted.abandons().items()
+    }
+    return AbandonReport(lambdas, seen.cost / cost - 1, seen.quality - quality)
 
 
 def _guards(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:

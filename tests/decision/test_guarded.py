@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.induction import fit_induction
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError
-from tests.decision.tables import drive, wild_table
+from tests.decision.tables import drive, fit_induction, wild_table
 
 INDUCED = fit_induction(
     wild_table(60, 4, seed=0).table, rng=np.random.default_rng(0), num_folds=2, stages=(0, 1, 3)

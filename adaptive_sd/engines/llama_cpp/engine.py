@@ -231,8 +231,9 @@ class LlamaCppEngine:
         tokens = self._model.tokenize(draft.text, special=False)
         ends = token_ends(map(self._model.piece, tokens))
         logprobs = carry_logprobs(draft.token_ends, draft.token_logprobs, ends)
-        sureties = map(surety_of, (*logprobs, math.nan))
-        return DraftTokens((*tokens, self._model.end_token), tuple(sureties))
+        if draft.whole:
+            tokens, logprobs = [*tokens, self._model.end_token], [*logprobs, math.nan]
+        return DraftTokens(tuple(tokens), tuple(map(surety_of, logprobs)))
 
 
 def _result(future: Future[T], interrupted: threading.Event | None) -> T:

@@ -60,6 +60,6 @@ def _point(
         cost=float(run.cost.mean()),
         difference=paired_difference(run.quality, table.quality[:, -1], rng=rng),
         ratio=ratio_of_means(run.cost, table.cost[:, -1], rng=rng),
-        run_share=tuple(float(np.mean([k in ran for ran, _ in paths])) for k in stages),
-        answer_share=tuple(float(np.mean([k == stage for _, stage in paths])) for k in stages),
+        run_share=tuple(float(np.mean([k in path.stages for path in paths])) for k in stages),
+        answer_share=tuple(float(np.mean([k == path.returned for path in paths])) for k in stages),
     )
