@@ -81,6 +81,8 @@ def test_bytes_changed_anywhere_are_refused_or_harmless(
     [
         ("schema_version", 99, "artifact version 99"),
         ("feature_names", ["one"], "other features"),
+        ("partial_features", ["one"], "other features"),
+        ("checkpoints", [16, 32], "other features"),
         ("stages", [], "damaged artifact"),
         ("acceptance", [[0, 1, "no form", 1, 1]], "damaged artifact"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ def fit_abandoning(
     assert table.part_statistics is not None  # else nothing is known of a draft that grows
     stage = draft.stage
     place = np.full(whole.quality.shape, WHOLE, dtype=np.int8)
-    tried = Tried(stage, Outcome(*(side.copy() for side in whole)), place)
+    tried = Tried(stage, deepcopy(whole), place)
     savings: dict[int, FloatArray] = {}
     for at in reversed(range(WHOLE)):
         rows = np.flatnonzero(table.reaches(stage, at))

@@ -12,7 +12,7 @@ from adaptive_sd.decision.features import FEATURE_DIM
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy
+from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy, held_of, may_abandon
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Evidence, HeldDraft
@@ -95,6 +95,19 @@ def with_parts(table: FitTable, *, seed: int) -> FitTable:
         part_cost_after=after,
         part_statistics=statistics.astype(np.float32),
     )
+
+
+def with_savings(policy: InducedPolicy, *, rng: np.random.Generator) -> InducedPolicy:
+    """Abandons drafts at half of the checkpoints, by weights that mean nothing."""
+    num_lams = len(policy.lam_grid)
+    savings = {
+        (index, stage, place): rng.normal(size=(len(weights) + len(PARTIAL_STATISTICS), num_lams))
+        for index, weights in enumerate(policy.weights)
+        for stage in may_abandon(held_of(index, policy.stages), policy.stages)
+        for place in range(WHOLE)
+        if rng.random() < 0.5
+    }
+    return replace(policy, savings=savings)
 
 
 class Path(NamedTuple):

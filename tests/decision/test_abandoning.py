@@ -63,7 +63,7 @@ def test_a_hopeless_draft_costs_its_first_tokens_only() -> None:
 
 
 def test_the_estimates_before_the_draft_know_of_it() -> None:
-    """At lambda 12: trying stage 0 costs 4 + .5 * 10 whole, 2.5 + .5 * 10 with abandoning."""
+    """Trying stage 0 costs 4 + .5 * 10 without abandoning, 2.5 + .5 * 10 with it."""
     table = telling_table(3000)
     lam = 40.0
     values = {}
@@ -148,7 +148,12 @@ def test_a_policy_says_what_it_saved_and_where() -> None:
     lams = found.abandons()[0]
     at = np.isin(found.policy.lam_grid, lams)
     assert found.patient is not None
-    assert (found.cost[at] < found.patient.cost[at]).all()
+    saved = (
+        found.patient.cost
+        - found.cost
+        + found.policy.lam_grid * (found.quality - found.patient.quality)
+    )
+    assert (saved[at] > 0).all()
     np.testing.assert_array_equal(found.cost[~at], found.patient.cost[~at])
     quality, cost = found.patient_at(float(lams[0]))
     assert (quality, cost) == (found.patient.quality[at][0], found.patient.cost[at][0])

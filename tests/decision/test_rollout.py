@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.decision.induced import InducedPolicy, held_of, may_abandon
-from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE
+from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.partial import WHOLE
 from adaptive_sd.decision.rollout import roll_out, roll_out_all
 from adaptive_sd.errors import ConfigError
 from tests.decision.tables import (
@@ -23,6 +23,7 @@ from tests.decision.tables import (
     unguarded,
     wild_table,
     with_parts,
+    with_savings,
 )
 
 
@@ -105,20 +106,10 @@ def test_any_policy(seed: int, place: float, scale: float, num_stages: int) -> N
     wild = wild_table(10, num_stages, seed=seed)
     shaped = fit_induction(wild.table, rng=rng, num_folds=2).policy
     weights = tuple(scale * rng.normal(size=w.shape) for w in shaped.weights)
-    stages = tuple(range(num_stages))
-    savings = {
-        (index, stage, at): rng.normal(
-            size=(len(w) + len(PARTIAL_STATISTICS), len(shaped.lam_grid))
-        )
-        for index, w in enumerate(weights)
-        for stage in may_abandon(held_of(index, stages), stages)
-        for at in range(WHOLE)
-        if rng.random() < 0.5
-    }
-    policy = InducedPolicy(stages, shaped.lam_grid, weights, savings)
+    policy = InducedPolicy(tuple(range(num_stages)), shaped.lam_grid, weights)
     lam = float(place * shaped.lam_grid[-1])
     assert_equal_row_by_row(policy, wild, lam)
-    assert_equal_row_by_row(policy, with_first_tokens(wild, seed), lam)
+    assert_equal_row_by_row(with_savings(policy, rng=rng), with_first_tokens(wild, seed), lam)
 
 
 def test_the_draft_returned_is_an_earlier_one_where_the_later_is_seen_to_fail() -> None:

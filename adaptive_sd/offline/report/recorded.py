@@ -74,10 +74,11 @@ class _RecordedPrompt:
     def place(self, stage: int, observer: Observer | None) -> int:
         """The checkpoint at which the observer ends the draft, or WHOLE."""
         part = self.subject.table.part_cost
-        known = range(0) if part is None else np.flatnonzero(~np.isnan(part[self.row, stage]))
-        for at in known:
-            if observer is not None and not observer(Progress("", CHECKPOINTS[at], ())):
-                return int(at)
+        if part is None or observer is None:
+            return WHOLE
+        for place in np.flatnonzero(~np.isnan(part[self.row, stage])).tolist():
+            if not observer(Progress("", CHECKPOINTS[place], ())):
+                return int(place)
         return WHOLE
 
     def number(self, column: str, stage: int) -> float:
