@@ -146,7 +146,9 @@ def _merged(ours: InductionFit, plain: InductionFit, pays: NDArray[np.bool_]) ->
     savings = {key: np.where(pays, saving, 0.0) for key, saving in policy.savings.items()}
     return InductionFit(
         replace(policy, weights=tuple(weights), savings=savings),
-        *(np.where(pays, own, other) for own, other in zip(ours[1:4], plain[1:4], strict=True)),
+        np.where(pays, ours.quality, plain.quality),
+        np.where(pays, ours.cost, plain.cost),
+        np.where(pays, ours.stage, plain.stage),
         np.where(pays[:, None], ours.run_share, plain.run_share),
     )
 

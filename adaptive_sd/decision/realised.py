@@ -30,8 +30,10 @@ class Outcome(NamedTuple):
 
     def put(self, chosen: NDArray[np.bool_], other: Outcome) -> None:
         """Where `chosen`, the other's from now on."""
-        for side, theirs in zip(self, other, strict=True):
-            side[chosen] = theirs[chosen]
+        self.quality[chosen] = other.quality[chosen]
+        self.cost[chosen] = other.cost[chosen]
+        self.stage[chosen] = other.stage[chosen]
+        self.ran[chosen] = other.ran[chosen]
 
 
 class Tried(NamedTuple):

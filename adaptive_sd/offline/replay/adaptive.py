@@ -100,7 +100,7 @@ def follow(policy: GuardedPolicy, table: FitTable, lam: float) -> list[Path]:
     """The path of each prompt."""
     # What a stage costs changes no decision, and sums of powers of two tell what was paid for.
     drafts = [Drafted(k, place) for k in range(table.num_stages) for place in range(WHOLE + 1)]
-    marks = 2.0 ** np.arange(len(drafts)).reshape(table.num_stages, -1)
+    marks = np.exp2(np.arange(len(drafts), dtype=np.float64)).reshape(table.num_stages, -1)
     rolled = roll_out(policy, _marked(table, marks), lam)
 
     @functools.cache
