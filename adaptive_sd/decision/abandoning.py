@@ -28,13 +28,15 @@ _MIN_ABANDONED = 10
 class Growing(NamedTuple):
     """A draft of `stage` in one state; `offered` is what the stage may verify meanwhile.
 
-    `instead` gives what is done without the draft once it has come to a checkpoint: all from there
-    on, by the estimates of the state alone.
+    `begins` is where the policy would begin it, were it never abandoned. `instead` gives what is
+    done without the draft once it has come to a checkpoint: all from there on, by the estimates of
+    the state alone.
     """
 
     stage: int
     state: FloatArray  # (num_prompts, num_state_features)
     offered: Drafted | None
+    begins: NDArray[np.bool_]  # (num_prompts, num_lams)
     instead: Callable[[Drafted], Outcome]
 
 
@@ -53,7 +55,7 @@ def fit_abandoning(
     From the last checkpoint to the first, the loss that abandoning there would have saved is
     regressed on what is known there; it is what was *realised*, later checkpoints included. Where
     the estimate, out of fold, is above 0 the draft is abandoned; at lambdas where that has not
-    saved anything on the other folds, beyond NOISE, none is.
+    saved anything on the other folds, beyond NOISE, none is: of drafts that would be begun.
     """
     assert table.part_statistics is not None  # else nothing is known of a draft that grows
     stage = draft.stage
@@ -71,12 +73,13 @@ def fit_abandoning(
         known = partial_features(draft.state[rows], table.part_statistics[rows, stage, at])
         fit = FoldedRidge(known, folds[rows]).fit(going_on - abandoning)
         wanted = fit.out_of_fold > 0
-        followed = np.where(wanted, abandoning, going_on)
-        pays = _pays(going_on, followed, wanted)
+        counted = wanted & draft.begins[rows]
+        followed = np.where(counted, abandoning, going_on)
+        pays = _pays(going_on, followed, counted)
         if pays.any():
             savings[at] = np.where(pays, fit.weights, 0.0)
         abandoned = np.zeros(place.shape, dtype=np.bool_)
-        abandoned[rows] = wanted & _pays_elsewhere(going_on, followed, wanted, folds[rows])
+        abandoned[rows] = wanted & _pays_elsewhere(going_on, followed, counted, folds[rows])
         tried.after.put(abandoned, instead)
         place[abandoned] = at
     return Abandoning(tried, savings)

@@ -87,6 +87,28 @@ def lam_grid(cost: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
+class _State(NamedTuple):
+    """One state while its next stages are fitted, from the last of them on."""
+
+    index: int
+    held: tuple[int, ...]
+    features: FloatArray  # (num_prompts, num_state_features)
+    stop: FloatArray  # (num_prompts, num_held), out of fold
+    go: FloatArray  # (num_prompts, num_later, 2, num_lams), out of fold where fitted
+    ridge: FoldedRidge
+
+    @property
+    def offered(self) -> Drafted | None:
+        return Drafted(self.held[-1]) if self.held else None
+
+    def regress(self, place: int, outcome: Outcome) -> list[FloatArray]:
+        """Fit quality and cost of running the stage at this place; returns their weights."""
+        fits = [self.ridge.fit(side.astype(np.float64)) for side in (outcome.quality, outcome.cost)]
+        for kind, fit in enumerate(fits):
+            self.go[:, place, kind] = fit.out_of_fold
+        return [fit.weights for fit in fits]
+
+
 class _Fitting(NamedTuple):
     """States are fitted from the largest down; each takes the outcomes of those after it."""
 
@@ -98,16 +120,15 @@ class _Fitting(NamedTuple):
     savings: dict[SavingKey, FloatArray]
 
     def fit_state(self, index: int) -> FloatArray:
-        """The weights of the state; later stages first, which are what else could be done."""
-        table, folds, grid = self.folded.table, self.folded.folds, self.grid
+        """The weights of the state."""
+        table, folds = self.folded.table, self.folded.folds
         held = held_of(index, self.stages)
         later = later_stages(held, self.stages)
-        offered = Drafted(held[-1]) if held else None
-        state = table.state(held)
-        odds = self.folded.odds(held, state)
+        features = table.state(held)
+        odds = self.folded.odds(held, features)
         stop = columns_of([fit.out_of_fold for fit in odds], len(folds))
-        ridge = FoldedRidge(state, folds)
-        go = np.empty((len(folds), len(later), 2, len(grid)))
+        go = np.empty((len(folds), len(later), 2, len(self.grid)))
+        state = _State(index, held, features, stop, go, FoldedRidge(features, folds))
         weights: list[FloatArray] = []
         tried: list[Tried] = []
         outcomes: list[Outcome] = []
@@ -115,21 +136,34 @@ class _Fitting(NamedTuple):
             found = Tried(stage, self.outcomes.pop((*held, stage)))  # only here it is come from
             if self.may_abandon:
                 if held or tried:
-                    choices = choose_next(stop, go[:, place + 1 :], grid)
-                    instead = partial(_follow_tried, table, held, stop, choices, tuple(tried))
-                    draft = Growing(stage, state, offered, instead)
-                    found, savings = fit_abandoning(table, folds, draft, found.after, grid)
-                    self.savings.update({(index, stage, at): w for at, w in savings.items()})
+                    found = self._abandon(state, place, found, tried)
                 tried.insert(0, found)
-            outcomes.insert(0, found.outcome(table, offered))
-            fits = [ridge.fit(side.astype(np.float64)) for side in outcomes[0][:2]]
-            weights = [*(fit.weights for fit in fits), *weights]
-            for kind, fit in enumerate(fits):
-                go[:, place, kind] = fit.out_of_fold
-        choices = choose_next(stop, go, grid)
+            outcomes.insert(0, found.outcome(table, state.offered))
+            weights = [*state.regress(place, outcomes[0]), *weights]
+        choices = choose_next(stop, go, self.grid)
         self.outcomes[held] = follow(table, held, stop, choices, outcomes)
-        first = columns_of([fit.weights for fit in odds], state.shape[1])
+        first = columns_of([fit.weights for fit in odds], features.shape[1])
         return np.concatenate([first, *weights], axis=1)
+
+    def _abandon(self, state: _State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:
+        """The stage at this place, its draft abandoned where that pays; `tried` are those after."""
+        table, stop, go = self.folded.table, state.stop, state.go
+        state.regress(place, whole.outcome(table, state.offered))
+        draft = Growing(
+            stage=whole.stage,
+            state=state.features,
+            offered=state.offered,
+            begins=choose_next(stop, go[:, place:], self.grid) == 0,
+            instead=partial(
+                _follow_tried,
+                *(table, state.held, stop),
+                choose_next(stop, go[:, place + 1 :], self.grid),
+                tuple(tried),
+            ),
+        )
+        found, savings = fit_abandoning(table, self.folded.folds, draft, whole.after, self.grid)
+        self.savings.update({(state.index, whole.stage, at): w for at, w in savings.items()})
+        return found
 
 
 def _follow_tried(

@@ -49,9 +49,9 @@ class Seen(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Over prompts, at each lambda of a grid."""
+    """Over prompts; at each lambda of a grid, or at one."""
 
-    quality: FloatArray  # (num_lams,)
+    quality: FloatArray  # (num_lams,), or ()
     cost: FloatArray
 
 
@@ -74,22 +74,19 @@ class PolicyFit(NamedTuple):
         quality, cost, answered, ran = (self._between(seen, lam) for seen in self[1:5])
         return Seen(float(quality), float(cost), answered, ran)
 
-    def patient_at(self, lam: float) -> tuple[float, float] | None:
-        """Quality and cost without abandoning drafts, as `seen_at`."""
-        if self.patient is None:
-            return None
-        quality, cost = (self._between(seen, lam) for seen in self.patient)
-        return float(quality), float(cost)
+    def patient_at(self, lam: float) -> Means:
+        """As `seen_at`, without abandoning drafts."""
+        assert self.patient is not None  # asked where drafts may be abandoned
+        return Means(*(self._between(seen, lam) for seen in self.patient))
 
-    def abandons(self) -> dict[int, FloatArray]:
+    def abandons(self) -> dict[int, NDArray[np.bool_]]:
         """The stages whose drafts may be abandoned, each with the lambdas of the grid at which."""
-        policy = self.policy
-        decides = np.array([chain is None for chain in policy.chains])
+        decides = np.array([chain is None for chain in self.policy.chains])
         found: dict[int, NDArray[np.bool_]] = {}
-        for (_, stage, _), weights in sorted(policy.induced.savings.items()):
-            found[stage] = found.get(stage, np.zeros_like(decides)) | weights.any(axis=0)
-        places = {stage: at & decides for stage, at in found.items()}
-        return {stage: policy.lam_grid[at] for stage, at in places.items() if at.any()}
+        for (_, stage, _), weights in sorted(self.policy.induced.savings.items()):
+            at = decides & weights.any(axis=0)
+            found[stage] = at | found.get(stage, np.zeros_like(at))
+        return {stage: at for stage, at in sorted(found.items()) if at.any()}
 
     def _between(self, seen: FloatArray, lam: float) -> FloatArray:
         low, high, share = place_lam(self.policy.lam_grid, lam)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.policies import ThresholdPolicy
-from adaptive_sd.decision.policy_fit import CHOICE_PROMPTS, PolicyFit, Seen
+from adaptive_sd.decision.policy_fit import CHOICE_PROMPTS, PolicyFit
 from adaptive_sd.decision.selection import SELECTION_ROWS, PredictorFit, PredictorReport
 from adaptive_sd.offline.importance import MAX_ROWS
 
@@ -63,27 +67,43 @@ class GuardReport:
     stages: tuple[str, ...]
 
 
+class Change(NamedTuple):
+    """What abandoning drafts changes at one lambda, of cost as a share."""
+
+    lam: float
+    cost: float
+    quality: float
+
+    def __str__(self) -> str:
+        return f"cost {self.cost:+.1%}, quality {self.quality:+.4f}"
+
+
 @dataclass(frozen=True, slots=True)
 class AbandonReport:
     """The lambdas, from and to, at which drafts of a stage may be abandoned; empty for no stage.
 
-    The changes are those that this brings, at the recommended lambda; of cost as a share.
+    The changes are those at the recommended lambda and at the one of the grid where most is saved.
     """
 
-    lambdas: Mapping[str, tuple[float, float]]
-    cost_change: float
-    quality_change: float
+    lambdas: Mapping[str, tuple[tuple[float, float], ...]]
+    recommended: Change
+    most: Change
 
     def as_text(self) -> str:
         if not self.lambdas:
-            return "drafts are never abandoned: to go on lost no more out of fold, beyond noise"
-        where = ", ".join(
-            f"{name} (lambda {low:.3g} to {high:.3g})" for name, (low, high) in self.lambdas.items()
+            return "drafts are never abandoned: that saved nothing out of fold, beyond noise"
+        where = "; ".join(
+            f"{name} at lambda {', '.join(_span(*span) for span in spans)}"
+            for name, spans in self.lambdas.items()
         )
         return (
-            f"drafts may be abandoned of {where}: at the recommended lambda cost "
-            f"{self.cost_change:+.1%}, quality {self.quality_change:+.4f} by that"
+            f"drafts may be abandoned of {where}: {self.recommended} at the recommended lambda, "
+            f"most at {self.most.lam:.3g}: {self.most}"
         )
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +178,7 @@ def make_report(
         num_left_out=table.num_left_out,
         stages=stages,
         guards=_guards(fitted, names),
-        abandoning=_abandoning(fitted, seen, names),
+        abandoning=_abandoning(fitted, names),
         recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
         quality=seen.quality,
@@ -166,16 +186,28 @@ def make_report(
     )
 
 
-def _abandoning(fitted: PolicyFit, seen: Seen, names: Sequence[str]) -> AbandonReport | None:
-    patient = fitted.patient_at(fitted.recommended_lam)
-    if patient is None:
+def _abandoning(fitted: PolicyFit, names: Sequence[str]) -> AbandonReport | None:
+    if fitted.patient is None:
         return None
-    quality, cost = patient
-    lambdas = {
-        names[stage]: (float(lams.min()), float(lams.max()))
-        for stage, lams in fitted.abandons().items()
-    }
-    return AbandonReport(lambdas, seen.cost / cost - 1, seen.quality - quality)
+    grid, (quality, cost) = fitted.policy.lam_grid, fitted.patient
+    saved = cost - fitted.cost + grid * (fitted.quality - quality)
+    return AbandonReport(
+        {names[stage]: _spans(grid, at) for stage, at in fitted.abandons().items()},
+        _change(fitted, fitted.recommended_lam),
+        _change(fitted, float(grid[np.argmax(saved / cost)])),
+    )
+
+
+def _change(fitted: PolicyFit, lam: float) -> Change:
+    seen, patient = fitted.seen_at(lam), fitted.patient_at(lam)
+    return Change(lam, seen.cost / patient.cost - 1, seen.quality - patient.quality)
+
+
+def _spans(grid: NDArray[np.float64], at: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """From and to, of neighbouring lambdas of the grid."""
+    places = np.flatnonzero(at)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return tuple((float(grid[run[0]]), float(grid[run[-1]])) for run in runs)
 
 
 def _guards(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:
