@@ -17,11 +17,17 @@ from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProj
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
 from adaptive_sd.decision.network import FittedPredictor
+from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+_WITHOUT_PARTS = 3
+"""The version before drafts were judged while they grow; of those artifacts none is abandoned."""
+_FEATURES = {"feature_names": FEATURE_NAMES}
+_PARTS = {"partial_features": PARTIAL_STATISTICS, "checkpoints": CHECKPOINTS}
+"""What weights are for, by the name in the manifest."""
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -83,12 +89,13 @@ def load_artifact(folder: Path) -> Artifact:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         version = manifest["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in (_WITHOUT_PARTS, SCHEMA_VERSION):
             raise ArtifactError(
                 f"{folder}: artifact version {version}, this program reads {SCHEMA_VERSION}; "
                 "fit it again with `adaptive-sd fit`."
             )
-        if tuple(manifest["feature_names"]) != FEATURE_NAMES:
+        wanted = _FEATURES if version == _WITHOUT_PARTS else _FEATURES | _PARTS
+        if any(tuple(manifest[name]) != known for name, known in wanted.items()):
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
         # opened here: np.load leaves its own file open where the archive is damaged
         with (
@@ -115,7 +122,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
     prior = artifact.prior
     return {
         "schema_version": SCHEMA_VERSION,
-        "feature_names": list(FEATURE_NAMES),
+        **{name: list(known) for name, known in (_FEATURES | _PARTS).items()},
         "stages": [stage.to_json() for stage in artifact.stages],
         "prior": {
             "chances": asdict(prior.chances),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from adaptive_sd.artifact import Artifact, load_artifact
 from adaptive_sd.cascade import Cascade as Loop
-from adaptive_sd.cascade import Judge
 from adaptive_sd.config import Config, StageConfig, default_config, read_config, stage_styles
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.judge import FittedJudge, PriorJudge
+from adaptive_sd.ladder import Judge
 from adaptive_sd.models.home import home_dir, use_home
 from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.types import Rates

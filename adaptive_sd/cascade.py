@@ -1,4 +1,4 @@
-"""The one loop: skip or draft, judge, stop or escalate, recall; live and in replay."""
+"""The one loop: skip, draft or abandon, judge, stop or escalate, recall; live and in replay."""
 
 from __future__ import annotations
 
@@ -7,78 +7,21 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
 from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, reason_of
+from adaptive_sd.decision.partial import CHECKPOINTS
+from adaptive_sd.decision.policies import Choice, Evidence, reason_of
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.ladder import Judge, LadderStage
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.streaming import AnswerStream, run_async
-from adaptive_sd.trace import Answer, CostUnit, Step
-from adaptive_sd.types import (
-    Acceptance,
-    Action,
-    Decision,
-    Draft,
-    Observer,
-    Offer,
-    Progress,
-    Sampling,
-)
-
-
-class LadderStage(Protocol):
-    """What the loop needs of a stage."""
-
-    name: str
-
-    def run(
-        self,
-        prompt: Prompt,
-        sampling: Sampling,
-        *,
-        form: Form | None = None,
-        draft: Offer | None = None,
-        acceptance: Acceptance | None = None,
-        observer: Observer | None = None,
-    ) -> Draft: ...
-
-    def token_limit(self, prompt: Prompt, form: Form) -> int: ...
-
-    def warm_up(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Judge(Protocol):
-    """Estimates quality from evidence and decides; fitted, immutable."""
-
-    @property
-    def how_to_calibrate(self) -> str: ...
-
-    @property
-    def recommended_lam(self) -> float: ...
-
-    @property
-    def lam_origin(self) -> str: ...
-
-    @property
-    def cost_unit(self) -> CostUnit: ...
-
-    def begin(self, prompt: PromptView) -> Evidence: ...
-
-    def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft: ...
-
-    def decide(self, evidence: Evidence, lam: float) -> Choice: ...
-
-    def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance: ...
-
-    def cost(self, stage: int, draft: Draft) -> float: ...
+from adaptive_sd.trace import Answer, Step
+from adaptive_sd.types import Action, Decision, Draft, Observer, Progress, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +97,26 @@ class Cascade(Closing):
         lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
-        run = _Run(self, prompt, view, request, on_text, keep_going)
+        run = _Run(self, prompt, view, request, lam, on_text, keep_going)
         evidence = self.judge.begin(view)
         choice = self.judge.decide(evidence, lam)
-        last = -1
         while choice.decision is Decision.ESCALATE:
-            run.skip(range(last + 1, choice.stage), choice)
-            last = choice.stage
-            held = self.judge.judge(view, last, run.draft(last))
-            evidence = replace(evidence, held=(*evidence.held, held))
-            choice = run.after(last, self.judge.decide(evidence, lam))
-        return self._finish(run, evidence, choice, lam, start_s)
+            run.skip(range(run.last + 1, choice.stage), choice)
+            draft = run.draft(choice.stage, evidence)
+            if draft.finish_reason == "cancelled":
+                evidence = replace(evidence, abandoned=run.last)
+            else:
+                held = self.judge.judge(view, run.last, draft)
+                evidence = replace(evidence, held=(*evidence.held, held))
+            choice = self.judge.decide(evidence, lam)
+            run.note(draft, choice)
+        return self._finish(run, evidence, choice, start_s)
 
-    def _finish(
-        self, run: _Run, evidence: Evidence, choice: Choice, lam: float, start_s: float
-    ) -> Answer:
+    def _finish(self, run: _Run, evidence: Evidence, choice: Choice, start_s: float) -> Answer:
         index = choice.stage
         stages = [held.stage for held in evidence.held]
         quality = choice.qualities[stages.index(index)]
-        if index != stages[-1]:
+        if index != run.last:
             reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
             recalled = Step(self.stages[index].name, Action.RECALL, quality, reason=reason)
             run.steps.append(recalled)
@@ -186,7 +130,7 @@ class Cascade(Closing):
             cost=sum(step.cost for step in run.steps),
             cost_unit=self.judge.cost_unit,
             latency_s=time.perf_counter() - start_s,
-            lam=lam,
+            lam=run.lam,
             abstained=False,
             degraded=False,
             calibrated=evidence.covered and run.as_recorded,
@@ -216,6 +160,7 @@ class _Run:
         prompt: Prompt,
         view: PromptView,
         request: Request,
+        lam: float,
         on_text: Callable[[str], None] | None,
         keep_going: Callable[[], bool] | None,
     ) -> None:
@@ -227,9 +172,16 @@ class _Run:
         self._on_text = on_text
         self._keep_going = keep_going
         self._streamed = False
+        self._offered: Draft | None = None
+        self._saved = 0.0
+        """The expected loss that abandoning the last draft saved."""
+        self.lam = lam
         self.as_recorded = isinstance(prompt, str) and request == Request(lam=request.lam)
         """Whether the stages are asked as they were when the fit's prompts were recorded."""
+        self.last = -1
+        """The last stage that ran."""
         self.drafts: dict[int, Draft] = {}
+        """Those that are held: they came to their end."""
         self.steps: list[Step] = []
 
     def skip(self, stages: Sequence[int], choice: Choice) -> None:
@@ -239,58 +191,67 @@ class _Run:
                 Step(self._names[index], Action.SKIP, decision=Decision.ESCALATE, reason=reason)
             )
 
-    def draft(self, index: int) -> Draft:
-        """Run one stage; the last draft so far is offered for verification."""
-        stage, request = self._cascade.stages[index], self._request
-        drafted = max(self.drafts, default=None)
+    def draft(self, index: int, evidence: Evidence) -> Draft:
+        """Run one stage; the last draft so far, abandoned or not, is offered for verification.
+
+        The draft is held unless it is abandoned: finish_reason is "cancelled" then.
+        """
+        stage, request, offered = self._cascade.stages[index], self._request, self._offered
         draft = stage.run(
             self._prompt,
             request.sampling(stage, index, self._prompt, self._view.form),
             form=self._view.form,
-            draft=None if drafted is None else self.drafts[drafted].offer,
+            draft=None if offered is None else offered.offer,
             acceptance=None
-            if drafted is None
-            else self._cascade.judge.acceptance(drafted, index, self._view),
-            observer=self._observer(index),
+            if offered is None
+            else self._cascade.judge.acceptance(self.last, index, self._view),
+            observer=self._observer(index, evidence),
         )
-        if draft.finish_reason == "cancelled":
+        if draft.finish_reason != "cancelled":
+            self.drafts[index] = draft
+        elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
-        self.drafts[index] = draft
+        self.last, self._offered = index, draft
         return draft
 
-    def _observer(self, index: int) -> Observer:
-        on_text, keep_going = self._on_text, self._keep_going
-        # With a draft held, it may yet be the one returned: nothing is certain until the end.
-        last = index == len(self._cascade.stages) - 1
-        self._streamed = on_text is not None and last and not self.drafts
+    def _observer(self, index: int, evidence: Evidence) -> Observer:
+        on_text, keep_going, judge = self._on_text, self._keep_going, self._cascade.judge
+        # Only this draft can be the answer then; with one held, that may yet be returned.
+        is_certain = index == len(self._cascade.stages) - 1 and not self.drafts
+        self._streamed = on_text is not None and is_certain
+        self._saved = 0.0
 
         def observe(progress: Progress) -> bool:
             if self._streamed and on_text is not None and progress.new_text:
                 on_text(progress.new_text)
-            return keep_going is None or keep_going()
+            if progress.num_tokens in CHECKPOINTS and not is_certain:
+                self._saved = judge.saved(evidence, index, progress, self.lam)
+            return self._saved <= 0 and (keep_going is None or keep_going())
 
         return observe
 
-    def after(self, index: int, choice: Choice) -> Choice:
-        """Note the step."""
-        draft = self.drafts[index]
+    def note(self, draft: Draft, choice: Choice) -> None:
+        """The step of the last stage."""
+        reason = reason_of(choice, self._names)
+        if abandoned := draft.finish_reason == "cancelled":
+            reason = f"going on would lose {self._saved:.3g} more than abandoning it; {reason}"
+        verified = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
         self.steps.append(
             Step(
-                stage=self._names[index],
-                action=Action.VERIFY if draft.verified.num_drafted else Action.DRAFT,
-                quality=choice.qualities[-1],
+                stage=self._names[self.last],
+                action=Action.ABANDON if abandoned else verified,
+                quality=None if abandoned else choice.qualities[-1],
                 decision=choice.decision,
-                reason=reason_of(choice, self._names),
+                reason=reason,
                 tokens_in=draft.tokens_in,
                 tokens_out=sum(made.tokens_out for made in draft.made),
                 num_drafted=draft.verified.num_drafted,
                 num_accepted=draft.verified.num_accepted,
                 num_spans=draft.verified.num_spans,
                 latency_s=draft.latency_s,
-                cost=self._cascade.judge.cost(index, draft),
+                cost=self._cascade.judge.cost(self.last, draft),
             )
         )
-        return choice
 
     def release(self, text: str) -> None:
         if self._on_text is not None and not self._streamed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.decision.features import (
     NUM_FORMS,
@@ -15,10 +17,11 @@ from adaptive_sd.decision.features import (
 )
 from adaptive_sd.decision.known_p import KnownPPolicy
 from adaptive_sd.decision.network import FittedPredictor
+from adaptive_sd.decision.partial import CHECKPOINTS, Drafted, partial_statistics
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
 from adaptive_sd.forms import Form
 from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Draft, Rates
+from adaptive_sd.types import Acceptance, Draft, Progress, Rates
 
 _RECORD = (
     "to calibrate, record prompts of yours (`adaptive-sd record`), then `adaptive-sd export` and "
@@ -64,6 +67,13 @@ class FittedJudge:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         policy = self._artifact.policy if evidence.covered else self._top
         return policy.decide(evidence, lam)
+
+    def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
+        if not evidence.covered:
+            return 0.0
+        draft = Drafted(stage, CHECKPOINTS.index(progress.num_tokens))
+        statistics = partial_statistics(np.array([progress.token_logprobs]))
+        return self._artifact.policy.saved(evidence, draft, statistics, lam)
 
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return self._artifact.acceptance.get((drafted, target, prompt.form), Acceptance())
@@ -125,6 +135,9 @@ class PriorJudge:
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.policy.decide(evidence, lam)
+
+    def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
+        return 0.0  # the prior knows whole drafts only
 
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return Acceptance()

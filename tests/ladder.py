@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 from adaptive_sd.artifact import Artifact
@@ -42,15 +43,21 @@ def is_right(name: str, prompt: str) -> bool:
     return difficulty + luck < SKILL[name]
 
 
-def make_engine(name: str, kind: type[FakeEngine] = FakeEngine) -> FakeEngine:
-    """Wrong answers come with low log-probabilities, mostly; no sum is asked for in a warm-up."""
+def make_engine(
+    name: str, kind: type[FakeEngine] = FakeEngine, *, is_long: bool = False
+) -> FakeEngine:
+    """Wrong answers come with low log-probabilities, mostly; `is_long`: after up to 80 words.
+
+    No sum is asked for in a warm-up.
+    """
 
     def answer(prompt: str) -> str:
         sums = re.findall(r"sum (\d+) \+ (\d+)", prompt)
         if not sums:
             return "ready"
         a, b = map(int, sums[-1])
-        return f"The answer is {a + b if is_right(name, prompt) else a + b + 1}"
+        words = "so " * random.Random(name + prompt).randrange(80 if is_long else 1)
+        return f"{words}The answer is {a + b if is_right(name, prompt) else a + b + 1}"
 
     def logprob(prompt: str) -> float:
         if "sum" not in prompt:
@@ -61,11 +68,12 @@ def make_engine(name: str, kind: type[FakeEngine] = FakeEngine) -> FakeEngine:
     return kind(name, answer, logprob=logprob, rates=RATES[name])
 
 
-def make_stages(folder: Path) -> list[Stage]:
-    return [
-        Stage(name, load=lambda name=name: make_engine(name), rates_path=folder / "rates.json")
-        for name in SKILL
-    ]
+def make_stages(folder: Path, *, is_long: bool = False) -> list[Stage]:
+    def load(name: str) -> FakeEngine:
+        return make_engine(name, is_long=is_long)
+
+    rates_path = folder / "rates.json"
+    return [Stage(name, load=partial(load, name), rates_path=rates_path) for name in SKILL]
 
 
 def make_recording(path: Path, tasks: list[Task], stages: list[Stage]) -> None:
@@ -74,9 +82,9 @@ def make_recording(path: Path, tasks: list[Task], stages: list[Stage]) -> None:
         record(tasks, stages, recording, graders=Graders(), on_progress=lambda done, total: None)
 
 
-def make_table(folder: Path, tasks: list[Task]) -> OutcomeTable:
+def make_table(folder: Path, tasks: list[Task], *, is_long: bool = False) -> OutcomeTable:
     path = folder / "recording.sqlite"
-    make_recording(path, tasks, make_stages(folder))
+    make_recording(path, tasks, make_stages(folder, is_long=is_long))
     exported = export_recordings([path])
     write_outcomes(exported.table, exported.stages, folder / "table.parquet")
     return read_outcomes(folder / "table.parquet")

@@ -42,8 +42,9 @@ def _step_line(step: Step, *, same: bool) -> str:
         else ""
     )
     decision = step.decision.value if step.decision else ""
+    quality = "" if step.quality is None else f"quality {step.quality:.2f} "
     return (
-        f"{step.stage:<20} {step.action.value:<7} quality {step.quality:.2f} -> {decision}: "
+        f"{step.stage:<20} {step.action.value:<7} {quality}-> {decision}: "
         f"{step.reason} ({step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s"
         f"{drafted})"
     )

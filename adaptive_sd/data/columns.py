@@ -45,7 +45,10 @@ _NUMBERS = {
 }
 _PREFIXES = {
     "signal_": Bound(-_MAX_EVIDENCE, _MAX_EVIDENCE, f"a number within {_MAX_EVIDENCE:g}, or empty"),
-    "cost_after_": Bound(0, MAX_COST, f"a number, at least 0, up to {MAX_COST:g}, or empty"),
+    **dict.fromkeys(
+        ("cost@", "cost_after_"),
+        Bound(0, MAX_COST, f"a number, at least 0, up to {MAX_COST:g}, or empty"),
+    ),
     **dict.fromkeys(("accepted_after_", "drafted_after_"), _COUNT),
 }
 _PARTS = {"num_cached": "tokens_in", "accepted_after_": "drafted_after_"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.policies import ThresholdPolicy
 
 NUM_QUANTILES = 13

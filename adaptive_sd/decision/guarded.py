@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import InducedPolicy, place_lam
+from adaptive_sd.decision.induced import InducedPolicy, nearest_lam
+from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
 from adaptive_sd.errors import ArtifactError
 
@@ -36,13 +37,20 @@ class GuardedPolicy:
 
     def chain_at(self, lam: float) -> ThresholdPolicy | None:
         """None where the induced policy decides; ConfigError for a lambda outside the grid."""
-        low, high, share = place_lam(self.lam_grid, lam)
-        return self.chains[low if share < 0.5 else high]
+        return self.chains[nearest_lam(self.lam_grid, lam)]
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""
         chain = self.chain_at(lam)
         return (self.induced if chain is None else chain).decide(evidence, lam)
+
+    def saved(
+        self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
+    ) -> float:
+        """See InducedPolicy.saved; chains abandon nothing."""
+        if self.chain_at(lam) is not None:
+            return 0.0
+        return self.induced.saved(evidence, drafted, statistics, lam)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         stages = np.full((len(self.chains), 2), _NONE)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, check_lam, choose
 from adaptive_sd.errors import ArtifactError, ConfigError
 
@@ -33,6 +35,10 @@ STATE_STATISTICS = (
 STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
 
 
+SavingKey = tuple[int, int, int]
+"""Index of a state, a stage whose draft grows in it, and the place of a checkpoint."""
+
+
 class StateValues(NamedTuple):
     """Estimates in one state for a number of rows and lambdas."""
 
@@ -49,26 +55,27 @@ class InducedPolicy:
     are: log odds of each held draft being right; then for each later stage, linear, the quality in
     the end and the cost from here, at each lambda of the grid, of running that stage and following
     the policy. Between grid points they are interpolated in log lambda.
+
+    `savings` are linear too, in the state and the partial statistics: the expected loss that
+    abandoning a draft at a checkpoint saves, at each lambda of the grid; 0 where that was not
+    shown to pay. A lambda between grid points goes with the nearer one.
     """
 
     stages: tuple[int, ...]  # ascending
     lam_grid: FloatArray  # (num_lams,), ascending; the first is 0
     weights: tuple[FloatArray, ...]  # 2**len(stages) of (num_state_features, num_outputs)
+    savings: Mapping[SavingKey, FloatArray] = field(default_factory=dict)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""
-        stages = tuple(held.stage for held in evidence.held)
-        quality = np.array([[held.quality for held in evidence.held]])
-        agreement = np.array([_agreements([held.answer for held in evidence.held])])
-        statistics = (
-            evidence.held[-1].features[STATE_COLUMNS][None]
-            if stages
-            else np.empty((1, 0), dtype=np.float32)
-        )
-        state = state_features(evidence.features[None], quality, agreement, statistics)
+        stages, state = _state_of(evidence)
         values = self.values(stages, state, lam)
         later = later_stages(stages, self.stages)
-        values_go = tuple(zip(later, values.values_go[0, :, 0].tolist(), strict=True))
+        values_go = tuple(
+            (stage, value)
+            for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
+            if stage > evidence.abandoned
+        )
         if not stages:
             return choose((), None, float("inf"), values_go)
         qualities = tuple(values.stop_quality[0].tolist())
@@ -86,12 +93,36 @@ class InducedPolicy:
         stop = sigmoid(state @ held)
         return state_values(stop, (state @ between).reshape(len(state), -1, 2, 1), np.array([lam]))
 
+    def saved(
+        self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
+    ) -> float:
+        """Expected loss that abandoning a draft saves that has come so far.
+
+        `statistics` (1, num_partial_statistics) are of its tokens. Raises ConfigError for a lambda
+        outside the grid.
+        """
+        weights = self.saving_weights([held.stage for held in evidence.held], drafted, lam)
+        if weights is None:
+            return 0.0
+        return float((partial_features(_state_of(evidence)[1], statistics) @ weights)[0])
+
+    def saving_weights(
+        self, held: Sequence[int], drafted: Drafted, lam: float
+    ) -> FloatArray | None:
+        """Of `partial_features`; None where abandoning was not shown to pay."""
+        weights = self.savings.get((state_index(held, self.stages), *drafted))
+        if weights is None:
+            return None
+        chosen = weights[:, nearest_lam(self.lam_grid, lam)]
+        return chosen if chosen.any() else None
+
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {
             "stages": np.array(self.stages),
             "lam_grid": self.lam_grid,
         }
-        return arrays | {f"state{i}": weights for i, weights in enumerate(self.weights)}
+        arrays |= {f"state{i}": weights for i, weights in enumerate(self.weights)}
+        return arrays | {_saving_name(key): weights for key, weights in self.savings.items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
@@ -115,7 +146,22 @@ class InducedPolicy:
                 raise ArtifactError(
                     f"state {index} of a policy has shape {matrix.shape}, not {wanted}."
                 )
-        return cls(stages, grid, weights)
+        savings: dict[SavingKey, FloatArray] = {}
+        for index, matrix in enumerate(weights):
+            held = held_of(index, stages)
+            wanted = (len(matrix) + len(PARTIAL_STATISTICS), len(grid))
+            for stage, place in itertools.product(may_abandon(held, stages), range(WHOLE)):
+                name = _saving_name(key := (index, stage, place))
+                if name not in arrays:
+                    continue
+                savings[key] = arrays[name].astype(np.float64)
+                if savings[key].shape != wanted:
+                    raise ArtifactError(
+                        f"{name} of a policy has shape {savings[key].shape}, not {wanted}."
+                    )
+        if num_unknown := sum(n.startswith("saving") for n in arrays) - len(savings):
+            raise ArtifactError(f"a policy abandons {num_unknown} drafts that it has no choice of.")
+        return cls(stages, grid, weights, savings)
 
 
 def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
@@ -138,6 +184,12 @@ def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
     return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
 
 
+def nearest_lam(grid: FloatArray, lam: float) -> int:
+    """Place of the grid point nearest in log lambda; raises as `place_lam`."""
+    low, high, share = place_lam(grid, lam)
+    return low if share < 0.5 else high
+
+
 def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
     return sum(1 << stages.index(stage) for stage in held)
 
@@ -150,6 +202,33 @@ def held_of(index: int, stages: Sequence[int]) -> tuple[int, ...]:
 def later_stages(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
     """Those of the ascending `stages` that can still run: above the last one held."""
     return stages[bisect.bisect_right(stages, held[-1]) :] if held else stages
+
+
+def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
+    """The next stages without whose draft an answer can still be had."""
+    later = later_stages(held, stages)
+    return later if held else later[:-1]
+
+
+def _saving_name(key: SavingKey) -> str:
+    return "saving{}_{}_{}".format(*key)
+
+
+def _state_of(evidence: Evidence) -> tuple[tuple[int, ...], FloatArray]:
+    """The stages held, and the features of this state, one row."""
+    held = evidence.held
+    features = state_features(
+        evidence.features[None],
+        np.array([[draft.quality for draft in held]]),
+        np.array([_agreements([draft.answer for draft in held])]),
+        held[-1].features[STATE_COLUMNS][None] if held else np.empty((1, 0), dtype=np.float32),
+    )
+    return tuple(draft.stage for draft in held), features
+
+
+def partial_features(state: FloatArray, statistics: NDArray[np.floating]) -> FloatArray:
+    """What tells whether to abandon a draft: the state it is made in, and its first tokens."""
+    return np.concatenate([state, statistics], axis=1)
 
 
 def state_features(

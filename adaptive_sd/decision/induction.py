@@ -3,107 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    held_of,
-    later_stages,
-    returned_index,
-    state_features,
-    state_values,
-)
+from adaptive_sd.decision.abandoning import Growing, fit_abandoning
+from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey, held_of, later_stages
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
+from adaptive_sd.decision.partial import Drafted
+from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
 from adaptive_sd.decision.ridge import FoldedRidge
-from adaptive_sd.errors import DataError
 
 FloatArray = NDArray[np.float64]
 
-MAX_STAGES = 7
 NUM_FOLDS = 5
 _NUM_LAMS = 24
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FitTable:
-    """Every stage's outcome on every prompt.
-
-    `estimates` are the stages' predictors' qualities, out of fold where they are to be fitted on.
-    `cost_after[n, k, j]` is the cost of stage k when it verifies stage j's draft; nan where that
-    is as `cost[n, k]`. `agreement[n, k, j]`: both gave the same answer. Prompts of one `group` have
-    one text, so that what was fitted on one has seen the others; None where each is its own.
-    """
-
-    quality: FloatArray  # (num_prompts, num_stages)
-    cost: FloatArray  # (num_prompts, num_stages)
-    estimates: FloatArray  # (num_prompts, num_stages)
-    statistics: NDArray[np.float32]  # (num_prompts, num_stages, len(STATE_STATISTICS))
-    prompt_features: NDArray[np.float32]  # (num_prompts, num_prompt_features)
-    agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
-    cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages)
-    group: NDArray[np.int64] | None = None  # (num_prompts,)
-
-    def __post_init__(self) -> None:
-        num_prompts, num_stages = self.quality.shape
-        wanted = {
-            "cost": (num_prompts, num_stages),
-            "estimates": (num_prompts, num_stages),
-            "agreement": (num_prompts, num_stages, num_stages),
-        }
-        for name, shape in wanted.items():
-            if getattr(self, name).shape != shape:
-                raise DataError(f"{name} has shape {getattr(self, name).shape}, not {shape}.")
-        if not 1 <= num_stages <= MAX_STAGES:
-            raise DataError(f"{num_stages} stages; a fit takes 1 to {MAX_STAGES}.")
-        if len(self.statistics) != num_prompts or len(self.prompt_features) != num_prompts:
-            raise DataError(f"features are not of {num_prompts} prompts.")
-        for name, upper in (("quality", 1.0), ("estimates", 1.0), ("cost", np.finfo(float).max)):
-            values = getattr(self, name)
-            if not ((values >= 0) & (values <= upper)).all():
-                row, stage = np.argwhere(~((values >= 0) & (values <= upper)))[0]
-                raise DataError(f"{name} of prompt {row}, stage {stage} is {values[row, stage]}.")
-
-    @property
-    def num_stages(self) -> int:
-        return int(self.quality.shape[1])
-
-    def cost_of(self, stage: int, held: Sequence[int]) -> FloatArray:
-        """Cost of running `stage` with these drafts held: the last one is verified."""
-        plain = self.cost[:, stage]
-        if not held or self.cost_after is None:
-            return plain
-        after = self.cost_after[:, stage, held[-1]]
-        return np.where(np.isnan(after), plain, after)
-
-    def take(self, rows: NDArray[np.int64] | slice) -> FitTable:
-        """Some prompts of the table."""
-        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        chosen: dict[str, Any] = {n: None if v is None else v[rows] for n, v in parts.items()}
-        return FitTable(**chosen)
-
-    def draw(self, num_prompts: int, *, seed: int) -> FitTable:
-        """So many of its prompts, in order; the whole table where it has no more."""
-        if len(self.quality) <= num_prompts:
-            return self
-        drawn = np.random.default_rng([seed, 1]).permutation(len(self.quality))
-        return self.take(np.sort(drawn[:num_prompts]))
-
-    def state(self, held: Sequence[int], rows: NDArray[np.int64] | None = None) -> FloatArray:
-        """State features with these drafts held, of all prompts or of some rows."""
-        chosen = slice(None) if rows is None else rows
-        pairs = [(held[j], held[i]) for j in range(len(held)) for i in range(j)]
-        later, earlier = [p[0] for p in pairs], [p[1] for p in pairs]
-        return state_features(
-            self.prompt_features[chosen],
-            self.estimates[chosen][:, list(held)],
-            self.agreement[chosen][:, later, earlier].astype(np.float64),
-            self.statistics[chosen, held[-1]] if held else np.empty((0, 0), dtype=np.float32),
-        )
 
 
 class FoldedTable:
@@ -138,28 +55,9 @@ class InductionFit(NamedTuple):
     run_share: FloatArray  # (num_lams, num_stages), share of prompts on which a stage ran
 
 
-class _Outcome(NamedTuple):
-    """What following the policy from one state brings about, at each lambda."""
-
-    quality: NDArray[np.float32]  # (num_prompts, num_lams)
-    cost: NDArray[np.float32]
-    stage: NDArray[np.int8]
-    ran: NDArray[np.uint8]  # bit k: stage k ran from here on
-
-
-def fit_induction(
-    table: FitTable,
-    *,
-    rng: np.random.Generator,
-    num_folds: int = NUM_FOLDS,
-    stages: Sequence[int] | None = None,
+def induce(
+    folded: FoldedTable, stages: Sequence[int], *, may_abandon: bool = False
 ) -> InductionFit:
-    """As `induce`, with folds drawn by `rng`; DataError for too few prompts."""
-    folds = make_folds(len(table.quality), num_folds, rng=rng, groups=table.group)
-    return induce(FoldedTable(table, folds), range(table.num_stages) if stages is None else stages)
-
-
-def induce(folded: FoldedTable, stages: Sequence[int]) -> InductionFit:
     """Fitted backward induction for loss = cost + lam * (1 - quality); see InducedPolicy.
 
     In every state the quality in the end and the cost from here of each next stage are regressed
@@ -168,16 +66,11 @@ def induce(folded: FoldedTable, stages: Sequence[int]) -> InductionFit:
     """
     table, usable = folded.table, tuple(stages)
     grid = lam_grid(table.cost)
-    num_states = 2 ** len(usable)
-    weights: list[FloatArray] = [np.empty((0, 0))] * num_states
-    outcomes: dict[tuple[int, ...], _Outcome] = {}
-    for index in reversed(range(num_states)):
-        held = held_of(index, usable)
-        later = later_stages(held, usable)
-        weights[index], outcomes[held] = _fit_state(folded, held, later, outcomes, grid)
-    first = outcomes[()]
+    fitting = _Fitting(folded, usable, grid, may_abandon, {}, {})
+    states = [fitting.fit_state(index) for index in reversed(range(2 ** len(usable)))]
+    first = fitting.outcomes[()]
     return InductionFit(
-        policy=InducedPolicy(usable, grid, tuple(weights)),
+        policy=InducedPolicy(usable, grid, tuple(reversed(states)), fitting.savings),
         quality=first.quality,
         cost=first.cost,
         stage=first.stage,
@@ -194,70 +87,98 @@ def lam_grid(cost: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
-def _fit_state(
-    folded: FoldedTable,
+class _State(NamedTuple):
+    """One state while its next stages are fitted, from the last of them on."""
+
+    index: int
+    held: tuple[int, ...]
+    features: FloatArray  # (num_prompts, num_state_features)
+    stop: FloatArray  # (num_prompts, num_held), out of fold
+    go: FloatArray  # (num_prompts, num_later, 2, num_lams), out of fold where fitted
+    ridge: FoldedRidge
+
+    @property
+    def offered(self) -> Drafted | None:
+        return Drafted(self.held[-1]) if self.held else None
+
+    def regress(self, place: int, outcome: Outcome) -> list[FloatArray]:
+        """Fit quality and cost of running the stage at this place; returns their weights."""
+        fits = [self.ridge.fit(side.astype(np.float64)) for side in (outcome.quality, outcome.cost)]
+        for kind, fit in enumerate(fits):
+            self.go[:, place, kind] = fit.out_of_fold
+        return [fit.weights for fit in fits]
+
+
+class _Fitting(NamedTuple):
+    """States are fitted from the largest down; each takes the outcomes of those after it."""
+
+    folded: FoldedTable
+    stages: tuple[int, ...]
+    grid: FloatArray
+    may_abandon: bool
+    outcomes: dict[tuple[int, ...], Outcome]
+    savings: dict[SavingKey, FloatArray]
+
+    def fit_state(self, index: int) -> FloatArray:
+        """The weights of the state."""
+        table, folds = self.folded.table, self.folded.folds
+        held = held_of(index, self.stages)
+        later = later_stages(held, self.stages)
+        features = table.state(held)
+        odds = self.folded.odds(held, features)
+        stop = columns_of([fit.out_of_fold for fit in odds], len(folds))
+        go = np.empty((len(folds), len(later), 2, len(self.grid)))
+        state = _State(index, held, features, stop, go, FoldedRidge(features, folds))
+        weights: list[FloatArray] = []
+        tried: list[Tried] = []
+        outcomes: list[Outcome] = []
+        for place, stage in reversed([*enumerate(later)]):
+            found = Tried(stage, self.outcomes.pop((*held, stage)))  # only here it is come from
+            if self.may_abandon:
+                if held or tried:
+                    found = self._abandon(state, place, found, tried)
+                tried.insert(0, found)
+            outcomes.insert(0, found.outcome(table, state.offered))
+            weights = [*state.regress(place, outcomes[0]), *weights]
+        choices = choose_next(stop, go, self.grid)
+        self.outcomes[held] = follow(table, held, stop, choices, outcomes)
+        first = columns_of([fit.weights for fit in odds], features.shape[1])
+        return np.concatenate([first, *weights], axis=1)
+
+    def _abandon(self, state: _State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:
+        """The stage at this place, its draft abandoned where that pays; `tried` are those after."""
+        table, stop, go = self.folded.table, state.stop, state.go
+        state.regress(place, whole.outcome(table, state.offered))
+        draft = Growing(
+            stage=whole.stage,
+            state=state.features,
+            offered=state.offered,
+            begins=choose_next(stop, go[:, place:], self.grid) == 0,
+            instead=partial(
+                _follow_tried,
+                *(table, state.held, stop),
+                choose_next(stop, go[:, place + 1 :], self.grid),
+                tuple(tried),
+            ),
+        )
+        found, savings = fit_abandoning(table, self.folded.folds, draft, whole.after, self.grid)
+        self.savings.update({(state.index, whole.stage, at): w for at, w in savings.items()})
+        return found
+
+
+def _follow_tried(
+    table: FitTable,
     held: tuple[int, ...],
-    later: Sequence[int],
-    outcomes: dict[tuple[int, ...], _Outcome],
-    grid: FloatArray,
-) -> tuple[FloatArray, _Outcome]:
-    table, folds = folded.table, folded.folds
-    state = table.state(held)
-    stops = folded.odds(held, state)
-    stop = columns_of([fit.out_of_fold for fit in stops], len(folds))
-    ridge = FoldedRidge(state, folds)
-    weights = [columns_of([fit.weights for fit in stops], state.shape[1])]
-    go = np.empty((len(folds), len(later), 2, len(grid)))
-    next_outcomes = [_run(table, stage, held, outcomes) for stage in later]
-    for place, outcome in enumerate(next_outcomes):
-        for kind, target in enumerate((outcome.quality, outcome.cost)):
-            fit = ridge.fit(target.astype(np.float64))
-            weights.append(fit.weights)
-            go[:, place, kind] = fit.out_of_fold
-    realised = _follow(table, held, stop, go, next_outcomes, grid)
-    return np.concatenate(weights, axis=1), realised
+    stop: FloatArray,
+    choices: NDArray[np.int8],
+    tried: Sequence[Tried],
+    offered: Drafted,
+) -> Outcome:
+    """What happens where the next stages may verify the draft that is offered."""
+    outcomes = [each.outcome(table, offered) for each in tried]
+    return follow(table, held, stop, choices, outcomes)
 
 
 def columns_of(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
     """Side by side, shape (num_rows, num_columns); there may be none."""
     return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))
-
-
-def _run(
-    table: FitTable, stage: int, held: tuple[int, ...], outcomes: dict[tuple[int, ...], _Outcome]
-) -> _Outcome:
-    """What running `stage` and then following the policy brings about."""
-    after = outcomes.pop((*held, stage))  # only here it is come from
-    paid = table.cost_of(stage, held).astype(np.float32)[:, None]
-    return after._replace(cost=after.cost + paid, ran=after.ran | np.uint8(1 << stage))
-
-
-def _follow(
-    table: FitTable,
-    held: tuple[int, ...],
-    stop: FloatArray,
-    go: FloatArray,
-    next_outcomes: list[_Outcome],
-    grid: FloatArray,
-) -> _Outcome:
-    """Decide by the estimates given; keep what then happens."""
-    shape = (len(stop), len(grid))
-    quality = np.zeros(shape, dtype=np.float32)
-    stage = np.full(shape, -1, dtype=np.int8)
-    if held:
-        returned = np.asarray(held)[returned_index(stop)]
-        quality[:] = table.quality[np.arange(len(stop)), returned][:, None]
-        stage[:] = returned[:, None]
-    outcome = _Outcome(quality, np.zeros(shape, np.float32), stage, np.zeros(shape, dtype=np.uint8))
-    if not next_outcomes:
-        return outcome
-    values = state_values(stop, go, grid)
-    best = values.values_go.argmin(axis=1)
-    goes = values.values_go.min(axis=1) < values.value_stop
-    for place, after in enumerate(next_outcomes):
-        chosen = goes & (best == place)
-        outcome.quality[chosen] = after.quality[chosen]
-        outcome.cost[chosen] = after.cost[chosen]
-        outcome.stage[chosen] = after.stage[chosen]
-        outcome.ran[chosen] = after.ran[chosen]
-    return outcome

@@ -30,12 +30,14 @@ class HeldDraft:
 class Evidence:
     """What a policy sees: the prompt and the drafts so far, by ascending stage.
 
-    `covered` is whether prompts of this form were recorded, so that a fit can speak of it.
+    `covered` is whether prompts of this form were recorded, so that a fit can speak of it. Stages
+    up to `abandoned`, the last one whose draft was (-1: none), do not run again.
     """
 
     features: NDArray[np.float32]  # (num_prompt_features,)
     held: tuple[HeldDraft, ...] = ()
     covered: bool = True
+    abandoned: int = -1
 
 
 class Choice(NamedTuple):

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.chains import chains_of
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import InducedPolicy, place_lam
-from adaptive_sd.decision.induction import (
-    NUM_FOLDS,
-    FitTable,
-    FoldedTable,
-    InductionFit,
-    fit_induction,
-    induce,
+from adaptive_sd.decision.induced import (
+    InducedPolicy,
+    SavingKey,
+    held_of,
+    later_stages,
+    place_lam,
 )
+from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
+from adaptive_sd.decision.noise import NOISE, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
 
@@ -37,9 +38,6 @@ _DRAWN_ROWS = 12_000
 CHOICE_PROMPTS = 20_000
 """At most so many decide which stages pay: what so few cannot show is worth next to nothing."""
 
-NOISE = 1.64
-"""Standard errors that a difference has to exceed: one-sided 95 %."""
-
 
 class Seen(NamedTuple):
     """Means over prompts at one lambda."""
@@ -50,11 +48,19 @@ class Seen(NamedTuple):
     run_share: FloatArray  # (num_stages,), of prompts on which a stage ran
 
 
+class Means(NamedTuple):
+    """Over prompts; at each lambda of a grid, or at one."""
+
+    quality: FloatArray  # (num_lams,), or ()
+    cost: FloatArray
+
+
 class PolicyFit(NamedTuple):
     """The policy, and what it brought about out of fold at each lambda of its grid.
 
     `margin` is what its quality is shown to be above RECOMMENDED_SHARE of the best single stage's:
-    the mean difference on the same prompts less NOISE standard errors.
+    the mean difference on the same prompts less NOISE standard errors. `patient`: what it did before
+    it could abandon drafts; None where no partial evidence is.
     """
 
     policy: GuardedPolicy
@@ -64,14 +70,31 @@ class PolicyFit(NamedTuple):
     run_share: FloatArray  # (num_lams, num_stages)
     margin: FloatArray  # (num_lams,)
     recommended_lam: float
+    patient: Means | None = None
 
     def seen_at(self, lam: float) -> Seen:
         """Between grid points linear in log lambda."""
-        low, high, share = place_lam(self.policy.lam_grid, lam)
-        quality, cost, answered, ran = (
-            seen[low] * (1 - share) + seen[high] * share for seen in self[1:5]
-        )
+        quality, cost, answered, ran = (self._between(seen, lam) for seen in self[1:5])
         return Seen(float(quality), float(cost), answered, ran)
+
+    def patient_at(self, lam: float) -> Means:
+        """As `seen_at`, without abandoning drafts."""
+        assert self.patient is not None  # asked where drafts may be abandoned
+        return Means(*(self._between(seen, lam) for seen in self.patient))
+
+    def abandons(self) -> dict[int, NDArray[np.bool_]]:
+        """The stages whose drafts may be abandoned, each with the lambdas of the grid at which."""
+        decides = np.array([chain is None for chain in self.policy.chains])
+        found: dict[int, NDArray[np.bool_]] = {}
+        for (_, stage, _), weights in sorted(self.policy.induced.savings.items()):
+            at = decides & weights.any(axis=0)
+            found[stage] = at | found.get(stage, np.zeros_like(at))
+        return {stage: at for stage, at in sorted(found.items()) if at.any()}
+
+    def _between(self, seen: FloatArray, lam: float) -> FloatArray:
+        low, high, share = place_lam(self.policy.lam_grid, lam)
+        between: FloatArray = seen[low] * (1 - share) + seen[high] * share
+        return between
 
 
 def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
@@ -79,8 +102,56 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     seed = int(rng.integers(2**31))
     stages = paying_stages(table.draw(CHOICE_PROMPTS, seed=seed), seed=seed)
     num_draws = min(_NUM_DRAWS, -(-_DRAWN_ROWS // len(table.quality)))
-    draws = [fit_induction(table, rng=rng, stages=stages) for _ in range(num_draws)]
-    return guard(draws, table, rng=rng)
+    plain: list[InductionFit] = []
+    draws: list[InductionFit] = []
+    for _ in range(num_draws):
+        folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group)
+        folded = FoldedTable(table, folds)
+        plain.append(induce(folded, stages))
+        if table.part_cost is not None:
+            draws.append(induce(folded, stages, may_abandon=True))
+    if not draws:
+        return guard(plain, table, rng=rng)
+    found = guard(abandon_where_it_pays(draws, plain, table), table, rng=rng)
+    decides = np.array([chain is None for chain in found.policy.chains])
+    without = _means(plain)
+    return found._replace(
+        patient=Means(
+            np.where(decides, without.quality, found.quality),
+            np.where(decides, without.cost, found.cost),
+        )
+    )
+
+
+def abandon_where_it_pays(
+    draws: Sequence[InductionFit], plain: Sequence[InductionFit], table: FitTable
+) -> list[InductionFit]:
+    """The draws at the lambdas where they lose less than the `plain` ones, beyond NOISE.
+
+    Elsewhere the plain ones, which were fitted on the same folds and abandon no draft.
+    """
+    losses, others = (np.mean([_losses(fit) for fit in fits], axis=0) for fits in (plain, draws))
+    pays = noise_units(losses, others, table.group) > NOISE
+    return [_merged(ours, theirs, pays) for ours, theirs in zip(draws, plain, strict=True)]
+
+
+def _merged(ours: InductionFit, plain: InductionFit, pays: NDArray[np.bool_]) -> InductionFit:
+    """Ours at some lambdas of the grid."""
+    policy, stages = ours.policy, ours.policy.stages
+    weights = []
+    for index, (own, other) in enumerate(zip(policy.weights, plain.policy.weights, strict=True)):
+        held = held_of(index, stages)
+        outputs = np.tile(pays, 2 * len(later_stages(held, stages)))
+        chosen = np.concatenate([np.ones(len(held), dtype=np.bool_), outputs])
+        weights.append(np.where(chosen, own, other))
+    savings = {key: np.where(pays, saving, 0.0) for key, saving in policy.savings.items()}
+    return InductionFit(
+        replace(policy, weights=tuple(weights), savings=savings),
+        np.where(pays, ours.quality, plain.quality),
+        np.where(pays, ours.cost, plain.cost),
+        np.where(pays, ours.stage, plain.stage),
+        np.where(pays[:, None], ours.run_share, plain.run_share),
+    )
 
 
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
@@ -99,7 +170,7 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
         if not without:
             break
         trial = induce(folded, without)
-        if (_noise_units(_losses(trial), _losses(best), table.group) <= NOISE).all():
+        if (noise_units(_losses(trial), _losses(best), table.group) <= NOISE).all():
             kept, best = without, trial
     return kept
 
@@ -126,8 +197,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
     kept: FloatArray = np.mean([fit.quality for fit in draws], axis=0, dtype=np.float64)
     found = PolicyFit(
         GuardedPolicy(induced, (None,) * len(grid)),
-        np.mean([fit.quality.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
-        np.mean([fit.cost.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
+        *_means(draws),
         np.mean([_answer_share(fit, table.num_stages) for fit in draws], axis=0),
         np.mean([fit.run_share for fit in draws], axis=0),
         margin=np.zeros(len(grid)),
@@ -138,7 +208,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         losses = cost + lam * (1 - quality)
         sums = losses @ members
         chosen = (sums.sum(axis=1, keepdims=True) - sums).argmin(axis=0)[folds]
-        if _noise_units(ours[:, place], losses[chosen, rows], table.group) <= NOISE:
+        if noise_units(ours[:, place], losses[chosen, rows], table.group) <= NOISE:
             continue
         best = int(sums.sum(axis=1).argmin())
         chains[place] = candidates[best]
@@ -157,16 +227,33 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
 
 
 def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:
-    """Of mean weights: what the draws of folds brought in, that takes out again."""
+    """Of mean weights: what the draws of folds brought in, that takes out again.
+
+    Drafts are abandoned where most draws of folds have shown that to pay.
+    """
     weights = zip(*(policy.weights for policy in policies), strict=True)
-    return replace(policies[0], weights=tuple(np.mean(w, axis=0) for w in weights))
+    savings: dict[SavingKey, FloatArray] = {}
+    for key in sorted({key for policy in policies for key in policy.savings}):
+        found = np.stack([p.savings[key] for p in policies if key in p.savings])
+        pays = 2 * found.any(axis=1).sum(axis=0) > len(policies)
+        if pays.any():
+            savings[key] = np.where(pays, found.sum(axis=0) / len(policies), 0.0)
+    means = tuple(np.mean(w, axis=0) for w in weights)
+    return replace(policies[0], weights=means, savings=savings)
+
+
+def _means(draws: Sequence[InductionFit]) -> Means:
+    return Means(
+        np.mean([fit.quality.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
+        np.mean([fit.cost.mean(axis=0, dtype=np.float64) for fit in draws], axis=0),
+    )
 
 
 def _margin(quality: FloatArray, table: FitTable) -> FloatArray:
     """See PolicyFit; of `quality` (num_prompts, num_lams) out of fold."""
     best = int(table.quality.mean(axis=0).argmax())
     above = quality - RECOMMENDED_SHARE * table.quality[:, [best]]
-    margin: FloatArray = above.mean(axis=0) - NOISE * _standard_error(above, table.group)
+    margin: FloatArray = above.mean(axis=0) - NOISE * standard_error(above, table.group)
     return margin
 
 
@@ -193,31 +280,6 @@ def _answer_share(fit: InductionFit, num_stages: int) -> FloatArray:
 def _losses(fit: InductionFit) -> FloatArray:
     losses: FloatArray = fit.cost + fit.policy.lam_grid * (1 - fit.quality)
     return losses
-
-
-def _noise_units(
-    losses: FloatArray, others: FloatArray, group: NDArray[np.int64] | None
-) -> FloatArray:
-    """Mean difference over prompts, the first axis, in standard errors.
-
-    Rounding of single precision counts as noise too.
-    """
-    difference = losses - others
-    error = _standard_error(difference, group) + 1e-5 * others.mean(axis=0) + 1e-12
-    units: FloatArray = difference.mean(axis=0) / error
-    return units
-
-
-def _standard_error(values: FloatArray, group: NDArray[np.int64] | None) -> FloatArray:
-    """Of the mean over prompts, the first axis; prompts of one group count together."""
-    apart = values - values.mean(axis=0)
-    if group is not None:
-        _, numbers = np.unique(group, return_inverse=True)
-        by_prompt = apart
-        apart = np.zeros((int(numbers.max()) + 1, *values.shape[1:]))
-        np.add.at(apart, numbers, by_prompt)
-    error: FloatArray = np.sqrt((apart**2).sum(axis=0) / len(values)) / np.sqrt(len(values))
-    return error
 
 
 def _shares(

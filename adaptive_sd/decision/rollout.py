@@ -11,9 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import InducedPolicy, later_stages, returned_index
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.induced import (
+    InducedPolicy,
+    later_stages,
+    partial_features,
+    returned_index,
+)
+from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.policies import ThresholdPolicy
 
 FloatArray = NDArray[np.float64]
@@ -54,7 +60,7 @@ def roll_out_all(
         for place, (lam, chain) in enumerate(zip(lams, chains, strict=True)):
             found = _at((batch, place), result)
             if chain is None:
-                _visit(policy.induced, part, state_of, lam, (), rows, found)
+                _Follower(policy.induced, part, state_of, lam, found).visit(_Place(), rows)
             else:
                 _follow_chain(chain, part, found)
 
@@ -98,29 +104,77 @@ def _at(place: tuple[slice, int], rollout: Rollout) -> Rollout:
     return Rollout(quality[place], cost[place], stage[place], num_run[place])
 
 
-def _visit(
-    policy: InducedPolicy,
-    table: FitTable,
-    state_of: Callable[[tuple[int, ...]], FloatArray],
-    lam: float,
-    held: tuple[int, ...],
-    rows: NDArray[np.int64],
-    result: Rollout,
-) -> None:
-    state = state_of(held)
-    values = policy.values(held, state if len(rows) == len(state) else state[rows], lam)
-    best = values.values_go[:, :, 0].argmin(axis=1) if values.values_go.shape[1] else rows * 0
-    stops = np.zeros(len(rows), dtype=bool)
-    if held:
-        least = values.values_go[:, :, 0].min(axis=1, initial=np.inf)
-        stops = values.value_stop[:, 0] <= least
-        returned = np.asarray(held)[returned_index(values.stop_quality)][stops]
-        ended = rows[stops]
-        result.stage[ended] = returned
-        result.quality[ended] = table.quality[ended, returned]
-        result.num_run[ended] = len(held)
-    for place, stage in enumerate(later_stages(held, policy.stages)):
-        chosen = rows[~stops & (best == place)]
-        if len(chosen):
-            result.cost[chosen] += table.cost_of(stage, held)[chosen]
-            _visit(policy, table, state_of, lam, (*held, stage), chosen, result)
+class _Place(NamedTuple):
+    """Where a policy has come to with some prompts: `last` is what was drafted last."""
+
+    held: tuple[int, ...] = ()
+    last: Drafted | None = None
+    num_run: int = 0
+
+    def after(self, drafted: Drafted) -> _Place:
+        held = (*self.held, drafted.stage) if drafted.place == WHOLE else self.held
+        return _Place(held, drafted, self.num_run + 1)
+
+
+class _Follower(NamedTuple):
+    """The policy at one lambda, on a table."""
+
+    policy: InducedPolicy
+    table: FitTable
+    state_of: Callable[[tuple[int, ...]], FloatArray]
+    lam: float
+    result: Rollout
+
+    def visit(self, place: _Place, rows: NDArray[np.int64]) -> None:
+        held, result, stages = place.held, self.result, self.policy.stages
+        state = self.state_of(held)
+        values = self.policy.values(
+            held, state if len(rows) == len(state) else state[rows], self.lam
+        )
+        later = later_stages(held if place.last is None else (place.last.stage,), stages)
+        values_go = values.values_go[:, values.values_go.shape[1] - len(later) :, 0]
+        best = values_go.argmin(axis=1) if len(later) else rows * 0
+        stops = np.zeros(len(rows), dtype=bool)
+        if held:
+            stops = values.value_stop[:, 0] <= values_go.min(axis=1, initial=np.inf)
+            returned = np.asarray(held)[returned_index(values.stop_quality)][stops]
+            ended = rows[stops]
+            result.stage[ended] = returned
+            result.quality[ended] = self.table.quality[ended, returned]
+            result.num_run[ended] = place.num_run
+        for nth, stage in enumerate(later):
+            chosen = rows[~stops & (best == nth)]
+            if len(chosen):
+                self._run(place, stage, chosen)
+
+    def _run(self, place: _Place, stage: int, rows: NDArray[np.int64]) -> None:
+        """Draft until a checkpoint says that it does not pay."""
+        for at in range(WHOLE):
+            drafted = Drafted(stage, at)
+            weights = self.policy.saving_weights(place.held, drafted, self.lam)
+            if weights is None:
+                continue
+            abandons = self._abandons(place.held, drafted, weights, rows)
+            if abandons.any():
+                self._pay(place, drafted, rows[abandons])
+                rows = rows[~abandons]
+        if len(rows):
+            self._pay(place, Drafted(stage), rows)
+
+    def _pay(self, place: _Place, drafted: Drafted, rows: NDArray[np.int64]) -> None:
+        self.result.cost[rows] += self.table.cost_to(drafted, place.last)[rows]
+        self.visit(place.after(drafted), rows)
+
+    def _abandons(
+        self,
+        held: tuple[int, ...],
+        drafted: Drafted,
+        weights: FloatArray,
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        table, (stage, at) = self.table, drafted
+        if table.part_statistics is None:  # nothing was recorded of drafts that grow
+            return np.zeros(len(rows), dtype=np.bool_)
+        known = partial_features(self.state_of(held)[rows], table.part_statistics[rows, stage, at])
+        reaches: NDArray[np.bool_] = table.reaches(stage, at)[rows]
+        return reaches & (known @ weights > 0)

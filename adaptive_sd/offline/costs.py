@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.partial import CHECKPOINTS
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.offline.fit import acceptance_of
@@ -41,7 +43,8 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
         read, votes = int(uncached[n, k]), _votes(table, "vote_tokens", n, k)
         plain = rates[k].draft_s(read, int(num_chosen[n, k]))
         cost[n, k] = plain if votes is None else rates[k].votes_s(read, votes)
-    columns = dict(table.columns)
+    parts = _part_costs(table, rates, uncached)
+    columns = dict(table.columns) | {f"cost@{at}": part for at, part in parts.items()}
     acceptance = _acceptance(table, forms)
     for j, earlier in enumerate(stages):
         found = {}
@@ -57,12 +60,27 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
                 found[n, k] = after(
                     *(earlier.name, compared, form, stages[k].styles[form]),
                     *(read, rates[k], acceptance.get((j, k, form))),
+                    int(num_chosen[n, j]),
+                    [at for at, part in parts.items() if not np.isnan(part[n, j])],
                 )
         for name in dict.fromkeys(name for row in found.values() for name in row):
             columns[name] = np.full(cost.shape, np.nan)
             for place, row in found.items():
-                columns[name][place] = row[name]
+                columns[name][place] = row.get(name, np.nan)
     return replace(table, stages=stages, cost=cost, columns=columns)
+
+
+def _part_costs(
+    table: OutcomeTable, rates: Sequence[Rates], uncached: NDArray[np.int64]
+) -> dict[int, NDArray[np.float64]]:
+    """Up to each checkpoint that the table knows of, nan where a draft did not come to it."""
+    found: dict[int, NDArray[np.float64]] = {}
+    for at in CHECKPOINTS:
+        if (recorded := table.columns.get(f"cost@{at}")) is not None:
+            found[at] = np.full(uncached.shape, np.nan)
+            for n, k in np.argwhere(~np.isnan(recorded.astype(np.float64))).tolist():
+                found[at][n, k] = rates[k].draft_s(int(uncached[n, k]), at)
+    return found
 
 
 def _votes(table: OutcomeTable, name: str, row: int, stage: int) -> list[int] | None:

@@ -18,8 +18,9 @@ from adaptive_sd.decision.features import (
     PromptView,
     fit_projection,
 )
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import STATE_COLUMNS
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.forms import Form, canonical_answer, detect_form
 from adaptive_sd.offline.prompts import prompt_groups, prompt_texts
 from adaptive_sd.offline.signals import put_signals
@@ -109,6 +110,7 @@ def to_fit_table(
         agreement=evidence.agreement,
         cost_after=_cost_after(table),
         group=evidence.group,
+        **_parts(table),
     )
 
 
@@ -185,3 +187,24 @@ def _cost_after(table: OutcomeTable) -> NDArray[np.float64] | None:
     for j, name in recorded.items():
         after[:, :, j] = table.columns[name]
     return after
+
+
+def _parts(table: OutcomeTable) -> dict[str, Any]:
+    """What FitTable has of drafts up to each checkpoint; nothing where the table has no costs."""
+    if not any(f"cost@{n}" in table.columns for n in CHECKPOINTS):
+        return {}
+
+    def column(name: str) -> FloatArray:
+        missing = np.full(table.cost.shape, np.nan)
+        return table.columns.get(name, missing).astype(np.float64)
+
+    def at_each(name: str) -> FloatArray:
+        return np.stack([column(f"{name}@{n}") for n in CHECKPOINTS], axis=-1)
+
+    statistics = [at_each(f"signal_{name}") for name in PARTIAL_STATISTICS]
+    after = [at_each(f"cost_after_{stage.name}") for stage in table.stages]
+    return {
+        "part_cost": at_each("cost"),
+        "part_cost_after": np.stack(after, axis=2),
+        "part_statistics": np.nan_to_num(np.stack(statistics, axis=-1)).astype(np.float32),
+    }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from adaptive_sd.data.tasks import prompt_hash
@@ -14,6 +15,11 @@ from adaptive_sd.decision.features import (
     DraftView,
     PromptView,
     extract_features,
+)
+from adaptive_sd.decision.partial import (
+    PARTIAL_STATISTICS,
+    checkpoints_before,
+    partial_statistics,
 )
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.errors import DataError
@@ -185,6 +191,7 @@ def _rows(
                     row |= after(
                         *(earlier, seen, view.form, outcome.style),
                         *(uncached, rates, acceptance.get((j, k, view.form))),
+                        *(held.draft.num_chosen, _checkpoints(held.draft)),
                     )
             rows.append(row)
     return rows
@@ -210,11 +217,33 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
         "logprobs": draft.token_logprobs,
         "hidden": draft.hidden,
         **({"vote_tokens": [vote.num_chosen for vote in draft.made]} if draft.votes else {}),
+        **_parts(draft, rates),
     }
+
+
+def _checkpoints(draft: Draft) -> list[int]:
+    """Those that it came to; votes are not judged while they grow."""
+    return [] if draft.votes else checkpoints_before(draft.num_chosen)
+
+
+def _parts(draft: Draft, rates: Rates) -> dict[str, float]:
+    """What the draft had cost and told at each checkpoint."""
+    logprobs = np.array([draft.token_logprobs])
+    found: dict[str, float] = {}
+    for n in _checkpoints(draft):
+        statistics = partial_statistics(logprobs[:, :n])[0].tolist()
+        found[f"cost@{n}"] = rates.draft_s(draft.tokens_in - draft.num_cached, n)
+        found |= {
+            f"signal_{name}@{n}": value
+            for name, value in zip(PARTIAL_STATISTICS, statistics, strict=True)
+        }
+    return found
 
 
 def _type_of(column: str) -> pa.DataType | None:
     """None where the values tell it."""
+    if column.startswith("signal_") and "@" in column:
+        return pa.float32()
     if column.startswith("draft_sureties"):
         return pa.list_(pa.float16())
     of_ints = column.startswith(("draft_ids", "token_ids", "vote_tokens"))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.policies import ThresholdPolicy
@@ -63,14 +67,57 @@ class GuardReport:
     stages: tuple[str, ...]
 
 
+class Change(NamedTuple):
+    """What abandoning drafts changes at one lambda, of cost as a share."""
+
+    lam: float
+    cost: float
+    quality: float
+
+    def __str__(self) -> str:
+        return f"cost {self.cost:+.1%}, quality {self.quality:+.4f}"
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonReport:
+    """The lambdas, from and to, at which drafts of a stage may be abandoned; empty for no stage.
+
+    The changes are those at the recommended lambda and at the one of the grid where most is saved.
+    """
+
+    lambdas: Mapping[str, tuple[tuple[float, float], ...]]
+    recommended: Change
+    most: Change
+
+    def as_text(self) -> str:
+        if not self.lambdas:
+            return "drafts are never abandoned: that saved nothing out of fold, beyond noise"
+        where = "; ".join(
+            f"{name} at lambda {', '.join(_span(*span) for span in spans)}"
+            for name, spans in self.lambdas.items()
+        )
+        return (
+            f"drafts may be abandoned of {where}: {self.recommended} at the recommended lambda, "
+            f"most at {self.most.lam:.3g}: {self.most}"
+        )
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """Quality and cost are the policy's, at the recommended lambda."""
+    """Quality and cost are the policy's, at the recommended lambda.
+
+    `abandoning` is None where the table tells nothing of drafts that grow.
+    """
 
     num_prompts: int
     num_left_out: int
     stages: tuple[StageReport, ...]
     guards: tuple[GuardReport, ...]
+    abandoning: AbandonReport | None
     recommended_lambda: float
     lambda_origin: str
     quality: float
@@ -93,6 +140,8 @@ class FitReport:
                 f"lambda {low:.3g} to {high:.3g}: the policy did no better out of fold than "
                 f"{' then '.join(guard.stages)}, which is used"
             )
+        if self.abandoning is not None:
+            lines.append(self.abandoning.as_text())
         lines.append(
             f"recommended lambda {self.recommended_lambda:.3g} ({self.lambda_origin}): "
             f"quality {self.quality:.3f}, cost {self.cost:.3f}"
@@ -123,16 +172,42 @@ def make_report(
             zip(table.stages, fits, importances, strict=True)
         )
     )
+    names = [stage.name for stage in table.stages]
     return FitReport(
         num_prompts=len(table.prompt_ids),
         num_left_out=table.num_left_out,
         stages=stages,
-        guards=_guards(fitted, [stage.name for stage in table.stages]),
+        guards=_guards(fitted, names),
+        abandoning=_abandoning(fitted, names),
         recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
         quality=seen.quality,
         cost=seen.cost,
     )
+
+
+def _abandoning(fitted: PolicyFit, names: Sequence[str]) -> AbandonReport | None:
+    if fitted.patient is None:
+        return None
+    grid, (quality, cost) = fitted.policy.lam_grid, fitted.patient
+    saved = cost - fitted.cost + grid * (fitted.quality - quality)
+    return AbandonReport(
+        {names[stage]: _spans(grid, at) for stage, at in fitted.abandons().items()},
+        _change(fitted, fitted.recommended_lam),
+        _change(fitted, float(grid[np.argmax(saved / cost)])),
+    )
+
+
+def _change(fitted: PolicyFit, lam: float) -> Change:
+    seen, patient = fitted.seen_at(lam), fitted.patient_at(lam)
+    return Change(lam, seen.cost / patient.cost - 1, seen.quality - patient.quality)
+
+
+def _spans(grid: NDArray[np.float64], at: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """From and to, of neighbouring lambdas of the grid."""
+    places = np.flatnonzero(at)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return tuple((float(grid[run[0]]), float(grid[run[-1]])) for run in runs)
 
 
 def _guards(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:

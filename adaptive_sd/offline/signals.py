@@ -19,12 +19,15 @@ def signal_columns(table: OutcomeTable) -> dict[str, int]:
     """The feature column of each such signal, behind the hidden state's.
 
     By its name alone, so that tables with other signals agree, unless that column is taken. Empty
-    for a table that describes its stages: what those tell live are the statistics.
+    for a table that describes its stages: what those tell live are the statistics. Signals of a
+    draft's first tokens, `signal_NAME@n`, are none of the whole draft's.
     """
     if any(stage.model for stage in table.stages):
         return {}
     found: dict[str, int] = {}
-    names = sorted(n for n in table.columns if n.startswith(_PREFIX) and n not in _KNOWN)
+    names = sorted(
+        n for n in table.columns if n.startswith(_PREFIX) and "@" not in n and n not in _KNOWN
+    )
     num_places = FEATURE_DIM - _FIRST
     for name in names[:num_places]:
         place = zlib.crc32(name.encode()) % num_places

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.styles import find_style
-from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
+from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord, Verified
 
 PairKey = tuple[int, int, Form]
 """Index of the drafting stage, of the target, and the form of the prompts."""
@@ -30,6 +30,16 @@ class Compared(NamedTuple):
 
     draft: DraftTokens
     target: tuple[int, ...]
+
+    def first(self, num_tokens: int, num_chosen: int) -> Self:
+        """With the first, not all, of the `num_chosen` tokens that the draft's own stage chose.
+
+        In the target's tokens that is as much of it: the same tokens where the two stages have
+        one vocabulary. The token that ends the turn is not among them.
+        """
+        first = slice(num_tokens * len(self.draft.token_ids) // num_chosen)
+        draft = DraftTokens(self.draft.token_ids[first], self.draft.sureties[first])
+        return self._replace(draft=draft)
 
     def agreements(self) -> list[tuple[int, float, bool]]:
         """(tokens that match, surety of the draft's next, whether it came) along the answer."""
@@ -67,14 +77,28 @@ def after(
     uncached: int,
     rates: Rates,
     acceptance: Acceptance | None,
+    num_chosen: int,
+    checkpoints: Sequence[int],
 ) -> dict[str, float]:
-    """Columns that tell what the target's answer costs had it verified the `earlier` draft."""
+    """Columns that tell what the target's answer costs had it verified the `earlier` draft.
+
+    That draft is whole, of `num_chosen` tokens, or as it was at each of `checkpoints`.
+    """
     limit = find_style(form, style).max_tokens
-    found = simulate_verification(*compared, limit, rates, acceptance)
+
+    def verify(pair: Compared) -> tuple[float, Verified]:
+        found = simulate_verification(*pair, limit, rates, acceptance)
+        return rates.draft_s(uncached, len(pair.target), found), found
+
+    cost, found = verify(compared)
     return {
-        f"cost_after_{earlier}": rates.draft_s(uncached, len(compared.target), found),
+        f"cost_after_{earlier}": cost,
         f"accepted_after_{earlier}": found.num_accepted,
         f"drafted_after_{earlier}": found.num_drafted,
+        **{
+            f"cost_after_{earlier}@{n}": verify(compared.first(n, num_chosen))[0]
+            for n in checkpoints
+        },
     }
 
 

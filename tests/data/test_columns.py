@@ -82,7 +82,7 @@ def test_columns_of_other_names_hold_anything(tmp_path: Path) -> None:
 
 
 COUNTS = ("num_cached", "tokens_in", "tokens_out", "drafted_after_small", "accepted_after_small")
-COSTS = ("cost_after_small", "latency_s", "prefill_s", "decode_s")
+COSTS = ("cost_after_small", "cost@16", "cost_after_small@16", "latency_s", "prefill_s", "decode_s")
 BAD: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(COUNTS, ("many", -1, math.inf, 1e308)),
     **dict.fromkeys(COSTS, ("much", -0.5, math.inf, 1e308)),

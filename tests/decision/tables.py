@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from adaptive_sd.decision.features import FEATURE_DIM
+from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy
-from adaptive_sd.decision.induction import FitTable
-from adaptive_sd.decision.policies import Evidence, HeldDraft, StoppingPolicy
+from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy, held_of, may_abandon
+from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
+from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
+from adaptive_sd.decision.policies import Evidence, HeldDraft
 from adaptive_sd.decision.rollout import Rollout, roll_out
 from adaptive_sd.types import Decision
 
@@ -73,11 +78,44 @@ def wild_table(num_prompts: int, num_stages: int, *, seed: int, verified: bool =
     return Wild(table, answers)
 
 
+def with_parts(table: FitTable, *, seed: int) -> FitTable:
+    """Drafts of all lengths whose first tokens tell a little; some costs are not known."""
+    rng = np.random.default_rng(seed)
+    shape = (*table.quality.shape, WHOLE)
+    part_cost = table.cost[:, :, None] * np.sort(rng.uniform(0.1, 0.9, size=shape), axis=2)
+    part_cost[np.arange(WHOLE) >= rng.integers(WHOLE + 1, size=shape[:2])[:, :, None]] = np.nan
+    after_shape = (*shape[:2], shape[1], WHOLE)
+    after = table.cost[:, :, None, None] * rng.uniform(0.4, 1.1, size=after_shape)
+    after[rng.random(after_shape) < 0.3] = np.nan
+    statistics = rng.normal(size=(*shape, len(PARTIAL_STATISTICS)))
+    statistics[..., 0] += 2 * table.quality[:, :, None]
+    return replace(
+        table,
+        part_cost=part_cost,
+        part_cost_after=after,
+        part_statistics=statistics.astype(np.float32),
+    )
+
+
+def with_savings(policy: InducedPolicy, *, rng: np.random.Generator) -> InducedPolicy:
+    """Abandons drafts at half of the checkpoints, by weights that mean nothing."""
+    num_lams = len(policy.lam_grid)
+    savings = {
+        (index, stage, place): rng.normal(size=(len(weights) + len(PARTIAL_STATISTICS), num_lams))
+        for index, weights in enumerate(policy.weights)
+        for stage in may_abandon(held_of(index, policy.stages), policy.stages)
+        for place in range(WHOLE)
+        if rng.random() < 0.5
+    }
+    return replace(policy, savings=savings)
+
+
 class Path(NamedTuple):
-    """What one prompt's run came to."""
+    """What one prompt's run came to; `places` is how far the draft of each stage came."""
 
     returned: int
     stages: tuple[int, ...]
+    places: tuple[int, ...]
     quality: float
     cost: float
 
@@ -106,22 +144,75 @@ def features_of(table: FitTable, row: int, stage: int) -> np.ndarray:
 
 
 def drive(
-    policy: StoppingPolicy, table: FitTable, row: int, lam: float, answers: np.ndarray | None = None
+    policy: InducedPolicy | GuardedPolicy,
+    table: FitTable,
+    row: int,
+    lam: float,
+    answers: np.ndarray | None = None,
 ) -> Path:
     """Ask the policy before each stage, as the cascade does, and look up what then happens."""
-    stages: tuple[int, ...] = ()
-    cost = 0.0
+    held: tuple[int, ...] = ()
+    drafts: list[Drafted] = []
+    cost, abandoned = 0.0, -1
     while True:
-        choice = policy.decide(evidence_of(table, row, stages, answers), lam)
+        evidence = replace(evidence_of(table, row, held, answers), abandoned=abandoned)
+        choice = policy.decide(evidence, lam)
         if choice.decision is Decision.STOP:
             quality = float(table.quality[row, choice.stage])
-            return Path(choice.stage, stages, quality, cost)
-        paid = table.cost[row, choice.stage]
-        if stages and table.cost_after is not None:
-            verified = table.cost_after[row, choice.stage, stages[-1]]
-            paid = paid if np.isnan(verified) else verified
-        cost += float(paid)
-        stages = (*stages, choice.stage)
+            stages, places = zip(*drafts, strict=True)
+            return Path(choice.stage, stages, places, quality, cost)
+        draft = Drafted(choice.stage, grow(policy, table, row, choice.stage, evidence, lam))
+        cost += paid(table, row, draft, drafts[-1] if drafts else None)
+        drafts.append(draft)
+        if draft.place == WHOLE:
+            held = (*held, draft.stage)
+        else:
+            abandoned = draft.stage
+
+
+def grow(
+    policy: InducedPolicy | GuardedPolicy,
+    table: FitTable,
+    row: int,
+    stage: int,
+    evidence: Evidence,
+    lam: float,
+) -> int:
+    """The first checkpoint at which the policy abandons the draft, or WHOLE."""
+    if table.part_cost is None:
+        return WHOLE
+    for place in np.flatnonzero(~np.isnan(table.part_cost[row, stage])).tolist():
+        statistics = table.part_statistics[row, stage, place][None]
+        if policy.saved(evidence, Drafted(stage, place), statistics, lam) > 0:
+            return place
+    return WHOLE
+
+
+def paid(table: FitTable, row: int, draft: Drafted, offered: Drafted | None) -> float:
+    """The part, as a share of what the whole draft costs with what it verifies."""
+    plain = whole = table.cost[row, draft.stage]
+    if offered is not None and table.cost_after is not None:
+        after = table.cost_after[row, draft.stage, offered.stage]
+        whole = plain if np.isnan(after) else after
+    if offered is not None and offered.place < WHOLE:
+        after = table.part_cost_after[row, draft.stage, offered.stage, offered.place]
+        whole = whole if np.isnan(after) else after
+    part = plain if draft.place == WHOLE else table.part_cost[row, draft.stage, draft.place]
+    return float(part * whole / plain)
+
+
+def fit_induction(
+    table: FitTable,
+    *,
+    rng: np.random.Generator,
+    num_folds: int = NUM_FOLDS,
+    stages: Sequence[int] | None = None,
+    may_abandon: bool = False,
+) -> InductionFit:
+    """As `induce`, of all stages, with folds drawn by `rng`."""
+    folds = make_folds(len(table.quality), num_folds, rng=rng, groups=table.group)
+    chosen = range(table.num_stages) if stages is None else stages
+    return induce(FoldedTable(table, folds), chosen, may_abandon=may_abandon)
 
 
 def unguarded(policy: InducedPolicy) -> GuardedPolicy:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.induction import fit_induction
+from adaptive_sd.decision.partial import WHOLE
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError
-from tests.decision.tables import drive, wild_table
+from tests.decision.tables import drive, fit_induction, wild_table, with_parts, with_savings
 
 INDUCED = fit_induction(
     wild_table(60, 4, seed=0).table, rng=np.random.default_rng(0), num_folds=2, stages=(0, 1, 3)
@@ -34,8 +34,9 @@ def guarded(seed: int, induced: InducedPolicy = INDUCED) -> GuardedPolicy:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0, 1))
 def test_the_policy_followed_on_a_table_is_the_live_one(seed: int, place: float) -> None:
-    policy = guarded(seed)
+    policy = guarded(seed, with_savings(INDUCED, rng=np.random.default_rng(seed)))
     wild = wild_table(12, 4, seed=seed)
+    wild = wild._replace(table=with_parts(wild.table, seed=seed))
     low, high = np.log(policy.lam_grid[[1, -1]])
     lam = min(float(np.exp(low + place * (high - low))), float(policy.lam_grid[-1]))
     found = roll_out(policy, wild.table, lam)
@@ -45,6 +46,8 @@ def test_the_policy_followed_on_a_table_is_the_live_one(seed: int, place: float)
         assert found.quality[row] == plain.quality
         assert found.cost[row] == pytest.approx(plain.cost, rel=1e-12)
         assert 2 not in plain.stages  # left out of the policy
+        if policy.chain_at(lam) is not None:
+            assert set(plain.places) == {WHOLE}  # chains abandon nothing
 
 
 def test_a_lambda_goes_with_the_nearer_point_of_the_grid() -> None:

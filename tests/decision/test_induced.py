@@ -13,17 +13,18 @@ from adaptive_sd.decision.features import FEATURE_DIM
 from adaptive_sd.decision.induced import (
     STATE_COLUMNS,
     InducedPolicy,
+    held_of,
     later_stages,
     returned_index,
     state_features,
     state_index,
     state_values,
 )
-from adaptive_sd.decision.induction import fit_induction
+from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Evidence, HeldDraft
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError, ConfigError
 from adaptive_sd.types import Decision
-from tests.decision.tables import features_of, wild_table
+from tests.decision.tables import features_of, fit_induction, wild_table, with_parts
 
 TABLE = wild_table(80, 3, seed=0).table
 POLICY = fit_induction(TABLE, rng=np.random.default_rng(0)).policy
@@ -144,6 +145,55 @@ def test_agreement_of_the_last_draft_with_any_earlier_one_is_a_feature() -> None
     # of the pairs (0,1), (0,2), (1,2) the last two are with the last draft
     np.testing.assert_array_equal(state[:, -2], [0, 0, 1, 1])
     np.testing.assert_allclose(state[:, -1], state[:, -2] * np.log(0.7 / 0.3))
+
+
+ABANDONING = fit_induction(
+    with_parts(wild_table(300, 3, seed=0).table, seed=0),
+    rng=np.random.default_rng(0),
+    may_abandon=True,
+).policy
+
+
+def test_a_lambda_between_grid_points_abandons_as_the_nearer_one() -> None:
+    key, weights = next(iter(ABANDONING.savings.items()))
+    index, stage, place = key
+    held = held_of(index, (0, 1, 2))
+    grid = ABANDONING.lam_grid
+    for low, high in itertools.pairwise(range(1, len(grid))):
+        for share, wanted in ((0.0, low), (0.4, low), (0.6, high)):
+            lam = float(grid[low] * (grid[high] / grid[low]) ** share)
+            found = ABANDONING.saving_weights(held, Drafted(stage, place), lam)
+            column = weights[:, wanted]
+            if column.any():
+                np.testing.assert_array_equal(found, column)
+            else:
+                assert found is None
+    assert weights.any(axis=0).sum() not in (0, len(grid))
+
+
+def test_savings_round_trip() -> None:
+    again = InducedPolicy.from_arrays(ABANDONING.to_arrays())
+    assert ABANDONING.savings and again.savings.keys() == ABANDONING.savings.keys()
+    for key, weights in ABANDONING.savings.items():
+        np.testing.assert_array_equal(again.savings[key], weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("saving0_0_0", (3, 25), "saving0_0_0 of a policy has shape"),
+        ("saving0_2_0", (3, 25), "no choice of"),
+        ("saving1_0_0", (3, 25), "no choice of"),
+        ("saving9_0_0", (3, 25), "no choice of"),
+        ("saving0_0_4", (3, 25), "no choice of"),
+        ("saving", (3, 25), "no choice of"),
+    ],
+)
+def test_savings_of_what_is_never_abandoned_are_refused(
+    name: str, shape: tuple[int, int], message: str
+) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        InducedPolicy.from_arrays(POLICY.to_arrays() | {name: np.zeros(shape)})
 
 
 def test_arrays_round_trip() -> None:

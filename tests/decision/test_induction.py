@@ -7,20 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
+from adaptive_sd.decision.fit_table import MAX_STAGES, FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induced import STATE_COLUMNS
-from adaptive_sd.decision.induction import (
-    MAX_STAGES,
-    NUM_FOLDS,
-    FitTable,
-    FoldedTable,
-    InductionFit,
-    fit_induction,
-    induce,
-    lam_grid,
-)
+from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce, lam_grid
 from adaptive_sd.errors import DataError
-from tests.decision.tables import roll_out_induced, table_of, wild_table
+from tests.decision.tables import fit_induction, roll_out_induced, table_of, wild_table
 
 LEVELS = np.array([0.02, 0.3, 0.9])  # chance and log odds bend apart: any value of each fits
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adaptive_sd.decision.induction import FitTable, InductionFit, fit_induction
+from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.induction import InductionFit
 from adaptive_sd.decision.policy_fit import (
     NOISE,
     RECOMMENDED_SHARE,
@@ -18,7 +19,7 @@ from adaptive_sd.decision.policy_fit import (
     recommend_lam,
 )
 from adaptive_sd.decision.rollout import roll_out
-from tests.decision.tables import table_of, wild_table
+from tests.decision.tables import fit_induction, table_of, wild_table
 
 
 def ladder(num_prompts: int = 600, seed: int = 0) -> FitTable:

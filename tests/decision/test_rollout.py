@@ -10,18 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.induction import fit_induction
+from adaptive_sd.decision.partial import WHOLE
 from adaptive_sd.decision.rollout import roll_out, roll_out_all
 from adaptive_sd.errors import ConfigError
 from tests.decision.tables import (
     Wild,
     drive,
     evidence_of,
+    fit_induction,
     roll_out_induced,
     table_of,
     unguarded,
     wild_table,
+    with_parts,
+    with_savings,
 )
+
+
+def with_first_tokens(wild: Wild, seed: int) -> Wild:
+    return wild._replace(table=with_parts(wild.table, seed=seed))
 
 
 def assert_equal_row_by_row(policy: InducedPolicy, wild: Wild, lam: float) -> None:
@@ -47,6 +54,23 @@ def test_a_fitted_policy(num_stages: int, verified: bool) -> None:
         outcome = roll_out_induced(policy, unseen.table, float(lam))
         paths |= set(zip(outcome.stage.tolist(), outcome.num_run.tolist(), strict=True))
     assert len(paths) >= 2 * num_stages - 1  # else the law was tried on hardly any path
+
+
+@pytest.mark.parametrize("num_stages", [2, 3, 4])
+def test_a_policy_that_abandons(num_stages: int) -> None:
+    fitted_on = with_first_tokens(wild_table(400, num_stages, seed=0), 0).table
+    rng = np.random.default_rng(0)
+    policy = fit_induction(fitted_on, rng=rng, may_abandon=True).policy
+    unseen = with_first_tokens(wild_table(60, num_stages, seed=1), 1)
+    abandoned = set()
+    for lam in policy.lam_grid[::3].tolist():
+        assert_equal_row_by_row(policy, unseen, lam)
+        for row in range(60):
+            path = drive(policy, unseen.table, row, lam, unseen.answers)
+            abandoned |= {
+                draft for draft in zip(path.stages, path.places, strict=True) if draft[1] < WHOLE
+            }
+    assert len(abandoned) >= 2
 
 
 def test_every_state_is_seen_alike_also_those_that_are_hardly_ever_reached() -> None:
@@ -83,7 +107,9 @@ def test_any_policy(seed: int, place: float, scale: float, num_stages: int) -> N
     shaped = fit_induction(wild.table, rng=rng, num_folds=2).policy
     weights = tuple(scale * rng.normal(size=w.shape) for w in shaped.weights)
     policy = InducedPolicy(tuple(range(num_stages)), shaped.lam_grid, weights)
-    assert_equal_row_by_row(policy, wild, float(place * shaped.lam_grid[-1]))
+    lam = float(place * shaped.lam_grid[-1])
+    assert_equal_row_by_row(policy, wild, lam)
+    assert_equal_row_by_row(with_savings(policy, rng=rng), with_first_tokens(wild, seed), lam)
 
 
 def test_the_draft_returned_is_an_earlier_one_where_the_later_is_seen_to_fail() -> None:

@@ -62,6 +62,21 @@ def test_an_agreeing_draft_is_accepted_whole(tiny: LlamaCppEngine) -> None:
     assert again.num_drafted >= again.num_accepted >= plain.tokens_out - again.num_spans
 
 
+def test_an_abandoned_draft_goes_on_where_it_was_cut(tiny: LlamaCppEngine) -> None:
+    """It has no end of turn for the target to stop at."""
+    plain = tiny.generate(ask("hello"), Sampling(max_tokens=40))
+    part = tiny.generate(
+        ask("hello"), Sampling(max_tokens=40), observer=lambda seen: seen.num_tokens < 16
+    )
+    assert (part.finish_reason, part.tokens_out) == ("cancelled", 16)
+    tokens, whole = (tiny.draft_tokens(offer) for offer in (part.offer, Offer(part.text)))
+    assert whole.token_ids[:-1] == tokens.token_ids
+    assert len(tokens.sureties) == len(tokens.token_ids) > 0
+    again = tiny.generate(ask("hello"), Sampling(max_tokens=40), draft=part.offer, acceptance=EAGER)
+    assert_same_up_to_margin(plain, again, TINY_NOISE)
+    assert again.verified.num_accepted > 0
+
+
 def test_evidence_has_one_entry_a_token(tiny: LlamaCppEngine) -> None:
     draft = tiny.generate(ask("hi"), Sampling(max_tokens=17))
     assert draft.tokens_out == len(draft.token_logprobs) == len(draft.token_entropies)

@@ -10,6 +10,7 @@ import pytest
 
 from adaptive_sd.artifact import load_artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
+from adaptive_sd.decision.partial import CHECKPOINTS
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.costs import at_rates
 from adaptive_sd.offline.export import export_recordings
@@ -38,7 +39,7 @@ def make_split_table(folder: Path, stages: list[Stage]) -> OutcomeTable:
 def with_rates(folder: Path, rates: list[Rates]) -> list[Stage]:
     stages = []
     for name, rate in zip(SKILL, rates, strict=True):
-        engine = make_engine(name)
+        engine = make_engine(name, is_long=True)
         engine._rates = rate
         stages.append(Stage(name, load=lambda e=engine: e, rates_path=folder / "other.json"))
     return stages
@@ -46,11 +47,12 @@ def with_rates(folder: Path, rates: list[Rates]) -> list[Stage]:
 
 def costs(table: OutcomeTable) -> list[np.ndarray]:
     names = [f"{what}_after_{name}" for what in ("cost", "accepted") for name in SKILL]
+    names += [f"{what}@{n}" for what in ("cost", *names) for n in CHECKPOINTS]
     return [table.cost, *(table.columns[n].astype(float) for n in names if n in table.columns)]
 
 
 def test_other_rates_cost_what_a_recording_with_them_says(tmp_path: Path) -> None:
-    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path, is_long=True))
     other = make_split_table(tmp_path / "there", with_rates(tmp_path, OTHER))
     own = [stage.rates for stage in table.stages]
     assert all(rates is not None for rates in own)
@@ -63,6 +65,15 @@ def test_other_rates_cost_what_a_recording_with_them_says(tmp_path: Path) -> Non
         for ours, theirs in zip(costs(found), costs(wanted), strict=True):
             np.testing.assert_allclose(ours, theirs)
     assert not np.allclose(table.cost, other.cost)
+    for name in ("cost@16", "cost_after_small@16", "cost_after_small@64"):
+        assert not np.isnan(table.columns[name].astype(float)).all(), name
+
+
+def test_a_table_without_first_tokens_gets_none(tmp_path: Path) -> None:
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path, is_long=True))
+    bare = {name: values for name, values in table.columns.items() if "@" not in name}
+    found = at_rates(replace(table, columns=bare), OTHER)
+    assert found.columns.keys() == bare.keys()
 
 
 @pytest.mark.parametrize("missing", ["tokens_in", "prompt", "signal_finished_by_length"])

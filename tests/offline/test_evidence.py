@@ -17,15 +17,18 @@ from adaptive_sd.decision.features import (
     agree,
     extract_features,
 )
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.partial import CHECKPOINTS, partial_statistics
 from adaptive_sd.forms import canonical_answer, detect_form
 from adaptive_sd.offline.evidence import (
     PROJECTED_STATES,
     fit_projections,
     read_evidence,
+    to_fit_table,
 )
 from adaptive_sd.offline.replay.halves import see
 from adaptive_sd.offline.replay.seen import seen_by
+from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.offline.synthetic import write_synthetic
 from adaptive_sd.types import StageRecord
 from tests.ladder import make_table, make_tasks
@@ -34,7 +37,7 @@ from tests.ladder import make_table, make_tasks
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> OutcomeTable:
     """With prompts, answers, log-probabilities and hidden states."""
-    return make_table(tmp_path_factory.mktemp("evidence"), make_tasks(30, seed=3))
+    return make_table(tmp_path_factory.mktemp("evidence"), make_tasks(30, seed=3), is_long=True)
 
 
 def test_features_are_those_of_each_draft_alone(table: OutcomeTable) -> None:
@@ -64,6 +67,37 @@ def test_features_are_those_of_each_draft_alone(table: OutcomeTable) -> None:
 
 def _without_signals(table: OutcomeTable) -> dict[str, np.ndarray]:
     return {n: c for n, c in table.columns.items() if not n.startswith("signal_")}
+
+
+def test_first_tokens_are_told_by_the_log_probabilities(table: OutcomeTable) -> None:
+    evidence = read_evidence(table, fit_projections(table))
+    found = to_fit_table(table, evidence, np.full(table.quality.shape, 0.5))
+    assert found.part_statistics is not None
+    for place, at in enumerate(CHECKPOINTS):
+        for n, k in np.ndindex(table.quality.shape):
+            logprobs = table.columns["logprobs"][n, k]
+            reaches = len(logprobs) >= at
+            assert found.reaches(k, place)[n] == reaches
+            wanted = partial_statistics(logprobs[None, :at])[0] if reaches else 0
+            np.testing.assert_allclose(found.part_statistics[n, k, place], wanted, rtol=1e-6)
+
+
+def test_first_tokens_are_no_evidence_of_whole_drafts(table: OutcomeTable) -> None:
+    """In no table: signals of other names count where stages are not described."""
+    nameless = replace(table, stages=tuple(StageRecord(s.name) for s in table.stages))
+    others = {"signal_mine": table.quality, "signal_mine@16": table.quality}
+    nameless = replace(nameless, columns=dict(table.columns) | others)
+    assert list(signal_columns(nameless)) == ["signal_mine"]
+    bare = {name: values for name, values in nameless.columns.items() if "@" not in name}
+    features = [
+        read_evidence(replace(nameless, columns=columns), (None,) * 3).features
+        for columns in (nameless.columns, bare)
+    ]
+    np.testing.assert_array_equal(*features)
+    nothing = to_fit_table(
+        replace(table, columns=bare), read_evidence(table, (None,) * 3), table.quality
+    )
+    assert nothing.part_cost is None
 
 
 @pytest.mark.parametrize("num_at_once", [1, 7, 29, 30])

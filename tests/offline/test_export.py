@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from adaptive_sd.data.outcomes import read_outcomes, write_outcomes
+from adaptive_sd.decision.partial import (
+    CHECKPOINTS,
+    PARTIAL_STATISTICS,
+    WHOLE,
+    partial_statistics,
+)
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import DataError, EngineError
 from adaptive_sd.judge import cost_of
 from adaptive_sd.offline.export import export_recordings
+from adaptive_sd.offline.verification import compare
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Sampling
+from adaptive_sd.types import Progress, Sampling
 from tests.ladder import RATES, make_recording, make_stages, make_table, make_tasks
 
 
@@ -37,6 +47,66 @@ def test_what_a_later_stage_pays_and_accepts_stands_in_its_row(tmp_path: Path) -
     assert np.isnan(cost[:, 0]).all() and not np.isnan(cost[:, 1:]).any()
     assert ((accepted[:, 1:] == 0) | (cost[:, 1:] < table.cost[:, 1:])).all()
     assert "cost_after_large" not in table.columns
+
+
+def test_first_tokens_cost_and_tell_what_a_draft_that_grows_does(tmp_path: Path) -> None:
+    """A draft ended at a checkpoint; the live loop would see and pay just that."""
+    tasks = make_tasks(12)
+    table = make_table(tmp_path, tasks, is_long=True)
+    rows = {prompt_id: n for n, prompt_id in enumerate(table.prompt_ids)}
+    reached = 0
+    for k, stage in enumerate(make_stages(tmp_path, is_long=True)):
+        for task, place in itertools.product(tasks, range(WHOLE)):
+            seen: list[Progress] = []
+
+            def observe(progress: Progress, at: int = CHECKPOINTS[place], seen: Any = seen) -> bool:
+                seen.append(progress)
+                return progress.num_tokens < at
+
+            part = stage.run(task.prompt, Sampling(), observer=observe)
+            at, n = CHECKPOINTS[place], rows[task.id]
+            cost = table.columns.get(f"cost@{at}", np.full(table.cost.shape, np.nan))[n, k]
+            if part.finish_reason != "cancelled":
+                assert np.isnan(cost)
+                continue
+            reached += 1
+            assert cost == pytest.approx(cost_of(part, RATES[stage.name]))
+            statistics = partial_statistics(np.array([seen[-1].token_logprobs]))[0]
+            for name, value in zip(PARTIAL_STATISTICS, statistics, strict=True):
+                assert table.columns[f"signal_{name}@{at}"][n, k] == pytest.approx(value)
+    assert reached > 20
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_part_that_was_recorded_is_the_one_that_would_be_offered(
+    tmp_path: Path, is_cut: bool
+) -> None:
+    """With one vocabulary the same tokens; a draft that was cut has no end of turn."""
+    stages = make_stages(tmp_path, is_long=True)
+    task = make_tasks(12)[3]
+    whole = stages[0].run(task.prompt, Sampling())
+    if is_cut:
+        whole = replace(whole, finish_reason="length")
+    assert whole.num_chosen > 16
+    engine = stages[1].engine
+    recorded = engine.draft_tokens(replace(whole.offer, ended=True))
+    compared = compare(recorded, (1, 2, 3), whole.finish_reason == "length", False)
+    for num_tokens in range(1, whole.num_chosen):
+        part = stages[0].run(
+            task.prompt, Sampling(), observer=lambda p, at=num_tokens: p.num_tokens < at
+        )
+        found = compared.first(num_tokens, whole.num_chosen)
+        assert found.draft == engine.draft_tokens(part.offer)
+        assert found.target == compared.target
+
+
+def test_a_part_in_tokens_of_another_vocabulary_is_as_much_of_the_text() -> None:
+    """Twice as many, and an end of turn."""
+    draft = DraftTokens((*range(41), -1), (*(0.01 * i for i in range(41)), 0.5))
+    for num_tokens in range(1, 21):
+        part = compare(draft, (1,), False, False).first(num_tokens, 21).draft
+        at = slice(2 * num_tokens)
+        assert part == DraftTokens(draft.token_ids[at], draft.sureties[at])
 
 
 @pytest.mark.parametrize("failing", [{"#0:"}, {"#1:"}, {"#0:", "#1:", "#2:"}])

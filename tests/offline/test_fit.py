@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +169,44 @@ def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() 
     assert "drawn" not in report.as_text()
     of_many = replace(report, num_prompts=15_000).as_text()
     assert "drawn by the seed: candidate predictors compared on 10,000; falls of AUC" in of_many
+
+
+def telling_table(num_prompts: int = 400, *, tells: bool = True) -> OutcomeTable:
+    """Stage a is right on half of the prompts: its first 16 of 50 tokens tell which, or nothing."""
+    rng = np.random.default_rng(0)
+    quality = np.stack([rng.random(num_prompts) < 0.5, np.ones(num_prompts)], axis=1).astype(float)
+    nothing = np.full(quality.shape, np.nan)
+    told = (quality if tells else rng.random(quality.shape)) - 1
+    return replace(
+        bare_table(num_prompts),
+        quality=quality,
+        cost=np.tile([4.0, 10.0], (num_prompts, 1)),
+        columns={
+            "signal_logprob_mean": quality - 1,
+            "cost@16": np.where([True, False], 1.0, nothing),
+            "signal_logprob_mean@16": np.where([True, False], told, nothing),
+        },
+    )
+
+
+def test_a_report_says_which_drafts_are_abandoned_and_what_that_saves() -> None:
+    artifact, report = fit_artifact(telling_table())
+    found = report.abandoning
+    assert found is not None and list(found.lambdas) == ["a"]
+    ((low, high),) = found.lambdas["a"]
+    assert low <= artifact.recommended_lam <= high
+    wrong = 1 - report.stages[0].quality
+    assert found.recommended.cost == pytest.approx(-3 * wrong / (4 + 10 * wrong), abs=0.02)
+    assert found.recommended.quality == pytest.approx(0, abs=0.01)
+    assert found.most.cost <= found.recommended.cost + 0.02
+    (line,) = (line for line in report.as_text().splitlines() if line.startswith("drafts"))
+    assert line.startswith(f"drafts may be abandoned of a at lambda {low:.3g} to {high:.3g}: cost ")
+    assert f"{found.recommended} at the recommended lambda" in line
+    assert json.loads(json.dumps(artifact.metrics))["abandoning"]["lambdas"] == {"a": [[low, high]]}
+
+
+def test_a_report_says_so_where_no_draft_is_abandoned() -> None:
+    _, report = fit_artifact(telling_table(tells=False))
+    assert "drafts are never abandoned" in report.as_text()
+    _, silent = fit_artifact(bare_table(60))
+    assert silent.abandoning is None and "abandon" not in silent.as_text()

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_sd.cascade import Judge, Request
+from adaptive_sd.cascade import Request
 from adaptive_sd.data.grading import grade
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError
 from adaptive_sd.forms import detect_form
+from adaptive_sd.ladder import Judge
 from adaptive_sd.offline.benches.methods import Answered, Asked, Clock, Method, plain, reuse
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Offer

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from adaptive_sd.data.columns import MAX_COST
 from adaptive_sd.data.table_files import read_table
-from adaptive_sd.decision.induction import MAX_STAGES
+from adaptive_sd.decision.fit_table import MAX_STAGES
 from adaptive_sd.errors import DataError
 
 _MODEL = "{model}"

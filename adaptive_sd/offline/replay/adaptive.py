@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.decision.rollout import roll_out, roll_out_all
 from adaptive_sd.offline.replay.dials import Dials, Run, single_stages
@@ -81,19 +84,46 @@ def random(halves: Halves, policy: GuardedPolicy, lams: Sequence[float]) -> Dial
     return single.plus(Dials.of(lams, [run.mean for run in fit], test))
 
 
-Path = tuple[tuple[int, ...], int]
-"""The stages run, and the one whose draft is returned."""
+class Path(NamedTuple):
+    """What was drafted, and the stage whose draft is returned."""
+
+    drafts: tuple[Drafted, ...]
+    returned: int
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Those that ran."""
+        return tuple(draft.stage for draft in self.drafts)
 
 
 def follow(policy: GuardedPolicy, table: FitTable, lam: float) -> list[Path]:
     """The path of each prompt."""
-    # What a stage costs changes no decision, and sums of powers of two tell which ones were paid.
-    marks = np.broadcast_to(2.0 ** np.arange(table.num_stages), table.cost.shape)
-    rolled = roll_out(policy, replace(table, cost=marks, cost_after=None), lam)
+    # What a stage costs changes no decision, and sums of powers of two tell what was paid for.
+    drafts = [Drafted(k, place) for k in range(table.num_stages) for place in range(WHOLE + 1)]
+    marks = np.exp2(np.arange(len(drafts), dtype=np.float64)).reshape(table.num_stages, -1)
+    rolled = roll_out(policy, _marked(table, marks), lam)
+
+    @functools.cache
+    def drafted(mark: int) -> tuple[Drafted, ...]:
+        return tuple(draft for bit, draft in enumerate(drafts) if mark >> bit & 1)
+
     return [
-        (tuple(k for k in range(table.num_stages) if mark >> k & 1), stage)
+        Path(drafted(mark), stage)
         for mark, stage in zip(rolled.cost.astype(int).tolist(), rolled.stage.tolist(), strict=True)
     ]
+
+
+def _marked(table: FitTable, marks: FloatArray) -> FitTable:
+    """With `marks` (num_stages, WHOLE + 1) as what each draft costs, whatever it verifies."""
+    part = table.part_cost
+    nothing = None if part is None else np.full((*part.shape[:2], *part.shape[1:]), np.nan)
+    return replace(
+        table,
+        cost=np.broadcast_to(marks[:, WHOLE], table.cost.shape),
+        cost_after=None,
+        part_cost=None if part is None else np.where(np.isnan(part), np.nan, marks[:, :WHOLE]),
+        part_cost_after=nothing,
+    )
 
 
 def shares(paths: Sequence[Path]) -> dict[Path, float]:
@@ -104,9 +134,9 @@ def shares(paths: Sequence[Path]) -> dict[Path, float]:
 def run_random(table: FitTable, share_of: dict[Path, float]) -> Run:
     num_prompts = len(table.quality)
     run = Run(np.zeros(num_prompts), np.zeros(num_prompts), np.zeros(num_prompts))
-    for (stages, returned), share in share_of.items():
-        run.quality[:] += share * table.quality[:, returned]
-        for place, stage in enumerate(stages):
-            run.cost[:] += share * table.cost_of(stage, stages[:place])
-        run.escalated[:] += share * (len(stages) > 1)
+    for path, share in share_of.items():
+        run.quality[:] += share * table.quality[:, path.returned]
+        for draft, offered in zip(path.drafts, (None, *path.drafts), strict=False):
+            run.cost[:] += share * table.cost_to(draft, offered)
+        run.escalated[:] += share * (len(path.drafts) > 1)
     return run

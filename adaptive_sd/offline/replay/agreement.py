@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run
 from adaptive_sd.offline.replay.front import front
 from adaptive_sd.offline.replay.halves import Halves

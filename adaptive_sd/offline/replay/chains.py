@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from adaptive_sd.decision.chains import chains_of
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import roll_out_chain
 from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run, single_stages

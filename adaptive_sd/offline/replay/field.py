@@ -10,8 +10,8 @@ import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import auc, bootstrap, brier_score, expected_calibration_error
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.offline.evidence import Projections
 from adaptive_sd.offline.fit import lam_origin

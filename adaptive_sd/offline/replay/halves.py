@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.selection import PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import returned_index
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
 from adaptive_sd.offline.replay.halves import Halves

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.offline.replay.curve import Scale, area, cost_at
 from adaptive_sd.offline.replay.dials import Dials, Label
 

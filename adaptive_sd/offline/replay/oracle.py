@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.offline.replay.dials import MAX_POINTS, Dials, Run
 from adaptive_sd.offline.replay.halves import Halves
 

@@ -11,8 +11,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import Ridge
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.replay.chances import NUM_FOLDS, Chances
 from adaptive_sd.offline.replay.dials import Dials, Run

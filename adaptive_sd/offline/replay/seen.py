@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import TOKENS, OutcomeTable
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.fit import data_hash, fit_part
 from adaptive_sd.offline.prompts import prompt_hashes

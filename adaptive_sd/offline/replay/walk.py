@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.offline.replay.dials import Run
 
 IntArray = NDArray[np.int64]

@@ -77,12 +77,11 @@ def _example(
     outcomes = subject.outcomes
     names = [stage.name for stage in outcomes.stages]
     answer = answer_recorded(subject, row, lam)
-    ran, returned = path
     return Example(
         prompt_id=outcomes.prompt_ids[row],
         group=_group(outcomes, row),
         prompt=_shortened(prompt, _MAX_PROMPT),
-        path=tuple(names[k] for k in ran),
+        path=tuple(names[k] for k in path.stages),
         returned=answer.stage,
         num_alike=num_alike,
         quality=float(outcomes.quality[row, answer.stage_index]),
@@ -94,8 +93,8 @@ def _example(
                 estimate=float(subject.table.estimates[row, k]),
                 quality=float(outcomes.quality[row, k]),
                 cost=float(outcomes.cost[row, k]),
-                ran=k in ran,
-                returned=k == returned,
+                ran=k in path.stages,
+                returned=k == path.returned,
             )
             for k, name in enumerate(names)
         ),

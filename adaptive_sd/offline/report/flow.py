@@ -55,14 +55,14 @@ def make_flow(subject: Subject, lam: float) -> Flow:
 
     def row(grouping: str, group: str, rows: NDArray[np.int64]) -> StopRow:
         chosen = [paths[n] for n in rows]
-        last = [stages[-1] for stages, _ in chosen]
+        last = [path.stages[-1] for path in chosen]
         return StopRow(
             grouping=grouping,
             group=group,
             num_prompts=len(rows),
             stopped=np.bincount(last, minlength=num_stages) / len(rows),
             escalated=float(run.escalated[rows].mean()),
-            recalled=float(np.mean([returned != stages[-1] for stages, returned in chosen])),
+            recalled=float(np.mean([path.returned != path.stages[-1] for path in chosen])),
             quality=float(run.quality[rows].mean()),
             cost=float(run.cost[rows].mean()),
         )
@@ -80,8 +80,8 @@ def make_flow(subject: Subject, lam: float) -> Flow:
 def _moves(paths: Sequence[Path], num_stages: int) -> NDArray[np.int64]:
     """How many prompts go from where to where; see Flow."""
     moves = np.zeros((num_stages + 1, num_stages + 1), dtype=np.int64)
-    for stages, _ in paths:
-        for before, after in zip((-1, *stages), (*stages, num_stages), strict=True):
+    for path in paths:
+        for before, after in zip((-1, *path.stages), (*path.stages, num_stages), strict=True):
             moves[before + 1, after] += 1
     return moves
 

@@ -7,12 +7,13 @@ import numpy as np
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.decision.features import FEATURE_DIM, PromptView
 from adaptive_sd.decision.induced import STATE_COLUMNS
+from adaptive_sd.decision.partial import CHECKPOINTS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer, CostUnit
-from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Sampling, Verified
+from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling, Verified
 
 
 def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
@@ -36,6 +37,8 @@ class _RecordedPrompt:
         self.lam_origin = subject.lam_origin
         self.drafted: dict[int, int] = {}
         """The earlier stage whose draft each stage was given."""
+        self.places: dict[int, int] = {}
+        """How far the draft of each stage came that ran."""
 
     def begin(self, prompt: PromptView) -> Evidence:
         return Evidence(self.subject.table.prompt_features[self.row])
@@ -52,13 +55,31 @@ class _RecordedPrompt:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.subject.policy.decide(evidence, lam)
 
+    def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
+        draft = Drafted(stage, CHECKPOINTS.index(progress.num_tokens))
+        statistics = self.subject.table.part_statistics
+        assert statistics is not None  # else no stage shows its progress
+        return self.subject.policy.saved(evidence, draft, statistics[[self.row], *draft], lam)
+
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         self.drafted[target] = drafted
         return Acceptance()
 
     def cost(self, stage: int, draft: Draft) -> float:
-        held = [self.drafted[stage]] if stage in self.drafted else []
-        return float(self.subject.table.cost_of(stage, held)[self.row])
+        earlier = self.drafted.get(stage)
+        offered = None if earlier is None else Drafted(earlier, self.places[earlier])
+        paid = self.subject.table.cost_to(Drafted(stage, self.places[stage]), offered)
+        return float(paid[self.row])
+
+    def place(self, stage: int, observer: Observer | None) -> int:
+        """The checkpoint at which the observer ends the draft, or WHOLE."""
+        part = self.subject.table.part_cost
+        if part is None or observer is None:
+            return WHOLE
+        for place in np.flatnonzero(~np.isnan(part[self.row, stage])).tolist():
+            if not observer(Progress("", CHECKPOINTS[place], ())):
+                return int(place)
+        return WHOLE
 
     def number(self, column: str, stage: int) -> float:
         """Of the table; 0 where it has none."""
@@ -84,23 +105,26 @@ class _RecordedStage:
         acceptance: Acceptance | None = None,
         observer: Observer | None = None,
     ) -> Draft:
-        """Counts and seconds as recorded; its text is told elsewhere."""
+        """Counts and seconds as recorded, of whole drafts; its text is told elsewhere."""
         recorded, index = self._prompt, self._index
+        recorded.places[index] = place = recorded.place(index, observer)
+        whole, earlier = place == WHOLE, recorded.drafted.get(index)
+        num_tokens = int(recorded.number("tokens_out", index))
         num_drafted = num_accepted = 0
-        if index in recorded.drafted:
-            earlier = recorded.subject.outcomes.stages[recorded.drafted[index]].name
-            num_drafted = int(recorded.number(f"drafted_after_{earlier}", index))
-            num_accepted = int(recorded.number(f"accepted_after_{earlier}", index))
+        if whole and earlier is not None and recorded.places[earlier] == WHOLE:
+            name = recorded.subject.outcomes.stages[earlier].name
+            num_drafted = int(recorded.number(f"drafted_after_{name}", index))
+            num_accepted = int(recorded.number(f"accepted_after_{name}", index))
         return Draft(
             text="",
-            token_ids=(0,) * int(recorded.number("tokens_out", index)),
+            token_ids=(0,) * (num_tokens if whole else CHECKPOINTS[place]),
             token_logprobs=(),
             token_entropies=(),
             token_margins=(),
-            finish_reason="stop",
+            finish_reason="stop" if whole else "cancelled",
             tokens_in=int(recorded.number("tokens_in", index)),
             prefill_s=recorded.number("prefill_s", index),
-            decode_s=recorded.number("decode_s", index),
+            decode_s=recorded.number("decode_s", index) if whole else 0.0,
             verified=Verified(num_drafted, num_accepted),
         )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.calibration import Interval
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
 from adaptive_sd.offline.replay.adaptive import follow, run_adaptive
 from adaptive_sd.offline.replay.dials import Run
@@ -69,6 +69,6 @@ def _point(
         difference=paired_difference(run.quality, table.quality[:, -1], rng=rng),
         ratio=ratio_of_means(run.cost, table.cost[:, -1], rng=rng),
         behind_best=paired_difference(run.quality, best, rng=rng),
-        run_share=tuple(float(np.mean([k in ran for ran, _ in paths])) for k in stages),
-        answer_share=tuple(float(np.mean([k == stage for _, stage in paths])) for k in stages),
+        run_share=tuple(float(np.mean([k in path.stages for path in paths])) for k in stages),
+        answer_share=tuple(float(np.mean([k == path.returned for path in paths])) for k in stages),
     )

@@ -12,7 +12,7 @@ import pytest
 
 from adaptive_sd.cli import run
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
-from adaptive_sd.decision.induction import MAX_STAGES
+from adaptive_sd.decision.fit_table import MAX_STAGES
 
 LARGE, SMALL = "gpt-4-1106-preview", "mistralai/mistral-7b-chat"
 ROWS: dict[str, list[Any]] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable, StageRecord
-from adaptive_sd.decision.induction import FitTable
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.offline.replay.contest import Contest
 from adaptive_sd.offline.replay.halves import Halves
 from tests.decision.tables import wild_table

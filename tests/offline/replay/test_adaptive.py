@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
+from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.fit import fit_artifact
@@ -25,6 +26,14 @@ from adaptive_sd.offline.replay.halves import Halves, Split, fit_halves
 from adaptive_sd.offline.replay.over_lams import lams_of
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.types import Action
+from tests.decision.tables import (
+    fit_induction,
+    paid,
+    unguarded,
+    wild_table,
+    with_parts,
+    with_savings,
+)
 from tests.ladder import SKILL, make_stages, make_table, make_tasks
 from tests.offline.replay.halves import contest_of, wild_halves
 
@@ -51,7 +60,7 @@ def test_every_setting_is_what_the_live_cascade_does(
             n = rows[task.id]
             ran = tuple(NAMES.index(s.stage) for s in trace if s.tokens_in)
             last = next(s for s in reversed(trace) if s.action is not Action.SKIP)
-            assert (ran, NAMES.index(last.stage)) == paths[n]
+            assert (ran, NAMES.index(last.stage)) == (paths[n].stages, paths[n].returned)
             assert dials.quality[n, place] == table.quality[n, NAMES.index(last.stage)]
             longer += len(ran) > 1
             recalled += trace[-1].action is Action.RECALL
@@ -68,11 +77,35 @@ def test_paths_come_to_what_the_rollout_says(seed: int) -> None:
     dials = contest.dials("adaptive")
     for place in range(3, len(dials.labels), 9):
         rolled = roll_out(policy, table, dials.labels[place])
-        for n, (stages, returned) in enumerate(follow(policy, table, dials.labels[place])):
+        for n, path in enumerate(follow(policy, table, dials.labels[place])):
+            stages = path.stages
             cost = sum(table.cost_of(s, stages[:i])[n] for i, s in enumerate(stages))
             assert dials.cost[n, place] == pytest.approx(cost)
-            assert dials.quality[n, place] == table.quality[n, returned]
+            assert dials.quality[n, place] == table.quality[n, path.returned]
             assert rolled.num_run[n] == len(stages)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=8, deadline=None)
+def test_paths_tell_where_drafts_were_abandoned(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = with_parts(wild_table(40, 3, seed=seed).table, seed=seed)
+    policy = unguarded(with_savings(fit_induction(table, rng=rng).policy, rng=rng))
+    lam = float(policy.lam_grid[12])
+    rolled, paths = roll_out(policy, table, lam), follow(policy, table, lam)
+    for n, path in enumerate(paths):
+        costs = [
+            paid(table, n, draft, offered)
+            for draft, offered in zip(path.drafts, (None, *path.drafts), strict=False)
+        ]
+        assert rolled.cost[n] == pytest.approx(sum(costs))
+        assert (rolled.stage[n], rolled.num_run[n]) == (path.returned, len(path.drafts))
+        assert Drafted(path.returned) in path.drafts
+    assert any(draft.place < WHOLE for path in paths for draft in path.drafts)
+    control = run_random(table, shares(paths))
+    assert np.isfinite(control.cost).all()
+    always = {paths[0]: 1.0}
+    assert run_random(table, always).cost[0] == pytest.approx(rolled.cost[0])
 
 
 @given(st.integers(0, 10_000))
@@ -96,9 +129,12 @@ def test_the_control_is_the_mean_of_many_draws() -> None:
     drawn = rng.choice(len(share_of), p=list(share_of.values()), size=(4000, 30))
     paths = list(share_of)
     cost_of = np.array(
-        [sum(table.cost_of(s, path[:i]) for i, s in enumerate(path)) for path, _ in paths]
+        [
+            sum(table.cost_of(s, path.stages[:i]) for i, s in enumerate(path.stages))
+            for path in paths
+        ]
     )
-    quality_of = np.array([table.quality[:, returned] for _, returned in paths])
+    quality_of = np.array([table.quality[:, path.returned] for path in paths])
     each = np.arange(30)
     assert run.cost.mean() == pytest.approx(cost_of[drawn, each].mean(), rel=0.02)
     assert run.quality.mean() == pytest.approx(quality_of[drawn, each].mean(), abs=0.01)

@@ -11,6 +11,14 @@ import pytest
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.partial import (
+    CHECKPOINTS,
+    PARTIAL_STATISTICS,
+    WHOLE,
+    Drafted,
+    checkpoints_before,
+    partial_statistics,
+)
 from adaptive_sd.decision.policy_fit import fit_policy
 from adaptive_sd.decision.rollout import roll_out_all
 from adaptive_sd.decision.selection import CANDIDATES, fit_predictor
@@ -20,7 +28,8 @@ from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_
 from adaptive_sd.offline.replay.adaptive import follow
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.prompt import Prompt
-from adaptive_sd.types import Draft, Sampling, StageRecord
+from adaptive_sd.trace import Step
+from adaptive_sd.types import Action, Draft, Observer, Progress, Sampling, StageRecord
 from tests.ladder import RATES, make_tasks
 
 NAMES = list(RATES)
@@ -38,9 +47,11 @@ def seeded_table(num_prompts: int, seed: int) -> OutcomeTable:
     columns = {name: np.empty(shape, object) for name in ("prompt", "answer", "logprobs", "hidden")}
     tokens_in = rng.integers(20, 200, size=shape)
     cost = np.empty(shape)
+    part_cost = np.full((WHOLE, *shape), np.nan)
+    statistics = np.full((len(PARTIAL_STATISTICS), WHOLE, *shape), np.nan)
     for n, task in enumerate(tasks):
         for k, name in enumerate(NAMES):
-            count = int(rng.integers(1, 30))
+            count = int(rng.choice([rng.integers(1, 30), rng.integers(30, 150)]))
             spread = 0.2 if quality[n, k] else 0.7
             hidden = rng.normal(size=WIDTH) + difficulty[n] * np.arange(WIDTH)
             columns["prompt"][n, k] = task.prompt
@@ -49,7 +60,15 @@ def seeded_table(num_prompts: int, seed: int) -> OutcomeTable:
             columns["logprobs"][n, k] = -rng.exponential(spread, size=count)
             columns["hidden"][n, k] = hidden.astype(np.float16)
             cost[n, k] = RATES[name].draft_s(int(tokens_in[n, k]), count + 1)
+            for place, at in enumerate(checkpoints_before(count + 1)):
+                part_cost[place, n, k] = RATES[name].draft_s(int(tokens_in[n, k]), at)
+                first = columns["logprobs"][n, k][None, :at]
+                statistics[:, place, n, k] = partial_statistics(first)[0]
     tokens_out = np.vectorize(len)(columns["logprobs"])
+    for place, at in enumerate(CHECKPOINTS):
+        columns[f"cost@{at}"] = part_cost[place]
+        for name, values in zip(PARTIAL_STATISTICS, statistics[:, place], strict=True):
+            columns[f"signal_{name}@{at}"] = values
     return OutcomeTable(
         stages=tuple(StageRecord(name, model=name, rates=RATES[name]) for name in NAMES),
         prompt_ids=tuple(task.id for task in tasks),
@@ -74,9 +93,20 @@ class PlayedBack:
             {table.columns["prompt"][n, stage]: draft_of(table, n, stage) for n in rows_of(table)},
         )
 
-    def run(self, prompt: Prompt, sampling: Sampling, **rest: Any) -> Draft:
+    def run(self, prompt: Prompt, sampling: Sampling, *, observer: Observer, **rest: Any) -> Draft:
         assert isinstance(prompt, str)
-        return self.drafts[prompt]
+        draft = self.drafts[prompt]
+        for num_tokens in range(1, draft.tokens_out + 1):
+            logprobs = draft.token_logprobs[:num_tokens]
+            if not observer(Progress("", num_tokens, logprobs)):
+                return replace(
+                    draft,
+                    text="cut off",
+                    token_ids=draft.token_ids[:num_tokens],
+                    token_logprobs=logprobs,
+                    finish_reason="cancelled",
+                )
+        return draft
 
     def token_limit(self, prompt: Prompt, form: Form) -> int:
         return 64
@@ -126,6 +156,11 @@ def fitted_on(table: OutcomeTable, artifact: Artifact) -> Artifact:
     )
 
 
+def drafted_in(step: Step) -> Drafted:
+    place = CHECKPOINTS.index(step.tokens_out) if step.action is Action.ABANDON else WHOLE
+    return Drafted(NAMES.index(step.stage), place)
+
+
 def test_traces_are_those_of_the_rollout_on_every_prompt(artifact: Artifact) -> None:
     fitted = fitted_on(seeded_table(300, seed=21), artifact)
     table = seeded_table(80, seed=22)
@@ -140,11 +175,12 @@ def test_traces_are_those_of_the_rollout_on_every_prompt(artifact: Artifact) -> 
         followed = follow(fitted.policy, seen, lam)
         for n in rows_of(table):
             answer = cascade.answer(table.columns["prompt"][n, 0], Request(lam=lam))
-            ran = tuple(NAMES.index(step.stage) for step in answer.trace if step.tokens_in)
+            ran = tuple(drafted_in(step) for step in answer.trace if step.tokens_in)
             assert (ran, answer.stage_index) == followed[n]
             assert answer.stage_index == rolled.stage[n, place]
             assert len(ran) == rolled.num_run[n, place]
             assert answer.cost == pytest.approx(rolled.cost[n, place], rel=1e-9)
             assert table.quality[n, answer.stage_index] == rolled.quality[n, place]
             paths.add((ran, answer.stage_index))
-    assert len(paths) >= 6 and any(returned != ran[-1] for ran, returned in paths)
+    assert len(paths) >= 6 and any(returned != ran[-1].stage for ran, returned in paths)
+    assert any(draft.place < WHOLE for ran, _ in paths for draft in ran)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import expected_calibration_error
+from adaptive_sd.decision.guarded import GuardedPolicy
+from adaptive_sd.decision.partial import CHECKPOINTS, WHOLE, Drafted
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.errors import ConfigError, DataError
-from adaptive_sd.offline.replay.adaptive import run_adaptive
+from adaptive_sd.offline.replay.adaptive import follow, run_adaptive
 from adaptive_sd.offline.replay.curve import Scale, area, heights_at
 from adaptive_sd.offline.replay.field import Field, Subject
 from adaptive_sd.offline.replay.run import replay
@@ -24,6 +26,7 @@ from adaptive_sd.offline.report.gather import Report, make_report
 from adaptive_sd.offline.report.latency import measure_latency
 from adaptive_sd.offline.report.recorded import answer_recorded
 from adaptive_sd.types import Action
+from tests.decision.tables import with_parts, with_savings
 from tests.ladder import make_table, make_tasks
 from tests.offline.benches.test_decision import guarded_by
 from tests.offline.report.tables import hostile_table, page_of
@@ -122,9 +125,34 @@ def test_an_example_is_what_the_table_says_the_policy_does(subject: Subject, pla
     for row in range(0, len(paths), 7):
         answer = answer_recorded(subject, row, lam)
         names = [stage.name for stage in subject.outcomes.stages]
-        ran = [names.index(s.stage) for s in answer.trace if s.action is Action.DRAFT]
-        assert (tuple(ran), answer.stage_index) == paths[row]
+        ran = tuple(names.index(s.stage) for s in answer.trace if s.action is Action.DRAFT)
+        assert (ran, answer.stage_index) == (paths[row].stages, paths[row].returned)
         assert answer.cost == pytest.approx(run.cost[row])
+
+
+@pytest.mark.parametrize("place", [4, 12])
+def test_an_example_abandons_what_the_policy_does(subject: Subject, place: int) -> None:
+    guarded = subject.policy
+    induced = with_savings(guarded.induced, rng=np.random.default_rng(place))
+    policy = GuardedPolicy(induced, (None,) * len(guarded.chains))
+    subject = replace(subject, policy=policy, table=with_parts(subject.table, seed=place))
+    lam = float(policy.lam_grid[place])
+    paths = follow(policy, subject.table, lam)
+    run = next(run_adaptive(policy, subject.table, [lam]))
+    names = [stage.name for stage in subject.outcomes.stages]
+    for row, path in enumerate(paths):
+        answer = answer_recorded(subject, row, lam)
+        drafts = tuple(
+            Drafted(
+                names.index(step.stage),
+                CHECKPOINTS.index(step.tokens_out) if step.action is Action.ABANDON else WHOLE,
+            )
+            for step in answer.trace
+            if step.action in (Action.DRAFT, Action.ABANDON)
+        )
+        assert (drafts, answer.stage_index) == path
+        assert answer.cost == pytest.approx(run.cost[row])
+    assert any(draft.place < WHOLE for path in paths for draft in path.drafts)
 
 
 def test_examples_show_every_path_first(report: Report) -> None:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from adaptive_sd.decision.induction import MAX_STAGES
+from adaptive_sd.decision.fit_table import MAX_STAGES
 from adaptive_sd.offline.replay.contest import POLICIES
 from adaptive_sd.offline.report.figures import label
 from adaptive_sd.offline.report.gather import Report
