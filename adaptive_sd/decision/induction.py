@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.abandoning import Growing, fit_abandoning
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import InducedPolicy, SavingKey, held_of, later_stages
+from adaptive_sd.decision.induced import (
+    InducedPolicy,
+    SavingKey,
+    held_of,
+    later_stages,
+    state_index,
+)
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
@@ -90,7 +96,6 @@ def lam_grid(cost: FloatArray) -> FloatArray:
 class _State(NamedTuple):
     """One state while its next stages are fitted, from the last of them on."""
 
-    index: int
     held: tuple[int, ...]
     features: FloatArray  # (num_prompts, num_state_features)
     stop: FloatArray  # (num_prompts, num_held), out of fold
@@ -128,7 +133,7 @@ class _Fitting(NamedTuple):
         odds = self.folded.odds(held, features)
         stop = columns_of([fit.out_of_fold for fit in odds], len(folds))
         go = np.empty((len(folds), len(later), 2, len(self.grid)))
-        state = _State(index, held, features, stop, go, FoldedRidge(features, folds))
+        state = _State(held, features, stop, go, FoldedRidge(features, folds))
         weights: list[FloatArray] = []
         tried: list[Tried] = []
         outcomes: list[Outcome] = []
@@ -162,7 +167,8 @@ class _Fitting(NamedTuple):
             ),
         )
         found, savings = fit_abandoning(table, self.folded.folds, draft, whole.after, self.grid)
-        self.savings.update({(state.index, whole.stage, at): w for at, w in savings.items()})
+        index = state_index(state.held, self.stages)
+        self.savings.update({(index, whole.stage, at): w for at, w in savings.items()})
         return found
 
 

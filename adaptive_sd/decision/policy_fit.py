@@ -59,8 +59,8 @@ class PolicyFit(NamedTuple):
     """The policy, and what it brought about out of fold at each lambda of its grid.
 
     `margin` is what its quality is shown to be above RECOMMENDED_SHARE of the best single stage's:
-    the mean difference on the same prompts less NOISE standard errors. `patient`: what it did before
-    it could abandon drafts; None where no partial evidence is.
+    the mean difference on the same prompts less NOISE standard errors. `patient`: what it did
+    before it could abandon drafts; None where no partial evidence is.
     """
 
     policy: GuardedPolicy
@@ -112,7 +112,7 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
             draws.append(induce(folded, stages, may_abandon=True))
     if not draws:
         return guard(plain, table, rng=rng)
-    found = guard(abandon_where_it_pays(draws, plain, table), table, rng=rng)
+    found = guard(abandon_where_it_pays(draws, plain, table.group), table, rng=rng)
     decides = np.array([chain is None for chain in found.policy.chains])
     without = _means(plain)
     return found._replace(
@@ -124,14 +124,16 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
 
 
 def abandon_where_it_pays(
-    draws: Sequence[InductionFit], plain: Sequence[InductionFit], table: FitTable
+    draws: Sequence[InductionFit],
+    plain: Sequence[InductionFit],
+    group: NDArray[np.int64] | None,
 ) -> list[InductionFit]:
     """The draws at the lambdas where they lose less than the `plain` ones, beyond NOISE.
 
     Elsewhere the plain ones, which were fitted on the same folds and abandon no draft.
     """
     losses, others = (np.mean([_losses(fit) for fit in fits], axis=0) for fits in (plain, draws))
-    pays = noise_units(losses, others, table.group) > NOISE
+    pays = noise_units(losses, others, group) > NOISE
     return [_merged(ours, theirs, pays) for ours, theirs in zip(draws, plain, strict=True)]
 
 

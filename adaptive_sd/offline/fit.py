@@ -13,7 +13,8 @@ from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.known_p import fit_pooled_prior
-from adaptive_sd.decision.policy_fit import NOISE, RECOMMENDED_SHARE, PolicyFit, fit_policy
+from adaptive_sd.decision.noise import NOISE
+from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
 from adaptive_sd.decision.selection import CANDIDATES, PredictorFit, fit_predictor
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form

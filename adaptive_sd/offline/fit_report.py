@@ -200,7 +200,8 @@ def _abandoning(fitted: PolicyFit, names: Sequence[str]) -> AbandonReport | None
 
 def _change(fitted: PolicyFit, lam: float) -> Change:
     seen, patient = fitted.seen_at(lam), fitted.patient_at(lam)
-    return Change(lam, seen.cost / patient.cost - 1, seen.quality - patient.quality)
+    cost, quality = seen.cost / patient.cost - 1, seen.quality - patient.quality
+    return Change(lam, float(cost), float(quality))
 
 
 def _spans(grid: NDArray[np.float64], at: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:

@@ -126,7 +126,7 @@ def test_what_is_reported_is_what_following_brings_about() -> None:
 def test_it_is_taken_up_at_the_lambdas_where_it_pays_and_nowhere_else() -> None:
     table = telling_table()
     ours, plain = fit(table), fit(table, may_abandon=False)
-    (merged,) = abandon_where_it_pays([ours], [plain])
+    (merged,) = abandon_where_it_pays([ours], [plain], None)
     losses = [f.cost + ours.policy.lam_grid * (1 - f.quality) for f in (ours, plain, merged)]
     means = np.array([each.mean(axis=0) for each in losses])
     pays = means[0] < means[1] - 1e-3
