@@ -38,6 +38,7 @@ def whole_rows() -> list[Row]:
             "logprobs": [-0.5, -0.25 * n],
             "hidden": [0.5 * n, -1.0, 2.0][: 3 - k],
             **{f"{what}_after_small": v if k else None for what, v in AFTER.items()},
+            **{"cost@16": 0.5, "cost_after_small@16": 1.0 if k else None},
         }
         for n in range(3)
         for k, name in enumerate(NAMES)
@@ -69,7 +70,7 @@ def changed(row: int, **values: object) -> list[Row]:
 def test_the_whole_table_is_read(tmp_path: Path) -> None:
     table = use(parquet(tmp_path, whole_rows()))
     assert table.prompt_ids == ("p0", "p1", "p2")
-    numbers = [name for name in table.columns if name.startswith(("signal_", "tokens_", "cost_"))]
+    numbers = [name for name in table.columns if name.startswith(("signal_", "tokens_", "cost"))]
     assert {table.columns[name].dtype for name in numbers} == {np.dtype(np.float64)}
     assert [values.tolist() for values in table.columns["hidden"][1]] == [[0.5, -1, 2], [0.5, -1]]
 
