@@ -103,11 +103,11 @@ class Cascade(Closing):
         while choice.decision is Decision.ESCALATE:
             run.skip(range(run.last + 1, choice.stage), choice)
             draft = run.draft(choice.stage, evidence)
-            if draft.finish_reason == "cancelled":
-                evidence = replace(evidence, abandoned=run.last)
-            else:
+            if draft.has_ended:
                 held = self.judge.judge(view, run.last, draft)
                 evidence = replace(evidence, held=(*evidence.held, held))
+            else:
+                evidence = replace(evidence, abandoned=run.last)
             choice = self.judge.decide(evidence, lam)
             run.note(draft, choice)
         return self._finish(run, evidence, choice, start_s)
@@ -194,7 +194,7 @@ class _Run:
     def draft(self, index: int, evidence: Evidence) -> Draft:
         """Run one stage; the last draft so far, abandoned or not, is offered for verification.
 
-        The draft is held unless it is abandoned: finish_reason is "cancelled" then.
+        The draft is held unless it is abandoned.
         """
         stage, request, offered = self._cascade.stages[index], self._request, self._offered
         draft = stage.run(
@@ -207,7 +207,7 @@ class _Run:
             else self._cascade.judge.acceptance(self.last, index, self._view),
             observer=self._observer(index, evidence),
         )
-        if draft.finish_reason != "cancelled":
+        if draft.has_ended:
             self.drafts[index] = draft
         elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
@@ -233,14 +233,15 @@ class _Run:
     def note(self, draft: Draft, choice: Choice) -> None:
         """The step of the last stage."""
         reason = reason_of(choice, self._names)
-        if abandoned := draft.finish_reason == "cancelled":
+        action = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
+        if not draft.has_ended:
+            action = Action.ABANDON
             reason = f"going on would lose {self._saved:.3g} more than abandoning it; {reason}"
-        verified = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
         self.steps.append(
             Step(
                 stage=self._names[self.last],
-                action=Action.ABANDON if abandoned else verified,
-                quality=None if abandoned else choice.qualities[-1],
+                action=action,
+                quality=choice.qualities[-1] if draft.has_ended else None,
                 decision=choice.decision,
                 reason=reason,
                 tokens_in=draft.tokens_in,

@@ -73,7 +73,7 @@ def make_large(rates: Rates = RATES) -> RememberingEngine:
         a, b = map(int, re.findall(r"sum (\d+) \+ (\d+)", prompt)[-1])
         rng = random.Random(prompt)
         miss = rng.choice((0, 0, 0, 1, 2))
-        return " ".join(["well"] * rng.randint(0, 9) + [f"The answer is {a + b + miss}"])
+        return " ".join(["well"] * rng.randint(0, 25) + [f"The answer is {a + b + miss}"])
 
     return RememberingEngine("large", script, rates=rates)
 

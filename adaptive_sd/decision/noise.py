@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,14 @@ FloatArray = NDArray[np.float64]
 
 NOISE = 1.64
 """Standard errors that a difference has to exceed: one-sided 95 %."""
+
+
+def noise_among(num_tried: int) -> float:
+    """Standard errors that by luck hardly the largest of so many differences exceeds.
+
+    By Bonferroni: one-sided 95 % for all of them.
+    """
+    return NormalDist().inv_cdf(1 - 0.05 / num_tried)
 
 
 def noise_units(

@@ -22,7 +22,7 @@ from adaptive_sd.decision.induced import (
     place_lam,
 )
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
-from adaptive_sd.decision.noise import NOISE, noise_units, standard_error
+from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
 
@@ -128,12 +128,13 @@ def abandon_where_it_pays(
     plain: Sequence[InductionFit],
     group: NDArray[np.int64] | None,
 ) -> list[InductionFit]:
-    """The draws at the lambdas where they lose less than the `plain` ones, beyond NOISE.
+    """The draws at the lambdas where they lose less than the `plain` ones, beyond noise.
 
-    Elsewhere the plain ones, which were fitted on the same folds and abandon no draft.
+    Elsewhere the plain ones, which were fitted on the same folds and abandon no draft. The noise is
+    that of all lambdas: what is shown at one of many was mostly luck.
     """
     losses, others = (np.mean([_losses(fit) for fit in fits], axis=0) for fits in (plain, draws))
-    pays = noise_units(losses, others, group) > NOISE
+    pays = noise_units(losses, others, group) > noise_among(losses.shape[1])
     return [_merged(ours, theirs, pays) for ours, theirs in zip(draws, plain, strict=True)]
 
 

@@ -82,7 +82,8 @@ class Change(NamedTuple):
 class AbandonReport:
     """The lambdas, from and to, at which drafts of a stage may be abandoned; empty for no stage.
 
-    The changes are those at the recommended lambda and at the one of the grid where most is saved.
+    The changes are those at the recommended lambda and at the one of the grid where the largest
+    share of the loss is saved.
     """
 
     lambdas: Mapping[str, tuple[tuple[float, float], ...]]
@@ -194,7 +195,7 @@ def _abandoning(fitted: PolicyFit, names: Sequence[str]) -> AbandonReport | None
     return AbandonReport(
         {names[stage]: _spans(grid, at) for stage, at in fitted.abandons().items()},
         _change(fitted, fitted.recommended_lam),
-        _change(fitted, float(grid[np.argmax(saved / cost)])),
+        _change(fitted, float(grid[np.argmax(saved / (cost + grid * (1 - quality)))])),
     )
 
 

@@ -194,14 +194,15 @@ def test_a_report_says_which_drafts_are_abandoned_and_what_that_saves() -> None:
     found = report.abandoning
     assert found is not None and list(found.lambdas) == ["a"]
     ((low, high),) = found.lambdas["a"]
-    assert low <= artifact.recommended_lam <= high
+    assert low <= found.most.lam <= high
     wrong = 1 - report.stages[0].quality
-    assert found.recommended.cost == pytest.approx(-3 * wrong / (4 + 10 * wrong), abs=0.02)
-    assert found.recommended.quality == pytest.approx(0, abs=0.01)
-    assert found.most.cost <= found.recommended.cost + 0.02
+    assert found.most.cost == pytest.approx(-3 * wrong / (4 + 10 * wrong), abs=0.02)
+    assert found.most.quality == pytest.approx(0, abs=0.01)
+    assert found.recommended.lam == artifact.recommended_lam
     (line,) = (line for line in report.as_text().splitlines() if line.startswith("drafts"))
     assert line.startswith(f"drafts may be abandoned of a at lambda {low:.3g} to {high:.3g}: cost ")
     assert f"{found.recommended} at the recommended lambda" in line
+    assert line.endswith(f"most at {found.most.lam:.3g}: {found.most}")
     assert json.loads(json.dumps(artifact.metrics))["abandoning"]["lambdas"] == {"a": [[low, high]]}
 
 

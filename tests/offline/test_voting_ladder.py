@@ -68,6 +68,17 @@ def test_costs_are_those_of_live_answers_after_any_earlier_stage(tmp_path: Path)
     assert not any(name.endswith("_large x5") for name in table.columns)
 
 
+def test_only_a_draft_without_votes_has_first_tokens(tmp_path: Path) -> None:
+    """What is elected was whole before anybody saw it."""
+    table = make_table(tmp_path, 20, make_voting_stages(tmp_path))
+    tokens_out = table.columns["tokens_out"].astype(int)
+    for name in ("cost@16", "signal_logprob_mean@16"):
+        known = ~np.isnan(table.columns[name].astype(float))
+        np.testing.assert_array_equal(known[:, 1], tokens_out[:, 1] >= 16)
+        assert known[:, 1].any() and not known[:, 2:].any()
+    assert (tokens_out[:, 2:] >= 16).any()
+
+
 def test_votes_verify_no_draft_and_elected_drafts_are_verified(tmp_path: Path) -> None:
     stages = make_voting_stages(tmp_path)
     last = Stage("top", load=lambda: stages[0].engine, rates_path=tmp_path / "rates.json")

@@ -129,7 +129,7 @@ class _RecordedStage:
         )
 
     def token_limit(self, prompt: Prompt, form: Form) -> int:
-        return 0
+        return 1  # nothing is generated
 
     def warm_up(self) -> None: ...
 
