@@ -129,7 +129,7 @@ class _RecordedStage:
         )
 
     def token_limit(self, prompt: Prompt, form: Form) -> int:
-        return 1  # nothing is generated
+        return 1  # of no effect: `run` tells what was recorded
 
     def warm_up(self) -> None: ...
 
