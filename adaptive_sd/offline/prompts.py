@@ -1,6 +1,11 @@
-"""What text identifies a prompt of an outcome table."""
+"""What text identifies a prompt of an outcome table; prompts drawn by it."""
 
 from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.data.tasks import prompt_hash
@@ -17,6 +22,23 @@ def prompt_texts(table: OutcomeTable) -> list[str]:
 def prompt_hashes(table: OutcomeTable) -> list[str]:
     """Of each prompt's normalised text; "" where the table has none."""
     return [text and prompt_hash(text) for text in prompt_texts(table)]
+
+
+def hashes_of(table: OutcomeTable) -> tuple[str, ...]:
+    """All texts' hashes, sorted."""
+    return tuple(sorted({*prompt_hashes(table)} - {""}))
+
+
+def draw_prompts(
+    table: OutcomeTable, share: float, *, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which prompts are drawn, at least that share of the texts: equal texts stay together."""
+    hashes = prompt_hashes(table)
+    keys = [found or name for found, name in zip(hashes, table.prompt_ids, strict=True)]
+    _, group = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    num_groups = int(group.max(initial=-1)) + 1
+    order = rng.permutation(num_groups)
+    return np.asarray(order[group] < math.ceil(share * num_groups))
 
 
 def _text(value: object) -> str:
