@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Self
 
 from adaptive_sd.errors import ArtifactError
 
-ASSUMED = "the prompts to come are like those set aside (exchangeable with them)"
+ASSUMED = (
+    "prompts to come are like those set aside (exchangeable with them), of the forms that the fit "
+    "knows, and asked as these were"
+)
 
 
 class Certificate(NamedTuple):

@@ -27,7 +27,17 @@ from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policy_fit import PolicyFit, with_safest
 from adaptive_sd.errors import DataError
-from adaptive_sd.offline.fit import MIN_PROMPTS, data_hash, fit_ladder, fit_part, to_artifact
+from adaptive_sd.forms import Form
+from adaptive_sd.offline.evidence import prompt_views
+from adaptive_sd.offline.fit import (
+    MIN_FORM_PROMPTS,
+    MIN_PROMPTS,
+    covered_forms,
+    data_hash,
+    fit_ladder,
+    fit_part,
+    to_artifact,
+)
 from adaptive_sd.offline.fit_report import FitReport
 from adaptive_sd.offline.prompts import draw_prompts, hashes_of
 from adaptive_sd.offline.replay.halves import see
@@ -130,6 +140,7 @@ def fit_certified(
         lams = choose_dials(safe, ladder.seen)
         most = most_cost(whole, max_cost)
         trials = _Trials(safe.policy, lams, most, timed=isinstance(claim, FastEnough))
+        aside = _of_forms(aside, covered_forms(ladder.evidence.prompts))
         predictors = [fit.predictor for fit in ladder.predictors]
         trial = trials.of(aside, see(aside, predictors, ladder.projections))
         certificates = Certificates(
@@ -161,6 +172,16 @@ def set_aside(table: OutcomeTable, *, seed: int) -> tuple[OutcomeTable, OutcomeT
     is_aside = draw_prompts(table, SET_ASIDE, rng=rng)
     rows = rng.permutation(np.flatnonzero(is_aside))
     return table.take(np.flatnonzero(~is_aside)), table.take(rows)
+
+
+def _of_forms(table: OutcomeTable, forms: Sequence[Form]) -> OutcomeTable:
+    """On prompts of other forms the largest stage answers, uncalibrated: nothing is promised."""
+    rows = [n for n, prompt in enumerate(prompt_views(table)) if prompt.form in forms]
+    if not rows:
+        raise DataError(
+            f"no form of prompt came {MIN_FORM_PROMPTS} times to fit on; record more prompts."
+        )
+    return table.take(np.array(rows))
 
 
 class _Trials(NamedTuple):

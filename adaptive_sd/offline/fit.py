@@ -106,7 +106,7 @@ def to_artifact(ladder: LadderFit, fitted: PolicyFit, origin: str) -> tuple[Arti
         acceptance=acceptance_of(table, [prompt.form for prompt in evidence.prompts]),
         recommended_lam=fitted.recommended_lam,
         lam_origin=origin,
-        forms=_forms(evidence.prompts),
+        forms=covered_forms(evidence.prompts),
         prompt_hashes=hashes_of(table),
         data_hash=data_hash(table),
         metrics=report.to_json(),
@@ -173,7 +173,7 @@ def acceptance_of(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, A
     )
 
 
-def _forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:
+def covered_forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:
     """The forms of at least MIN_FORM_PROMPTS prompts."""
     counts = Counter(prompt.form for prompt in prompts)
     return tuple(form for form in Form if counts[form] >= MIN_FORM_PROMPTS)

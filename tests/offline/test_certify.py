@@ -173,7 +173,7 @@ def test_the_most_that_a_prompt_can_cost_is_that_of_all_stages_or_given() -> Non
     verified = np.tile([np.nan, 6.0], (100, 1))
     assert most_cost(replace(table, columns={"cost_after_a": verified}), None) == 7.0
     assert most_cost(table, 9.0) == 9.0
-    with pytest.raises(DataError, match="given as 4.5, but"):
+    with pytest.raises(DataError, match=r"given as 4\.5, but"):
         most_cost(table, 4.5)
 
 
