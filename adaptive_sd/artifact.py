@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def load_artifact(folder: Path) -> Artifact:
         raise ArtifactError(f"{folder}: no artifact there ({error.filename}).") from error
     except (
         *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError),
-        *(EOFError, zipfile.BadZipFile),
+        *(EOFError, zipfile.BadZipFile, zlib.error),
     ) as error:
         raise ArtifactError(
             f"{folder}: damaged artifact ({type(error).__name__}: {error}); fit it again."

@@ -46,7 +46,7 @@ from adaptive_sd.offline.trials import choose_dials, in_seconds, most_cost, try_
 SET_ASIDE = 0.3
 """Of the prompts to fit on: they only test."""
 MIN_CERTIFIED = math.ceil(MIN_PROMPTS / (1 - SET_ASIDE))
-TARGETS = tuple(percent / 100 for percent in range(80, 100))
+TARGETS = tuple(percent / 100 for percent in range(50, 100))
 """Shares of the best single stage's quality that every certified fit tries."""
 _NUM_BUDGETS = 20
 

@@ -23,7 +23,7 @@ from adaptive_sd.decision.claims import (
 from adaptive_sd.decision.guarantee import MeanTest
 
 LEVEL = 0.05
-CLAIMS: list[Claim] = [KeptQuality(0.9), MeanCost(2.0), FastEnough(4.0)]
+CLAIMS: list[Claim] = [KeptQuality(0.9), MeanCost(2.0), FastEnough(5.0)]
 
 
 def wild_trial(num_prompts: int, seed: int) -> Trial:

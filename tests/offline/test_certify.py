@@ -16,6 +16,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.claims import FastEnough, KeptQuality, MeanCost
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import DataError
+from adaptive_sd.forms import Form
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.certify import (
     MIN_CERTIFIED,
@@ -24,13 +25,13 @@ from adaptive_sd.offline.certify import (
     fit_certified,
     set_aside,
 )
+from adaptive_sd.offline.evidence import prompt_views
 from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
 from adaptive_sd.offline.trials import most_cost
+from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates, StageRecord
 from tests.ladder import make_stages, make_table, make_tasks
-
-NUM_PROMPTS = 300
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(folder: Path) -> OutcomeTable:
-    return make_table(folder, make_tasks(NUM_PROMPTS, seed=3))
+    return make_table(folder, make_tasks(240, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def bare_table(num_prompts: int, seed: int = 0) -> OutcomeTable:
 
 def test_the_prompts_set_aside_are_three_in_ten_and_are_not_fitted_on(table: OutcomeTable) -> None:
     used, aside = set_aside(table, seed=0)
-    assert len(aside.prompt_ids) == 90 and len(used.prompt_ids) == 210
+    assert len(aside.prompt_ids) == 72 and len(used.prompt_ids) == 168
     assert {*used.prompt_ids} | {*aside.prompt_ids} == {*table.prompt_ids}
     assert list(aside.prompt_ids) != sorted(aside.prompt_ids)
     assert set_aside(table, seed=0)[1].prompt_ids == aside.prompt_ids
@@ -79,8 +80,8 @@ def test_equal_texts_are_never_on_both_sides() -> None:
 def test_the_report_is_of_the_prompts_fitted_on_and_the_hashes_of_all(
     certified: CertifiedFit, table: OutcomeTable
 ) -> None:
-    assert certified.report.num_prompts == 210
-    assert certified.promise.certificates.num_prompts == 90
+    assert certified.report.num_prompts == 168
+    assert certified.promise.certificates.num_prompts == 72
     assert certified.artifact.prompt_hashes == tuple(sorted(prompt_hashes(table)))
 
 
@@ -108,7 +109,7 @@ def test_the_promise_becomes_the_recommended_lambda(certified: CertifiedFit) -> 
     assert known is not None
     assert artifact.recommended_lam == promise.lam == known.for_quality(0.8).lam
     assert "0.8 of the best single stage's quality" in artifact.lam_origin
-    assert "90 prompts set aside" in artifact.lam_origin
+    assert "72 prompts set aside" in artifact.lam_origin
     assert f"can be certified: {known.highest}" in promise.as_text()
 
 
@@ -193,24 +194,42 @@ def test_too_few_prompts_are_refused() -> None:
         fit_certified(bare_table(MIN_CERTIFIED - 1), KeptQuality(0.5), confidence=0.95)
 
 
+def test_on_prompts_of_a_form_that_is_hardly_known_nothing_rests() -> None:
+    """Half of the rare ones would be set aside; live the largest stage answers them."""
+    texts = ["Tell me a story."] * 240 + ["What is the capital of Peru?"] * 10
+    each = [[f"{n}: {text}"] * 2 for n, text in enumerate(texts)]
+    table = replace(bare_table(250), columns={"prompt": np.array(each, dtype=object)})
+    _, aside = set_aside(table, seed=0)
+    known = [prompt for prompt in prompt_views(aside) if prompt.form is Form.OPEN]
+    assert len(known) < len(aside.prompt_ids)
+    found = fit_certified(table, KeptQuality(0.5), confidence=0.95)
+    assert found.promise.certificates.num_prompts == len(known)
+
+
 @pytest.fixture
-def path(table: OutcomeTable, folder: Path) -> str:
-    return str(folder / "table.parquet")
+def path(tmp_path: Path) -> str:
+    """Of 120 prompts and two stages, the second of which is always right."""
+    lines = ["prompt_id,stage,stage_index,quality,cost"]
+    for n in range(120):
+        lines += [f"{n},a,0,{n % 2},1", f"{n},b,1,1,4"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    return str(tmp_path / "table.csv")
 
 
 def test_the_command_prints_the_promise_or_refuses_in_one_line(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = ["--out", str(tmp_path / "artifact")]
-    assert run(["fit", path, *out, "--target-quality", "0.8", "--json"]) == 0
+    out = tmp_path / "artifact"
+    assert run(["fit", path, "--out", str(out), "--target-quality", "0.975", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["promise"]["qualities"] and document["promise"]["confidence"] == 0.95
+    assert document["promise"]["claim"] == "0.975 of the best single stage's quality"
+    assert document["promise"]["confidence"] == 0.95
     assert document["recommended_lambda"] == document["promise"]["lambda"]
-    missing = ["--out", str(tmp_path / "refused")]
-    assert run(["fit", path, *missing, "--budget", "0.0001"]) == 1
+    assert load_artifact(out).certificates is not None
+    assert run(["fit", path, "--out", str(tmp_path / "refused"), "--budget", "0.5"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
-    assert "can be certified" in captured.err and not (tmp_path / "refused").exists()
+    assert "can be certified: 0.99" in captured.err and not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +241,37 @@ def test_the_command_prints_the_promise_or_refuses_in_one_line(
     ],
 )
 def test_promises_that_cannot_be_asked_for_are_bad_usage(
-    options: list[str], path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], path: str, tmp_path: Path
 ) -> None:
     assert run(["fit", path, "--out", str(tmp_path / "a"), *options]) == 2
     assert not (tmp_path / "a").exists()
+
+
+def test_an_answer_goes_by_the_dial_that_was_certified_or_is_refused(
+    tiny_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ADAPTIVE_SD_HOME", str(tmp_path / "home"))
+    both = bare_table(80)
+    one = replace(both, stages=both.stages[:1], quality=both.quality[:, :1], cost=both.cost[:, :1])
+    fitted = fit_certified(one, KeptQuality(0.9), confidence=0.95).artifact
+    stage = Stage(str(tiny_path), name="a")
+    record = StageRecord("a", "", stage.model_hash, stage.style_names(), Rates(0.001, 0.01))
+    save_artifact(replace(fitted, stages=(record,)), tmp_path / "artifact")
+    (tmp_path / "ladder.toml").write_text(
+        f'artifact = "{tmp_path / "artifact"}"\n'
+        f'[[stage]]\nname = "a"\nmodel = "{tiny_path}"\ncontext = 512\n'
+    )
+    asked = ["answer", "Tell me a story.", "--config", str(tmp_path / "ladder.toml"), "--json"]
+    asked += ["--max-tokens", "8", "--explain"]
+    known = fitted.certificates
+    assert known is not None
+    for option, bound in (("--target-quality", 0.985), ("--budget", 3.0)):
+        assert run([*asked, option, str(bound)]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["lambda"] == known.qualities[-1].lam == known.budgets[-1].lam
+        assert "0.9 of the best single stage's quality; shown by 24 prompts set aside" in err
+    assert run([*asked, "--target-quality", "0.995"]) == 1
+    assert "the highest that is: 0.99" in capsys.readouterr().err

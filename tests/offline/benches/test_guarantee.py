@@ -32,7 +32,7 @@ def treacherous(num_prompts: int = 4000) -> Trial:
 
 
 POPULATION = treacherous()
-CLAIMS: list[Claim] = [KeptQuality(0.945), MeanCost(2.05), FastEnough(3.9)]
+CLAIMS: list[Claim] = [KeptQuality(0.945), MeanCost(2.05), FastEnough(4.073)]
 
 
 def naive_dial(claim: Claim, trial: Trial) -> int | None:
