@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
@@ -43,7 +45,8 @@ class Prior:
 class Artifact:
     """A fitted ladder. `metrics` holds what the fit measured, out of fold.
 
-    `forms` are those with enough prompts for the fit to speak of them.
+    `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
+    where the fit set prompts aside.
     """
 
     stages: tuple[StageRecord, ...]
@@ -58,6 +61,7 @@ class Artifact:
     prompt_hashes: tuple[str, ...]
     data_hash: str
     metrics: Mapping[str, object]
+    certificates: Certificates | None = None
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
@@ -104,7 +108,7 @@ def load_artifact(folder: Path) -> Artifact:
         raise ArtifactError(f"{folder}: no artifact there ({error.filename}).") from error
     except (
         *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError),
-        *(EOFError, zipfile.BadZipFile),
+        *(EOFError, zipfile.BadZipFile, zlib.error),
     ) as error:
         raise ArtifactError(
             f"{folder}: damaged artifact ({type(error).__name__}: {error}); fit it again."
@@ -132,6 +136,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "prompt_hashes": list(artifact.prompt_hashes),
         "data_hash": artifact.data_hash,
         "metrics": artifact.metrics,
+        "certificates": artifact.certificates and artifact.certificates.to_json(),
     }
 
 
@@ -154,7 +159,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
     policy = GuardedPolicy.from_arrays(_part(arrays, "policy"))
     if policy.stages[-1] >= len(stages):
         raise ValueError(f"a policy of stage {policy.stages[-1]} for {len(stages)} stages")
-    prior = manifest["prior"]
+    prior, certified = manifest["prior"], manifest.get("certificates")
     return Artifact(
         stages=stages,
         predictors=tuple(_predictor(arrays, f"predictor{k}") for k in range(len(stages))),
@@ -176,6 +181,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         prompt_hashes=tuple(manifest["prompt_hashes"]),
         data_hash=manifest["data_hash"],
         metrics=manifest["metrics"],
+        certificates=Certificates.from_json(certified) if certified else None,
     )
 
 

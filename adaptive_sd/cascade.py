@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from adaptive_sd.closing import Closing
+from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, reason_of
 from adaptive_sd.engines.sampling import check_sampling
@@ -69,6 +70,9 @@ class Judge(Protocol):
 
     @property
     def cost_unit(self) -> CostUnit: ...
+
+    @property
+    def certificates(self) -> Certificates | None: ...
 
     def begin(self, prompt: PromptView) -> Evidence: ...
 
@@ -132,7 +136,9 @@ class Cascade(Closing):
         recommended = self.judge.recommended_lam
         if lam == recommended:
             return f"recommended: {self.judge.lam_origin}"
-        return f"given; recommended is {recommended:.3g}: {self.judge.lam_origin}"
+        known = self.judge.certificates
+        origin = "given" if known is None else known.promised(lam)
+        return f"{origin}; recommended is {recommended:.3g}: {self.judge.lam_origin}"
 
     def answer(
         self,

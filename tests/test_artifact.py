@@ -83,6 +83,7 @@ def test_bytes_changed_anywhere_are_refused_or_harmless(
         ("feature_names", ["one"], "other features"),
         ("stages", [], "damaged artifact"),
         ("acceptance", [[0, 1, "no form", 1, 1]], "damaged artifact"),
+        ("certificates", {"confidence": "high"}, "damaged artifact"),
     ],
 )
 def test_what_does_not_fit_is_named(

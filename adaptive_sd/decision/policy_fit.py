@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.folds import make_folds
@@ -154,6 +154,30 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         margin=margin,
         recommended_lam=recommend_lam(grid, margin, found.quality),
     )
+
+
+def with_safest(found: PolicyFit, table: FitTable) -> PolicyFit:
+    """At the last lambda of the grid, the stage that is best alone answers every prompt.
+
+    What is promised of this dial rests on no estimate of the policy's. `table` was fitted on.
+    """
+    alone = table.quality.mean(axis=0)
+    best = max(found.policy.stages, key=lambda stage: float(alone[stage]))
+    is_best = np.arange(table.num_stages) == best
+    *before, _ = found.policy.chains
+    return found._replace(
+        policy=GuardedPolicy(found.policy.induced, (*before, ThresholdPolicy((best,), ()))),
+        quality=_with_last(found.quality, alone[best]),
+        cost=_with_last(found.cost, table.cost[:, best].mean()),
+        answer_share=_with_last(found.answer_share, is_best),
+        run_share=_with_last(found.run_share, is_best),
+    )
+
+
+def _with_last(values: FloatArray, last: ArrayLike) -> FloatArray:
+    changed = values.copy()
+    changed[-1] = last
+    return changed
 
 
 def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:

@@ -105,6 +105,7 @@ def make_report(
     fits: Sequence[PredictorFit],
     importances: Sequence[Mapping[str, float]],
     fitted: PolicyFit,
+    guards: tuple[GuardReport, ...],
     lam_origin: str,
 ) -> FitReport:
     seen = fitted.seen_at(fitted.recommended_lam)
@@ -127,7 +128,7 @@ def make_report(
         num_prompts=len(table.prompt_ids),
         num_left_out=table.num_left_out,
         stages=stages,
-        guards=_guards(fitted, [stage.name for stage in table.stages]),
+        guards=guards,
         recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
         quality=seen.quality,
@@ -135,7 +136,7 @@ def make_report(
     )
 
 
-def _guards(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:
+def guards_of(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:
     """Neighbouring lambdas with chains of the same stages as one."""
     found: list[GuardReport] = []
     before: ThresholdPolicy | None = None
