@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 from adaptive_sd.errors import ArtifactError
 
 ASSUMED = (
-    "prompts to come are like those set aside (exchangeable with them), of the forms that the fit "
-    "knows, and asked as these were"
+    "prompts to come are like those set aside (exchangeable with them, equal texts counted once), "
+    "of the forms that the fit knows, and asked as these were"
 )
 
 
@@ -25,9 +25,10 @@ class Certificate(NamedTuple):
 class Certificates:
     """For each bound the dial most worth having that was shown to keep it; bounds ascend.
 
-    Each by itself is wrong with a chance of at most 1 - `confidence`, if prompts to come are
-    exchangeable with the `num_prompts` that were set aside and, for `budgets`, none costs more
-    than `max_cost`. `qualities` are shares of the best single stage's quality.
+    Each by itself is wrong with a chance of at most 1 - `confidence`, not all of them together, if
+    prompts to come are exchangeable with the `num_prompts` that were set aside, each of another
+    text, and, for `budgets`, none costs more than `max_cost`. `qualities` are shares of the best
+    single stage's quality.
     """
 
     confidence: float

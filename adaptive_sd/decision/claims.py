@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,9 @@ class Claim(Protocol):
 
     def order(self, num_dials: int) -> Iterable[int]:
         """From the dial that keeps it most safely to the one that is most worth having."""
+
+
+C = TypeVar("C", bound=Claim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,19 @@ class FastEnough:
 def certify(claim: Claim, trial: Trial, level: float) -> Walk[int]:
     """The dial most worth having that is shown to keep the claim, and the next one."""
     return walk(claim.order(len(trial.alone)), lambda dial: is_shown(claim, trial, dial, level))
+
+
+def shown_in_turn(claims: Iterable[C], trial: Trial, level: float) -> list[C]:
+    """The claims, from the easiest on, until one is shown of no dial.
+
+    That is a walk too, of the dial that keeps them most safely: so the last claim is no lucky pick.
+    """
+    num_dials = len(trial.alone)
+    return list(
+        itertools.takewhile(
+            lambda claim: is_shown(claim, trial, next(iter(claim.order(num_dials))), level), claims
+        )
+    )
 
 
 def is_shown(claim: Claim, trial: Trial, dial: int, level: float) -> bool:

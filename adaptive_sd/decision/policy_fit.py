@@ -171,6 +171,7 @@ def with_safest(found: PolicyFit, table: FitTable) -> PolicyFit:
         cost=_with_last(found.cost, table.cost[:, best].mean()),
         answer_share=_with_last(found.answer_share, is_best),
         run_share=_with_last(found.run_share, is_best),
+        margin=_with_last(found.margin, _margin(table.quality[:, [best]], table)[0]),
     )
 
 

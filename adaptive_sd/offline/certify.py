@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from adaptive_sd.decision.claims import (
     Trial,
     certify,
     num_needed,
+    shown_in_turn,
 )
 from adaptive_sd.decision.guarantee import Walk
 from adaptive_sd.decision.guarded import GuardedPolicy
@@ -39,16 +40,18 @@ from adaptive_sd.offline.fit import (
     to_artifact,
 )
 from adaptive_sd.offline.fit_report import FitReport
-from adaptive_sd.offline.prompts import draw_prompts, hashes_of
+from adaptive_sd.offline.prompts import draw_prompts, hashes_of, one_of_each
 from adaptive_sd.offline.replay.halves import see
 from adaptive_sd.offline.trials import choose_dials, in_seconds, most_cost, try_dials
 
 SET_ASIDE = 0.3
-"""Of the prompts to fit on: they only test."""
+"""Of the texts to fit on: they only test."""
 MIN_CERTIFIED = math.ceil(MIN_PROMPTS / (1 - SET_ASIDE))
-TARGETS = tuple(percent / 100 for percent in range(50, 100))
-"""Shares of the best single stage's quality that every certified fit tries."""
+TARGETS = tuple(KeptQuality(percent / 100) for percent in range(50, 101))
+"""What every certified fit tries, from the easiest on."""
 _NUM_BUDGETS = 20
+_TOLD = (0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+"""Shares of quality whose price is told in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Promise:
 
     Quality and cost are means on the prompts set aside, cost as a share of that of always asking
     `best_stage`. `next_share` and `next_needed`: what the first dial that was not shown to keep
-    the promise costs there, and how many graded prompts might show it.
+    the promise costs there, and how many graded prompts might show it. `prices` are the cost
+    shares of the certified shares of quality.
     """
 
     claim: str
@@ -69,6 +73,7 @@ class Promise:
     cost_share: float
     next_share: float | None
     next_needed: int | None
+    prices: Mapping[float, float]
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -80,6 +85,7 @@ class Promise:
             "cost_share": self.cost_share,
             "next_cost_share": self.next_share,
             "next_num_needed": self.next_needed,
+            "prices": [list(price) for price in self.prices.items()],
             **self.certificates.to_json(),
         }
 
@@ -91,6 +97,8 @@ class Promise:
             f"{self.best_stage}, whose quality is {self.best_quality:.3f}",
             f"  {_extremes(known)}",
         ]
+        if told := [f"{b:g} at {self.prices[b]:.2f}" for b in _TOLD if b in self.prices]:
+            lines.append(f"  shares of quality, each certified by itself: {', '.join(told)}")
         if self.next_share is not None and self.next_needed is not None:
             lines.append(
                 f"  at {self.next_share:.2f} of the cost it might be shown with about "
@@ -138,7 +146,7 @@ def fit_certified(
         ladder = fit_ladder(used, seed=seed)
         safe = with_safest(ladder.policy, ladder.seen)
         lams = choose_dials(safe, ladder.seen)
-        most = most_cost(whole, max_cost)
+        most, level = most_cost(whole, max_cost), 1 - confidence
         trials = _Trials(safe.policy, lams, most, timed=isinstance(claim, FastEnough))
         aside = _of_forms(aside, covered_forms(ladder.evidence.prompts))
         predictors = [fit.predictor for fit in ladder.predictors]
@@ -147,10 +155,10 @@ def fit_certified(
             confidence=confidence,
             num_prompts=trial.num_prompts,
             max_cost=most,
-            qualities=_shown(_qualities(claim), trial, lams, 1 - confidence),
-            budgets=_shown(_budgets(claim, safe, lams), trial, lams, 1 - confidence)[::-1],
+            qualities=_shown(TARGETS, claim, trial, lams, level),
+            budgets=_shown(_budgets(safe, lams), claim, trial, lams, level),
         )
-        found = certify(claim, trial, 1 - confidence)
+        found = certify(claim, trial, level)
         if found.last is None:
             raise DataError(_refusal(claim, certificates, trials.of(used, ladder.seen)))
         origin = f"{claim}; {_shown_by(certificates)}"
@@ -162,16 +170,16 @@ def fit_certified(
         prompt_hashes=hashes_of(whole),  # those set aside had a say too
         data_hash=data_hash(whole),
     )
-    promise = _promise(claim, certificates, trial, found, artifact)
+    promise = _promise(claim, certificates, trial, found, lams, artifact)
     return CertifiedFit(artifact, report, promise)
 
 
 def set_aside(table: OutcomeTable, *, seed: int) -> tuple[OutcomeTable, OutcomeTable]:
-    """The prompts to fit on, and the SET_ASIDE others in an order that tells nothing."""
+    """The prompts to fit on, and one of each of the SET_ASIDE other texts, to test on."""
     rng = np.random.default_rng([seed, 8])  # apart from the fit's draws
     is_aside = draw_prompts(table, SET_ASIDE, rng=rng)
-    rows = rng.permutation(np.flatnonzero(is_aside))
-    return table.take(np.flatnonzero(~is_aside)), table.take(rows)
+    aside = table.take(np.flatnonzero(is_aside))
+    return table.take(np.flatnonzero(~is_aside)), one_of_each(aside, rng=rng)
 
 
 def _of_forms(table: OutcomeTable, forms: Sequence[Form]) -> OutcomeTable:
@@ -194,35 +202,29 @@ class _Trials(NamedTuple):
 
     def of(self, table: OutcomeTable, seen: FitTable) -> Trial:
         timed = in_seconds(table, seen) if self.timed else None
+        if self.timed and timed is None:
+            raise DataError(
+                "the table has no whole column 'latency_s', and its costs are not known to be "
+                "seconds; a promised latency needs one."
+            )
         return try_dials(self.policy, seen, self.lams, max_cost=self.max_cost, timed=timed)
 
 
-def _qualities(claim: Claim) -> list[KeptQuality]:
-    """From the easiest on."""
-    asked = {claim.bound} if isinstance(claim, KeptQuality) else set()
-    return [KeptQuality(share) for share in sorted({*TARGETS, *asked})]
-
-
-def _budgets(claim: Claim, fitted: PolicyFit, lams: Sequence[float]) -> list[MeanCost]:
+def _budgets(fitted: PolicyFit, lams: Sequence[float]) -> list[MeanCost]:
     """From the easiest on: even steps in the logarithm over what dials cost, as the fit saw it."""
     least, most = (max(fitted.seen_at(lam).cost, 1e-9) for lam in (lams[0], lams[-1]))
-    steps = np.geomspace(least, 1.5 * most, _NUM_BUDGETS).tolist()
-    asked = {claim.bound} if isinstance(claim, MeanCost) else set()
-    budgets = {*(float(f"{step:.3g}") for step in steps), *asked}
-    return [MeanCost(budget) for budget in sorted(budgets, reverse=True)]
+    steps = np.geomspace(1.5 * most, least, _NUM_BUDGETS).tolist()
+    return [MeanCost(float(f"{step:.3g}")) for step in steps]
 
 
 def _shown(
-    claims: Sequence[Claim], trial: Trial, lams: Sequence[float], level: float
+    claims: Sequence[Claim], asked: Claim, trial: Trial, lams: Sequence[float], level: float
 ) -> tuple[Certificate, ...]:
-    """In this order, until one is not shown of any dial: so the last one is no lucky pick."""
-    kept = []
-    for claim in claims:
-        dial = certify(claim, trial, level).last
-        if dial is None:
-            break
-        kept.append(Certificate(claim.bound, lams[dial]))
-    return tuple(kept)
+    """Of the claims those shown in turn; what is asked is shown or not by itself, if of a kind."""
+    tried = shown_in_turn(claims, trial, level)
+    tried += [asked] if isinstance(asked, type(claims[0])) else []
+    dials = [(claim, certify(claim, trial, level).last) for claim in tried]
+    return tuple(sorted({Certificate(c.bound, lams[d]) for c, d in dials if d is not None}))
 
 
 def _refusal(claim: Claim, known: Certificates, on_fit: Trial) -> str:
@@ -255,7 +257,12 @@ def _extremes(known: Certificates) -> str:
 
 
 def _promise(
-    claim: Claim, known: Certificates, trial: Trial, found: Walk[int], artifact: Artifact
+    claim: Claim,
+    known: Certificates,
+    trial: Trial,
+    found: Walk[int],
+    lams: Sequence[float],
+    artifact: Artifact,
 ) -> Promise:
     assert found.last is not None and trial.alone[-1] is not None
     best, shares = trial.alone[-1], trial.cost.mean(axis=0) / trial.cost[:, -1].mean()
@@ -270,4 +277,5 @@ def _promise(
         cost_share=float(shares[found.last]),
         next_share=None if after is None else float(shares[after]),
         next_needed=None if after is None else _num_graded(num_needed(claim, trial, after, level)),
+        prices={bound: float(shares[lams.index(lam)]) for bound, lam in known.qualities},
     )

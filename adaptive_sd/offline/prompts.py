@@ -52,5 +52,12 @@ def draw_prompts(
     return np.asarray(order[group] < math.ceil(share * num_groups))
 
 
+def one_of_each(table: OutcomeTable, *, rng: np.random.Generator) -> OutcomeTable:
+    """One prompt of each text, in an order that tells nothing: they are independent."""
+    order = rng.permutation(len(table.prompt_ids))
+    _, first = np.unique(prompt_groups(table)[order], return_index=True)
+    return table.take(order[np.sort(first)])
+
+
 def _text(value: object) -> str:
     return "" if value is None or value != value else str(value)

@@ -56,21 +56,16 @@ def try_dials(
     )
 
 
-def in_seconds(table: OutcomeTable, seen: FitTable) -> FitTable:
+def in_seconds(table: OutcomeTable, seen: FitTable) -> FitTable | None:
     """`seen` with latencies for costs: a prompt's is the sum over the stages that it runs.
 
     They are the column `latency_s` where that is whole, else costs where stages have rates: these
-    are seconds. Raises DataError where the table has neither.
+    are seconds. None where the table has neither.
     """
     latency_s = table.columns.get("latency_s", np.full(table.cost.shape, np.nan))
     if not np.isnan(latency_s.astype(np.float64)).any():
         return replace(seen, cost=latency_s.astype(np.float64), cost_after=None)
-    if all(stage.rates for stage in table.stages):
-        return seen
-    raise DataError(
-        "the table has no whole column 'latency_s', and its costs are not known to be seconds; a "
-        "promised latency needs one."
-    )
+    return seen if all(stage.rates for stage in table.stages) else None
 
 
 def most_cost(table: OutcomeTable, given: float | None) -> float:
