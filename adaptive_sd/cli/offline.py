@@ -61,8 +61,9 @@ def fit(
         typer.Option(min=0, help="Promise this latency of 95 % of the prompts, in seconds."),
     ] = None,
     confidence: Annotated[
-        float, typer.Option(min=0.5, max=0.9999, help="With which a promise is to hold.")
-    ] = 0.95,
+        float | None,
+        typer.Option(min=0.5, max=0.9999, help="With which a promise is to hold; else 0.95."),
+    ] = None,
     max_cost: Annotated[
         float | None,
         typer.Option(
@@ -83,19 +84,25 @@ def fit(
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
     from adaptive_sd.decision.claims import Claim, FastEnough, KeptQuality, MeanCost
     from adaptive_sd.offline.benches.decision import bench_decision
-    from adaptive_sd.offline.certify import Promise, fit_certified
+    from adaptive_sd.offline.certify import fit_certified
     from adaptive_sd.offline.fit import fit_artifact
+    from adaptive_sd.offline.promise import Promise
 
     known = ((KeptQuality, target_quality), (MeanCost, budget), (FastEnough, slo_p95))
     claims: list[Claim] = [claim(bound) for claim, bound in known if bound is not None]
     if len(claims) > 1:
         raise typer.BadParameter("give one of --target-quality, --budget and --slo-p95.")
+    if not claims and (confidence, max_cost) != (None, None):
+        raise typer.BadParameter(
+            "--confidence and --max-cost are of a promise; give --target-quality, --budget or "
+            "--slo-p95 too."
+        )
     check_out(out, [table])
     outcomes = read_outcomes(table)
     promise: Promise | None = None
     if claims:
         artifact, report, promise = fit_certified(
-            outcomes, claims[0], confidence=confidence, max_cost=max_cost, seed=seed
+            outcomes, claims[0], confidence=confidence or 0.95, max_cost=max_cost, seed=seed
         )
     else:
         artifact, report = fit_artifact(outcomes, seed=seed)

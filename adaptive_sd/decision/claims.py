@@ -47,6 +47,16 @@ class Trial:
             single=self.single[rows],
         )
 
+    def plus(self, other: Trial) -> Trial:
+        """Its prompts, then another's of the same dials."""
+        return replace(
+            self,
+            quality=np.concatenate([self.quality, other.quality]),
+            cost=np.concatenate([self.cost, other.cost]),
+            latency_s=np.concatenate([self.latency_s, other.latency_s]),
+            single=np.concatenate([self.single, other.single]),
+        )
+
 
 class Claim(Protocol):
     """A promise about the prompts to come, which a dial keeps or not."""

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -23,6 +23,8 @@ T = TypeVar("T")
 _MOST_AT_STAKE = 0.75
 """Of the capital in one bet, so that no observation ruins it."""
 _BETS = np.geomspace(1e-4, 1, 200) * _MOST_AT_STAKE
+_SURE = 0.9
+_SURE_UNITS = norm.ppf(_SURE)
 _SIZES = np.unique(np.geomspace(1, 1e7, 2000).astype(np.int64))
 
 
@@ -37,7 +39,7 @@ class SampleTest(Protocol):
         """Whether it is accepted; where it is false, that happens with a chance of `level`."""
 
     def num_needed(self, level: float) -> int | None:
-        """About how many prompts like these show it as likely as not; None: no number of them."""
+        """About how many prompts like these are as good as sure to show it; None: no number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +79,21 @@ class MeanTest:
         return np.cumsum(np.log1p(np.minimum(bets, _MOST_AT_STAKE / self.least) * self.values))
 
     def num_needed(self, level: float) -> int | None:
-        """By the growth of the capital for each of these prompts with the best constant bet."""
+        """By the growth of the capital for each of these prompts with the best constant bet.
+
+        Of n prompts it is n * mean, less _SURE_UNITS * sqrt(n) * deviation, and is to be
+        log(1 / level).
+        """
         if self.least <= 0:
             return 1
-        stakes = np.outer(_BETS / self.least, self.values)
-        growth = float(np.log1p(stakes).mean(axis=1).max())
-        return math.ceil(-math.log(level) / growth) if growth > 0 else None
+        growth = np.log1p(np.outer(_BETS / self.least, self.values))
+        mean, deviation = growth.mean(axis=1), growth.std(axis=1)
+        grows = mean > 0
+        if not grows.any():
+            return None
+        mean, unsure = mean[grows], _SURE_UNITS * deviation[grows]
+        root = (unsure + np.sqrt(unsure**2 - 4 * mean * math.log(level))) / (2 * mean)
+        return math.ceil(float(root.min()) ** 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,8 +115,8 @@ class ShareTest:
         return float(binom.cdf(num_outside, len(self.inside), 1 - self.share)) <= level
 
     def num_needed(self, level: float) -> int | None:
-        """If as many of each hundred are outside as of these."""
-        num_outside = np.floor((~self.inside).mean() * _SIZES)
+        """If the chance to be outside is as that of these."""
+        num_outside = binom.ppf(_SURE, _SIZES, (~self.inside).mean())
         enough = binom.cdf(num_outside, _SIZES, 1 - self.share) <= level
         return int(_SIZES[enough.argmax()]) if enough.any() else None
 

@@ -14,10 +14,22 @@ from adaptive_sd.decision.induction import FitTable
 from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.decision.rollout import roll_out_all
 from adaptive_sd.errors import DataError
+from adaptive_sd.offline.prompts import draw_prompts, one_of_each
 from adaptive_sd.offline.replay.adaptive import cost_on
 from adaptive_sd.offline.replay.dials import MAX_POINTS
 from adaptive_sd.offline.replay.front import front
 from adaptive_sd.offline.replay.over_lams import spread
+
+SET_ASIDE = 0.3
+"""Of the texts to fit on: they only test."""
+
+
+def set_aside(table: OutcomeTable, *, seed: int) -> tuple[OutcomeTable, OutcomeTable]:
+    """The prompts to fit on, and one of each of the SET_ASIDE other texts, to test on."""
+    rng = np.random.default_rng([seed, 8])  # apart from the fit's draws
+    is_aside = draw_prompts(table, SET_ASIDE, rng=rng)
+    aside = table.take(np.flatnonzero(is_aside))
+    return table.take(np.flatnonzero(~is_aside)), one_of_each(aside, rng=rng)
 
 
 def choose_dials(fitted: PolicyFit, fit: FitTable) -> list[float]:

@@ -239,6 +239,8 @@ def test_the_command_prints_the_promise_or_refuses_in_one_line(
         ["--target-quality", "0.9", "--budget", "3"],
         ["--budget", "3", "--slo-p95", "3"],
         ["--target-quality", "1.1"],
+        ["--confidence", "0.9"],
+        ["--max-cost", "9"],
     ],
 )
 def test_promises_that_cannot_be_asked_for_are_bad_usage(
