@@ -19,6 +19,7 @@ from adaptive_sd.decision.claims import (
     is_kept,
     is_shown,
     num_needed,
+    shown_in_turn,
 )
 from adaptive_sd.decision.guarantee import MeanTest
 
@@ -120,3 +121,15 @@ def test_rows_may_come_in_any_order_and_more_than_once() -> None:
     assert taken.num_prompts == 3 and taken.alone == trial.alone
     np.testing.assert_array_equal(taken.latency_s, trial.latency_s[rows])
     np.testing.assert_array_equal(taken.single, trial.single[rows])
+    whole = trial.take(rows[:1]).plus(trial.take(rows[1:]))
+    for name in ("quality", "cost", "latency_s", "single"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(taken, name))
+
+
+def test_claims_are_shown_in_turn_until_the_safest_dial_is_not_shown_to_keep_one() -> None:
+    trial = wild_trial(2000, 3)
+    claims = [KeptQuality(0.5), KeptQuality(0.95), KeptQuality(1.0)]
+    harder = replace(trial, quality=0.9 * trial.quality, alone=(None,) * 4)
+    assert shown_in_turn(claims, trial, LEVEL) == claims
+    assert shown_in_turn(claims, harder, LEVEL) == claims[:1]
+    assert shown_in_turn(claims[::-1], harder, LEVEL) == []

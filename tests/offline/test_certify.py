@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,9 @@ def test_the_promise_becomes_the_recommended_lambda(certified: CertifiedFit) -> 
     assert "0.8 of the best single stage's quality" in artifact.lam_origin
     assert "72 prompts set aside" in artifact.lam_origin
     assert f"can be certified: {known.highest}" in promise.as_text()
+    assert list(promise.prices) == [c.bound for c in known.qualities]
+    assert promise.prices[0.8] == promise.cost_share
+    assert f"0.8 at {promise.cost_share:.2f}" in promise.as_text()
 
 
 def test_the_safest_dial_is_always_the_best_stage_live_and_saved(
@@ -159,6 +163,8 @@ def test_what_few_prompts_cannot_show_is_refused_with_what_it_would_take() -> No
     with pytest.raises(DataError, match=r"about [\d,]+ graded prompts") as refused:
         fit_certified(replace(table, quality=quality), KeptQuality(0.99), confidence=0.95)
     assert "quality that can be certified: 0." in str(refused.value)
+    needed = re.search(r"about ([\d,]+) graded", str(refused.value))
+    assert needed is not None and int(needed[1].replace(",", "")) >= 400  # 200 did not show it
 
 
 def test_a_budget_below_the_cheapest_is_refused_and_one_above_the_dearest_buys_the_best() -> None:
