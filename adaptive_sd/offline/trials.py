@@ -35,13 +35,16 @@ def set_aside(table: OutcomeTable, *, seed: int) -> tuple[OutcomeTable, OutcomeT
 def choose_dials(fitted: PolicyFit, fit: FitTable) -> list[float]:
     """Lambdas by ascending cost, as seen out of fold on `fit`; the last is that of `with_safest`.
 
-    Left out are those that a cheaper one equals in quality, and those dearer than the last.
+    Left out are those that a cheaper one equals in quality, and those dearer than the last or the
+    same as it.
     """
-    low, high = fitted.policy.lam_grid[[1, -1]].tolist()
-    lams = spread(cost_on(fitted.policy, fit), low, high, MAX_POINTS)
-    seen = [fitted.seen_at(lam) for lam in lams]
+    policy = fitted.policy
+    low, high = policy.lam_grid[[1, -1]].tolist()
+    lams = spread(cost_on(policy, fit), low, high, MAX_POINTS)
+    lams = [lam for lam in lams if policy.chain_at(lam) != policy.chain_at(high)]
+    seen = [fitted.seen_at(lam) for lam in [*lams, high]]
     cost, quality = np.array([(at.cost, at.quality) for at in seen]).T
-    kept = front(cost, quality, MAX_POINTS)
+    kept = front(cost[:-1], quality[:-1], MAX_POINTS)
     return [*(lams[place] for place in kept if cost[place] < cost[-1]), high]
 
 

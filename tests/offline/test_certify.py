@@ -136,6 +136,14 @@ def test_the_safest_dial_is_always_the_best_stage_live_and_saved(
     assert f"{known.highest} of the best single stage's quality" in told
 
 
+def test_where_only_always_the_best_stage_will_do_the_report_is_of_that() -> None:
+    table = bare_table(300)
+    found = fit_certified(table, KeptQuality(1.0), confidence=0.95)
+    assert found.promise.cost_share == 1.0 and found.report.cost == 4.0
+    assert found.artifact.recommended_lam == found.artifact.policy.lam_grid[-1]
+    assert found.report.quality == found.report.stages[1].quality
+
+
 def test_a_fit_with_a_promise_is_that_of_the_seed() -> None:
     one, same, other = (
         fit_certified(bare_table(200), KeptQuality(0.9), confidence=0.95, seed=seed)
