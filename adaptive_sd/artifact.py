@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,25 +92,27 @@ def load_artifact(folder: Path) -> Artifact:
             )
         if tuple(manifest["feature_names"]) != FEATURE_NAMES:
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
-        # opened here: np.load leaves its own file open where the archive is damaged
-        with (
-            (folder / "weights.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as stored,
-        ):
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = _read_arrays(folder / "weights.npz")
         for name, values in arrays.items():
             if not np.isfinite(values).all():
                 raise ArtifactError(f"{folder}: array {name!r} holds values that are not finite.")
         return _from_parts(manifest, arrays)
     except FileNotFoundError as error:
         raise ArtifactError(f"{folder}: no artifact there ({error.filename}).") from error
-    except (
-        *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError),
-        *(EOFError, zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ArtifactError(
             f"{folder}: damaged artifact ({type(error).__name__}: {error}); fit it again."
         ) from error
+
+
+def _read_arrays(path: Path) -> Arrays:
+    # opened here: np.load leaves its own file open where the archive is damaged
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except Exception as error:  # zip, zlib and numpy have a dozen for foreign bytes
+            raise ValueError(f"{path.name} cannot be read: {error}") from error
 
 
 def _manifest(artifact: Artifact) -> dict[str, object]:

@@ -12,7 +12,7 @@ from adaptive_sd.decision.acceptance import Agreements, fit_acceptance
 from adaptive_sd.election import Election, end_early
 from adaptive_sd.engines.alignment import Alignment, DraftTokens
 from adaptive_sd.engines.verification import simulate_verification
-from adaptive_sd.errors import DataError
+from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.styles import find_style
 from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
@@ -68,8 +68,14 @@ def after(
     rates: Rates,
     acceptance: Acceptance | None,
 ) -> dict[str, float]:
-    """Columns that tell what the target's answer costs had it verified the `earlier` draft."""
-    limit = find_style(form, style).max_tokens
+    """Columns that tell what the target's answer costs had it verified the `earlier` draft.
+
+    Raises DataError for a style that this program does not know.
+    """
+    try:
+        limit = find_style(form, style).max_tokens
+    except ConfigError as error:
+        raise DataError(f"an answer was recorded in a style of another version: {error}") from error
     found = simulate_verification(*compared, limit, rates, acceptance)
     return {
         f"cost_after_{earlier}": rates.draft_s(uncached, len(compared.target), found),

@@ -198,6 +198,15 @@ def test_close_lets_requests_end_and_refuses_new_ones(tiny_path: Path) -> None:
     assert all(error is None or isinstance(error, EngineClosedError) for error in ended)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Heard even where the tests run in the background, which shells start without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_its_own_request_only(tiny_path: Path) -> None:
     engine = open_engine(tiny_path, 2)
     sampling = Sampling(max_tokens=300, temperature=1.5)

@@ -277,4 +277,4 @@ def test_real_models_on_a_bundled_set(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "poc_results.json").read_text("utf-8"))
     assert len(results["latencies"]) == len(results["qualities"]) == 3
     assert all(latency > 0 for latency in results["latencies"])
-    assert results["relative_costs"][1] > 1
+    assert results["relative_costs"][1] > 0

@@ -14,6 +14,7 @@ from adaptive_sd.cli import run
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.export import export_recordings
 from adaptive_sd.offline.recording import Recording
+from adaptive_sd.offline.recording_file import SCHEMA_VERSION
 from tests.ladder import make_recording, make_stages, make_tasks
 
 damaged = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -77,7 +78,7 @@ def test_a_recording_of_another_version_is_refused_and_not_changed(
     execute(path, "PRAGMA user_version=99")
     before = path.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(DataError, match="version 99, this program reads 2"):
+        with pytest.raises(DataError, match=f"version 99, this program reads {SCHEMA_VERSION}"):
             Recording(path, read_only=read_only)
     assert path.read_bytes() == before
 

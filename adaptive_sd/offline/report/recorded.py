@@ -106,7 +106,7 @@ class _RecordedStage:
         )
 
     def token_limit(self, prompt: Prompt, form: Form) -> int:
-        return 0
+        return 1  # of no effect: `run` tells what was recorded
 
     def warm_up(self) -> None: ...
 
