@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
@@ -48,7 +49,8 @@ class Prior:
 class Artifact:
     """A fitted ladder. `metrics` holds what the fit measured, out of fold.
 
-    `forms` are those with enough prompts for the fit to speak of them.
+    `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
+    where the fit set prompts aside.
     """
 
     stages: tuple[StageRecord, ...]
@@ -63,6 +65,7 @@ class Artifact:
     prompt_hashes: tuple[str, ...]
     data_hash: str
     metrics: Mapping[str, object]
+    certificates: Certificates | None = None
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
@@ -140,6 +143,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "prompt_hashes": list(artifact.prompt_hashes),
         "data_hash": artifact.data_hash,
         "metrics": artifact.metrics,
+        "certificates": artifact.certificates and artifact.certificates.to_json(),
     }
 
 
@@ -162,7 +166,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
     policy = GuardedPolicy.from_arrays(_part(arrays, "policy"))
     if policy.stages[-1] >= len(stages):
         raise ValueError(f"a policy of stage {policy.stages[-1]} for {len(stages)} stages")
-    prior = manifest["prior"]
+    prior, certified = manifest["prior"], manifest.get("certificates")
     return Artifact(
         stages=stages,
         predictors=tuple(_predictor(arrays, f"predictor{k}") for k in range(len(stages))),
@@ -184,6 +188,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         prompt_hashes=tuple(manifest["prompt_hashes"]),
         data_hash=manifest["data_hash"],
         metrics=manifest["metrics"],
+        certificates=Certificates.from_json(certified) if certified else None,
     )
 
 

@@ -75,7 +75,9 @@ class Cascade(Closing):
         recommended = self.judge.recommended_lam
         if lam == recommended:
             return f"recommended: {self.judge.lam_origin}"
-        return f"given; recommended is {recommended:.3g}: {self.judge.lam_origin}"
+        known = self.judge.certificates
+        origin = "given" if known is None else known.promised(lam)
+        return f"{origin}; recommended is {recommended:.3g}: {self.judge.lam_origin}"
 
     def answer(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.forms import Form
@@ -49,6 +50,9 @@ class Judge(Protocol):
 
     @property
     def cost_unit(self) -> CostUnit: ...
+
+    @property
+    def certificates(self) -> Certificates | None: ...
 
     def begin(self, prompt: PromptView) -> Evidence: ...
 

@@ -85,6 +85,7 @@ def test_bytes_changed_anywhere_are_refused_or_harmless(
         ("checkpoints", [16, 32], "other features"),
         ("stages", [], "damaged artifact"),
         ("acceptance", [[0, 1, "no form", 1, 1]], "damaged artifact"),
+        ("certificates", {"confidence": "high"}, "damaged artifact"),
     ],
 )
 def test_what_does_not_fit_is_named(

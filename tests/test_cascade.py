@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.cascade import Cascade, Request
+from adaptive_sd.decision.certificates import Certificate, Certificates
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.engines.fake import FakeEngine
@@ -34,6 +35,7 @@ class ScriptedJudge:
     how_to_calibrate = ""
     recommended_lam = 5.0
     lam_origin = "written in the test"
+    certificates: Certificates | None = None
     cost_unit: CostUnit = "s"
 
     def __init__(
@@ -139,6 +141,10 @@ def test_the_ladders_lambda_holds_unless_the_request_says_otherwise() -> None:
     assert Cascade(cascade.stages, cascade.judge, lam=3.0).answer("a").lam == 3.0
     assert cascade.lam_origin(5.0) == "recommended: written in the test"
     assert cascade.lam_origin(2.0).startswith("given; recommended is 5:")
+    certified = ScriptedJudge((0,), 0)
+    certified.certificates = Certificates(0.95, 300, 9.0, (Certificate(0.9, 2.0),), ())
+    told = Cascade(cascade.stages, certified).lam_origin(2.0)
+    assert told.startswith("certified for 0.9 of the best single stage's quality; recommended")
 
 
 @pytest.mark.parametrize("path", [(0,), (0, 1), (0, 1, 2), (2,)])

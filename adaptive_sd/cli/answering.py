@@ -14,7 +14,8 @@ from adaptive_sd.build import Cascade, open_cascade
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import explain, headline
 from adaptive_sd.config import Config, default_config, ladder_of, read_config
-from adaptive_sd.errors import ConfigError, DataError
+from adaptive_sd.decision.certificates import Certificates
+from adaptive_sd.errors import ArtifactError, ConfigError, DataError
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer
@@ -39,6 +40,15 @@ def answer(
     lam: Annotated[
         float | None, typer.Option("--lambda", help="Weight of quality, in seconds of cost.")
     ] = None,
+    target_quality: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of the best single stage's quality, if the fit certified it."
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Mean cost of a prompt, if the fit certified it.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
@@ -61,10 +71,14 @@ def answer(
     """Answer a prompt with the cheapest stage that is good enough."""
     if (prompt is None) == (file is None):
         raise typer.BadParameter("give a prompt, or --file with prompts.")
+    if [lam, target_quality, budget].count(None) < 2:
+        raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
     prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
-    request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()), lenience)
     with open_cascade(ladder, offline=offline) as cascade:
+        if target_quality is not None or budget is not None:
+            lam = _certified_lam(cascade.judge.certificates, target_quality, budget)
+        request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()), lenience)
         store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
         for text in prompts:
             asked = _with_system(text, system)
@@ -77,6 +91,21 @@ def answer(
             _keep(store, text, given)
             if explained:
                 print(explain(given, cascade), file=sys.stderr)
+
+
+def _certified_lam(
+    known: Certificates | None, target_quality: float | None, budget: float | None
+) -> float:
+    """Of one of the two. Raises ArtifactError where that is not certified."""
+    if known is None:
+        raise ArtifactError(
+            "nothing is certified for this ladder; `adaptive-sd fit TABLE --out FOLDER "
+            "--target-quality Q` sets prompts aside and certifies what they show."
+        )
+    if target_quality is not None:
+        return known.for_quality(target_quality).lam
+    assert budget is not None
+    return known.for_budget(budget).lam
 
 
 def _keep(store: TraceStore, prompt: str, given: Answer) -> None:

@@ -16,6 +16,7 @@ from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.bench_concurrency import concurrency
 from adaptive_sd.cli.bench_draft import JsonOption, OutOption, draft
+from adaptive_sd.cli.bench_guarantee import guarantee
 from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import default_config, read_config
@@ -27,11 +28,12 @@ from adaptive_sd.offline.benches.results import RESULTS, write_results
 from adaptive_sd.offline.research_log import check_writable
 
 app = typer.Typer(
-    help="Measure decisions, the ladder, the reuse of drafts, and several requests at once.",
+    help="Measure decisions, the ladder, reuse of drafts, several requests at once, and promises.",
     no_args_is_help=True,
 )
 app.command("draft")(draft)
 app.command("concurrency")(concurrency)
+app.command("guarantee")(guarantee)
 
 
 @app.command("decision")

@@ -44,23 +44,77 @@ def export(
 def fit(
     table: Annotated[Path, typer.Argument(help="Outcome table (Parquet or CSV).")],
     out: Annotated[Path, typer.Option(help="Folder of the artifact.")],
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    target_quality: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Promise this share of the best single stage's quality, as cheaply as can be.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, help="Promise this mean cost of a prompt, as good as can be."),
+    ] = None,
+    slo_p95: Annotated[
+        float | None,
+        typer.Option(min=0, help="Promise this latency of 95 % of the prompts, in seconds."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=0.9999, help="With which a promise is to hold; else 0.95."),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="The most that a prompt can cost, for promised costs; else the dearest in the "
+            "table if all stages run on it.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Fit predictors and policy, and say how good they are out of fold."""
+    """Fit predictors and policy, and say how good they are out of fold.
+
+    With a promise 30 % of the prompts are set aside, to show which settings keep it; refused where
+    none is shown to.
+    """
     from adaptive_sd.artifact import save_artifact
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
+    from adaptive_sd.decision.claims import Claim, FastEnough, KeptQuality, MeanCost
     from adaptive_sd.offline.benches.decision import bench_decision
+    from adaptive_sd.offline.certify import fit_certified
     from adaptive_sd.offline.fit import fit_artifact
+    from adaptive_sd.offline.promise import Promise
 
+    known = ((KeptQuality, target_quality), (MeanCost, budget), (FastEnough, slo_p95))
+    claims: list[Claim] = [claim(bound) for claim, bound in known if bound is not None]
+    if len(claims) > 1:
+        raise typer.BadParameter("give one of --target-quality, --budget and --slo-p95.")
+    if not claims and (confidence, max_cost) != (None, None):
+        raise typer.BadParameter(
+            "--confidence and --max-cost are of a promise; give --target-quality, --budget or "
+            "--slo-p95 too."
+        )
     check_out(out, [table])
-    artifact, report = fit_artifact(read_outcomes(table), seed=seed)
+    outcomes = read_outcomes(table)
+    promise: Promise | None = None
+    if claims:
+        artifact, report, promise = fit_certified(
+            outcomes, claims[0], confidence=confidence or 0.95, max_cost=max_cost, seed=seed
+        )
+    else:
+        artifact, report = fit_artifact(outcomes, seed=seed)
     save_artifact(artifact, out)
     timing = bench_decision(artifact, _DECISIONS_TIMED).parts["decision"]
     if as_json:
-        print(json.dumps(report.to_json() | {"decision": asdict(timing)}, indent=2))
+        promised = {} if promise is None else {"promise": promise.to_json()}
+        print(json.dumps(report.to_json() | {"decision": asdict(timing)} | promised, indent=2))
         return
     print(report.as_text())
+    if promise is not None:
+        print(promise.as_text())
     print(f"a decision: median {timing.median_s * 1e3:.3f} ms, p99 {timing.p99_s * 1e3:.3f} ms")
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.fit_table import FitTable
@@ -227,6 +227,33 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         margin=margin,
         recommended_lam=recommend_lam(grid, margin, found.quality),
     )
+
+
+def with_safest(found: PolicyFit, table: FitTable) -> PolicyFit:
+    """At the last lambda of the grid, the stage that is best alone answers every prompt.
+
+    What is promised of this dial rests on no estimate of the policy's. `table` was fitted on.
+    """
+    alone = table.quality.mean(axis=0)
+    best = max(found.policy.stages, key=lambda stage: float(alone[stage]))
+    is_best = np.arange(table.num_stages) == best
+    *before, _ = found.policy.chains
+    means = Means(alone[best], table.cost[:, best].mean())
+    return found._replace(
+        policy=GuardedPolicy(found.policy.induced, (*before, ThresholdPolicy((best,), ()))),
+        quality=_with_last(found.quality, means.quality),
+        cost=_with_last(found.cost, means.cost),
+        patient=found.patient and Means(*map(_with_last, found.patient, means)),
+        answer_share=_with_last(found.answer_share, is_best),
+        run_share=_with_last(found.run_share, is_best),
+        margin=_with_last(found.margin, _margin(table.quality[:, [best]], table)[0]),
+    )
+
+
+def _with_last(values: FloatArray, last: ArrayLike) -> FloatArray:
+    changed = values.copy()
+    changed[-1] = last
+    return changed
 
 
 def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:

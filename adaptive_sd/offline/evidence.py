@@ -69,7 +69,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     In tables of others, which do not describe their stages, an answer may be the bare answer.
     """
     columns, shape = table.columns, table.quality.shape
-    prompts = _prompt_views(table)
+    prompts = prompt_views(table)
     of_prompts = prompt_rows(prompts)
     answers = _canonical_answers(table, prompts)
     tokens_out = _counts(table, "tokens_out", _counts(table, "signal_tokens_out", np.zeros(shape)))
@@ -114,7 +114,7 @@ def to_fit_table(
     )
 
 
-def _prompt_views(table: OutcomeTable) -> tuple[PromptView, ...]:
+def prompt_views(table: OutcomeTable) -> tuple[PromptView, ...]:
     if "prompt" not in table.columns:
         return (PromptView(Form.OPEN),) * len(table.prompt_ids)
     return tuple(PromptView.of(text, detect_form(text)) for text in prompt_texts(table))

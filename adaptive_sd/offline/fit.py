@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
+from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.known_p import fit_pooled_prior
 from adaptive_sd.decision.noise import NOISE
 from adaptive_sd.decision.policy_fit import RECOMMENDED_SHARE, PolicyFit, fit_policy
@@ -19,14 +21,15 @@ from adaptive_sd.decision.selection import CANDIDATES, PredictorFit, fit_predict
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.evidence import (
+    Projections,
     TableEvidence,
     fit_projections,
     read_evidence,
     to_fit_table,
 )
-from adaptive_sd.offline.fit_report import FitReport, make_report
+from adaptive_sd.offline.fit_report import FitReport, guards_of, make_report
 from adaptive_sd.offline.importance import permutation_importance
-from adaptive_sd.offline.prompts import prompt_hashes
+from adaptive_sd.offline.prompts import hashes_of
 from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.offline.verification import PairKey, compared_of, learn_acceptance
 from adaptive_sd.types import Acceptance
@@ -41,51 +44,71 @@ _PRIOR_SIZE = 1.0
 """Billions of parameters taken for stages whose size the table does not tell."""
 
 
+class LadderFit(NamedTuple):
+    """All that decides, and what it was fitted on; `rng` goes on with the fit's draws."""
+
+    table: OutcomeTable
+    evidence: TableEvidence
+    projections: Projections
+    predictors: tuple[PredictorFit, ...]
+    seen: FitTable
+    policy: PolicyFit
+    rng: np.random.Generator
+
+
 def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitReport]:
     """Deterministic for a seed; where the table has a `split`, only "fit" rows count.
 
     Raises DataError for too few prompts.
     """
     with threadpool_limits(limits=1):  # the products are small: threads only wait for each other
-        return _fit(table, seed)
+        ladder = fit_ladder(fit_part(table), seed=seed)
+        return to_artifact(ladder, ladder.policy, lam_origin(ladder.policy, ladder.table))
 
 
-def _fit(table: OutcomeTable, seed: int) -> tuple[Artifact, FitReport]:
-    table = fit_part(table)
+def fit_ladder(table: OutcomeTable, *, seed: int) -> LadderFit:
+    """Predictors and policy, on all prompts of the table. Raises DataError for too few."""
     num_prompts, num_stages = table.quality.shape
     if num_prompts < MIN_PROMPTS:
         raise DataError(f"{num_prompts} graded prompts; a fit needs at least {MIN_PROMPTS}.")
     rng = np.random.default_rng(seed)
     projections = fit_projections(table)
     evidence = read_evidence(table, projections)
-    fits = [
+    fits = tuple(
         fit_predictor(evidence.features[:, k], table.quality[:, k], rng=rng, groups=evidence.group)
         for k in range(num_stages)
-    ]
+    )
     estimates = np.stack([fit.estimates for fit in fits], axis=1)
-    fitted = fit_policy(to_fit_table(table, evidence, estimates), rng=rng)
+    seen = to_fit_table(table, evidence, estimates)
+    return LadderFit(table, evidence, projections, fits, seen, fit_policy(seen, rng=rng), rng)
+
+
+def to_artifact(ladder: LadderFit, fitted: PolicyFit, origin: str) -> tuple[Artifact, FitReport]:
+    """`fitted` is the ladder's policy as it shall be used; `origin` says why its lambda is."""
+    table, evidence, fits = ladder.table, ladder.evidence, ladder.predictors
     importances = [
         permutation_importance(
             fit.score_unseen,
             evidence.features[:, k],
             table.quality[:, k],
             signal_columns(table),
-            rng=rng,
+            rng=ladder.rng,
         )
         for k, fit in enumerate(fits)
     ]
-    report = make_report(table, fits, importances, fitted, lam_origin(fitted, table))
+    guards = guards_of(ladder.policy, [stage.name for stage in table.stages])
+    report = make_report(table, fits, importances, fitted, guards, origin)
     artifact = Artifact(
         stages=table.stages,
         predictors=tuple(fit.predictor for fit in fits),
-        projections=projections,
+        projections=ladder.projections,
         policy=fitted.policy,
-        prior=_prior(table, evidence, rng),
+        prior=_prior(table, evidence, ladder.rng),
         acceptance=acceptance_of(table, [prompt.form for prompt in evidence.prompts]),
         recommended_lam=fitted.recommended_lam,
-        lam_origin=report.lambda_origin,
-        forms=_forms(evidence.prompts),
-        prompt_hashes=tuple(sorted({*prompt_hashes(table)} - {""})),
+        lam_origin=origin,
+        forms=covered_forms(evidence.prompts),
+        prompt_hashes=hashes_of(table),
         data_hash=data_hash(table),
         metrics=report.to_json(),
     )
@@ -151,7 +174,7 @@ def acceptance_of(table: OutcomeTable, forms: Sequence[Form]) -> dict[PairKey, A
     )
 
 
-def _forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:
+def covered_forms(prompts: Sequence[PromptView]) -> tuple[Form, ...]:
     """The forms of at least MIN_FORM_PROMPTS prompts."""
     counts = Counter(prompt.form for prompt in prompts)
     return tuple(form for form in Form if counts[form] >= MIN_FORM_PROMPTS)

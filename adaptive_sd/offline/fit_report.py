@@ -155,6 +155,7 @@ def make_report(
     fits: Sequence[PredictorFit],
     importances: Sequence[Mapping[str, float]],
     fitted: PolicyFit,
+    guards: tuple[GuardReport, ...],
     lam_origin: str,
 ) -> FitReport:
     seen = fitted.seen_at(fitted.recommended_lam)
@@ -178,7 +179,7 @@ def make_report(
         num_prompts=len(table.prompt_ids),
         num_left_out=table.num_left_out,
         stages=stages,
-        guards=_guards(fitted, names),
+        guards=guards,
         abandoning=_abandoning(fitted, names),
         recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
@@ -212,7 +213,7 @@ def _spans(grid: NDArray[np.float64], at: NDArray[np.bool_]) -> tuple[tuple[floa
     return tuple((float(grid[run[0]]), float(grid[run[-1]])) for run in runs)
 
 
-def _guards(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:
+def guards_of(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:
     """Neighbouring lambdas with chains of the same stages as one."""
     found: list[GuardReport] = []
     before: ThresholdPolicy | None = None

@@ -1,6 +1,8 @@
-"""What text identifies a prompt of an outcome table."""
+"""What text identifies a prompt of an outcome table; prompts drawn by it."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,28 @@ def prompt_keys(table: OutcomeTable) -> list[str]:
 def prompt_groups(table: OutcomeTable) -> NDArray[np.int64]:
     """For each prompt a number that it shares with those of equal text; see number_groups."""
     return number_groups(prompt_keys(table))
+
+
+def hashes_of(table: OutcomeTable) -> tuple[str, ...]:
+    """All texts' hashes, sorted."""
+    return tuple(sorted({*prompt_hashes(table)} - {""}))
+
+
+def draw_prompts(
+    table: OutcomeTable, share: float, *, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which prompts are drawn, at least that share of the texts: equal texts stay together."""
+    _, group = np.unique(np.array(prompt_keys(table), dtype=object), return_inverse=True)
+    num_groups = int(group.max(initial=-1)) + 1
+    order = rng.permutation(num_groups)
+    return np.asarray(order[group] < math.ceil(share * num_groups))
+
+
+def one_of_each(table: OutcomeTable, *, rng: np.random.Generator) -> OutcomeTable:
+    """One prompt of each text, in an order that tells nothing: they are independent."""
+    order = rng.permutation(len(table.prompt_ids))
+    _, first = np.unique(prompt_groups(table)[order], return_index=True)
+    return table.take(order[np.sort(first)])
 
 
 def _text(value: object) -> str:

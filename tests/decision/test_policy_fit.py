@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induction import InductionFit
 from adaptive_sd.decision.policy_fit import (
     NOISE,
@@ -17,6 +18,7 @@ from adaptive_sd.decision.policy_fit import (
     mean_policy,
     paying_stages,
     recommend_lam,
+    with_safest,
 )
 from adaptive_sd.decision.rollout import roll_out
 from tests.decision.tables import fit_induction, table_of, wild_table
@@ -217,3 +219,24 @@ def test_between_grid_points_what_was_seen_is_linear_in_log_lambda() -> None:
     np.testing.assert_allclose(middle.run_share, (found.run_share[7] + found.run_share[8]) / 2)
     at = found.seen_at(float(grid[7]))
     assert at.cost == found.cost[7]
+
+
+def test_the_safest_dial_is_always_the_best_stage_and_others_stay_as_they_were() -> None:
+    table = ladder()
+    found = fit_policy(table, rng=np.random.default_rng(0))
+    safe = with_safest(found, table)
+    *grid, last = found.policy.lam_grid.tolist()
+    rolled = roll_out(safe.policy, table, last)
+    assert (rolled.stage == 2).all() and (rolled.num_run == 1).all()
+    seen = safe.seen_at(last)
+    assert (seen.quality, seen.cost) == (rolled.quality.mean(), rolled.cost.mean())
+    assert seen.answer_share.tolist() == seen.run_share.tolist() == [0, 0, 1]
+    for lam in grid:
+        for before, after in zip(found.seen_at(lam), safe.seen_at(lam), strict=True):
+            np.testing.assert_array_equal(before, after)
+        for before, after in zip(
+            roll_out(found.policy, table, lam), roll_out(safe.policy, table, lam), strict=True
+        ):
+            np.testing.assert_array_equal(before, after)
+    again = GuardedPolicy.from_arrays(safe.policy.to_arrays())
+    assert again.chains == safe.policy.chains

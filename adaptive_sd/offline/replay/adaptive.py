@@ -52,15 +52,20 @@ def adaptive_of(policy: GuardedPolicy, halves: Halves) -> Dials:
 def _dials(
     halves: Halves, policy: GuardedPolicy, seen: Callable[[Sequence[float]], Iterable[Means]]
 ) -> Dials:
-    last = len(halves.fit.quality) - 1
-    some = halves.fit.take(np.unique(np.linspace(0, last, _PLACING_PROMPTS).astype(int)))
     return over_lams(
         halves,
         policy.lam_grid,
-        cost_of=lambda lam: float(roll_out(policy, some, lam).cost.mean()),
+        cost_of=cost_on(policy, halves.fit),
         seen=seen,
         runs=lambda lams: run_adaptive(policy, halves.test, lams),
     )
+
+
+def cost_on(policy: GuardedPolicy, fit: FitTable) -> Callable[[float], float]:
+    """What one lambda costs on the prompts of the fit, by which lambdas are placed."""
+    last = len(fit.quality) - 1
+    some = fit.take(np.unique(np.linspace(0, last, _PLACING_PROMPTS).astype(int)))
+    return lambda lam: float(roll_out(policy, some, lam).cost.mean())
 
 
 def run_adaptive(policy: GuardedPolicy, table: FitTable, lams: Sequence[float]) -> Iterator[Run]:

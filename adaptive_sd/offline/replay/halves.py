@@ -21,7 +21,7 @@ from adaptive_sd.offline.evidence import (
     to_fit_table,
 )
 from adaptive_sd.offline.fit import MIN_PROMPTS
-from adaptive_sd.offline.prompts import prompt_groups, prompt_hashes, prompt_keys
+from adaptive_sd.offline.prompts import draw_prompts, prompt_groups, prompt_hashes, prompt_keys
 
 _SEEN_AT_ONCE = 2048
 """Prompts: their features are 10 MB, which the allocator uses again."""
@@ -59,7 +59,8 @@ def split(table: OutcomeTable, *, seed: int) -> Split:
     Raises DataError for another value, and for too few prompts.
     """
     own = table.is_fit()
-    is_fit = _drawn(table, seed) if own is None else own
+    rng = np.random.default_rng([seed, 1])  # apart from the fit's draws
+    is_fit = draw_prompts(table, 0.5, rng=rng) if own is None else own
     found = Split(np.flatnonzero(is_fit), np.flatnonzero(~is_fit), own is not None)
     if len(found.fit) < MIN_PROMPTS or len(found.test) < 2:
         raise DataError(
@@ -75,13 +76,6 @@ def _kept_together(table: OutcomeTable) -> str:
     if num_texts == len(table.prompt_ids):
         return ""
     return f", since equal texts are kept in one half and only {num_texts} differ"
-
-
-def _drawn(table: OutcomeTable, seed: int) -> NDArray[np.bool_]:
-    _, group = np.unique(np.array(prompt_keys(table), dtype=object), return_inverse=True)
-    num_groups = int(group.max(initial=-1)) + 1
-    order = np.random.default_rng([seed, 1]).permutation(num_groups)  # apart from the fit's draws
-    return np.asarray(order[group] < (num_groups + 1) // 2)
 
 
 def num_shared(table: OutcomeTable, parts: Split) -> int:

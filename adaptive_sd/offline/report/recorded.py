@@ -28,6 +28,7 @@ class _RecordedPrompt:
     """The judge: all that the policy sees is the table's, so no text is needed."""
 
     how_to_calibrate = ""
+    certificates = None
     cost_unit: CostUnit = "s"
 
     def __init__(self, subject: Subject, row: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import auc
 from adaptive_sd.offline.fit import fit_artifact
-from adaptive_sd.offline.prompts import prompt_groups
+from adaptive_sd.offline.prompts import one_of_each, prompt_groups, prompt_keys
 from adaptive_sd.offline.replay.chances import fit_chances
 from adaptive_sd.offline.replay.halves import Halves, Split, fit_halves
 from adaptive_sd.offline.replay.router import fit_routed_quality
@@ -60,6 +60,18 @@ def test_prompts_of_one_text_have_one_number() -> None:
     assert (prompt_groups(replace(table, columns=columns)) == prompt_groups(table)).all()
     bare = replace(table, columns={})
     assert prompt_groups(bare).tolist() == list(range(len(table.prompt_ids)))
+
+
+def test_one_prompt_of_each_text_is_drawn_in_any_order() -> None:
+    table = coins()
+    drawn = [one_of_each(table, rng=np.random.default_rng(seed)) for seed in range(40)]
+    texts = [prompt_keys(one) for one in drawn]
+    assert all(sorted(keys) == sorted(set(prompt_keys(table))) for keys in texts)
+    assert len({keys[0] for keys in texts}) > 10
+    assert len({name for one in drawn for name in one.prompt_ids}) > 3 * NUM_TEXTS
+    assert one_of_each(replace(table, columns={}), rng=np.random.default_rng(0)).quality.shape == (
+        table.quality.shape
+    )
 
 
 def test_nothing_is_told_of_coins(halves: Halves) -> None:
