@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,23 @@ class FitTable:
         if self.cost_after is None:
             return plain
         return _known(self.cost_after[:, stage, offered.stage], plain)
+
+    def costing(self, cost: FloatArray) -> FitTable:
+        """With these costs (num_prompts, num_stages) of drafts, whatever they verify.
+
+        Up to a checkpoint a draft costs the same share of its whole as before.
+        """
+        ratio = np.divide(cost, self.cost, out=np.zeros_like(cost), where=self.cost > 0)
+        part = self.part_cost
+        return replace(
+            self,
+            cost=cost,
+            cost_after=None,
+            part_cost=None if part is None else part * ratio[..., None],
+            part_cost_after=None
+            if part is None
+            else np.full((*part.shape[:2], *part.shape[1:]), np.nan),
+        )
 
     def reaches(self, stage: int, place: int) -> NDArray[np.bool_]:
         """Whether the stage's draft of each prompt came to this checkpoint."""

@@ -60,6 +60,12 @@ class InductionFit(NamedTuple):
     stage: NDArray[np.int8]  # (num_prompts, num_lams), the stage returned
     run_share: FloatArray  # (num_lams, num_stages), share of prompts on which a stage ran
 
+    @property
+    def losses(self) -> FloatArray:
+        """Of each prompt, (num_prompts, num_lams)."""
+        losses: FloatArray = self.cost + self.policy.lam_grid * (1 - self.quality)
+        return losses
+
 
 def induce(
     folded: FoldedTable, stages: Sequence[int], *, may_abandon: bool = False

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_sd.decision.abandon_guard import abandon_where_it_pays
 from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
@@ -17,12 +18,10 @@ from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import (
     InducedPolicy,
     SavingKey,
-    held_of,
-    later_stages,
     place_lam,
 )
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
-from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
+from adaptive_sd.decision.noise import NOISE, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
 
@@ -123,40 +122,6 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     )
 
 
-def abandon_where_it_pays(
-    draws: Sequence[InductionFit],
-    plain: Sequence[InductionFit],
-    group: NDArray[np.int64] | None,
-) -> list[InductionFit]:
-    """The draws at the lambdas where they lose less than the `plain` ones, beyond noise.
-
-    Elsewhere the plain ones, which were fitted on the same folds and abandon no draft. The noise is
-    that of all lambdas: what is shown at one of many was mostly luck.
-    """
-    losses, others = (np.mean([_losses(fit) for fit in fits], axis=0) for fits in (plain, draws))
-    pays = noise_units(losses, others, group) > noise_among(losses.shape[1])
-    return [_merged(ours, theirs, pays) for ours, theirs in zip(draws, plain, strict=True)]
-
-
-def _merged(ours: InductionFit, plain: InductionFit, pays: NDArray[np.bool_]) -> InductionFit:
-    """Ours at some lambdas of the grid."""
-    policy, stages = ours.policy, ours.policy.stages
-    weights = []
-    for index, (own, other) in enumerate(zip(policy.weights, plain.policy.weights, strict=True)):
-        held = held_of(index, stages)
-        outputs = np.tile(pays, 2 * len(later_stages(held, stages)))
-        chosen = np.concatenate([np.ones(len(held), dtype=np.bool_), outputs])
-        weights.append(np.where(chosen, own, other))
-    savings = {key: np.where(pays, saving, 0.0) for key, saving in policy.savings.items()}
-    return InductionFit(
-        replace(policy, weights=tuple(weights), savings=savings),
-        np.where(pays, ours.quality, plain.quality),
-        np.where(pays, ours.cost, plain.cost),
-        np.where(pays, ours.stage, plain.stage),
-        np.where(pays[:, None], ours.run_share, plain.run_share),
-    )
-
-
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
     """The stages without which the loss out of fold would be higher at some lambda, beyond NOISE.
 
@@ -173,7 +138,7 @@ def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
         if not without:
             break
         trial = induce(folded, without)
-        if (noise_units(_losses(trial), _losses(best), table.group) <= NOISE).all():
+        if (noise_units(trial.losses, best.losses, table.group) <= NOISE).all():
             kept, best = without, trial
     return kept
 
@@ -196,7 +161,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
     cost, quality = np.stack([r.cost for r in rolled]), np.stack([r.quality for r in rolled])
     folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group)
     rows, members = np.arange(len(folds)), np.eye(NUM_FOLDS)[folds]
-    ours = np.mean([_losses(fit) for fit in draws], axis=0)
+    ours = np.mean([fit.losses for fit in draws], axis=0)
     kept: FloatArray = np.mean([fit.quality for fit in draws], axis=0, dtype=np.float64)
     found = PolicyFit(
         GuardedPolicy(induced, (None,) * len(grid)),
@@ -305,11 +270,6 @@ def recommend_lam(grid: FloatArray, margin: FloatArray, quality: FloatArray) -> 
 def _answer_share(fit: InductionFit, num_stages: int) -> FloatArray:
     """Of prompts that each stage answers, shape (num_lams, num_stages)."""
     return np.stack([(fit.stage == s).mean(axis=0) for s in range(num_stages)], axis=1)
-
-
-def _losses(fit: InductionFit) -> FloatArray:
-    losses: FloatArray = fit.cost + fit.policy.lam_grid * (1 - fit.quality)
-    return losses
 
 
 def _shares(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -77,9 +76,10 @@ def in_seconds(table: OutcomeTable, seen: FitTable) -> FitTable | None:
     They are the column `latency_s` where that is whole, else costs where stages have rates: these
     are seconds. None where the table has neither.
     """
-    latency_s = table.columns.get("latency_s", np.full(table.cost.shape, np.nan))
-    if not np.isnan(latency_s.astype(np.float64)).any():
-        return replace(seen, cost=latency_s.astype(np.float64), cost_after=None)
+    recorded = table.columns.get("latency_s", np.full(table.cost.shape, np.nan))
+    latency_s = recorded.astype(np.float64)
+    if not np.isnan(latency_s).any():
+        return seen.costing(latency_s)
     return seen if all(stage.rates for stage in table.stages) else None
 
 
@@ -89,8 +89,9 @@ def most_cost(table: OutcomeTable, given: float | None) -> float:
     Raises DataError where that is more than what is given.
     """
     cost = table.cost
-    for stage in table.stages:
-        cost = np.fmax(cost, table.columns.get(f"cost_after_{stage.name}", cost))
+    for name, after in table.columns.items():
+        if name.startswith("cost_after_"):  # also an abandoned draft
+            cost = np.fmax(cost, after.astype(np.float64))
     dearest = float(cost.sum(axis=1).max())
     if given is not None and given < dearest:
         raise DataError(

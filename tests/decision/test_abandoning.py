@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from adaptive_sd.decision.abandon_guard import abandon_where_it_pays
 from adaptive_sd.decision.abandoning import MIN_PROMPTS
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import held_of, may_abandon
 from adaptive_sd.decision.induction import InductionFit
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policy_fit import abandon_where_it_pays, fit_policy
+from adaptive_sd.decision.policy_fit import fit_policy
 from tests.decision.tables import (
     fit_induction,
     roll_out_induced,
@@ -170,6 +171,21 @@ def test_a_table_without_first_tokens_is_fitted_as_ever() -> None:
     assert ours.keys() == theirs.keys()
     for name, values in ours.items():
         np.testing.assert_array_equal(values, theirs[name])
+
+
+def test_seconds_of_a_part_are_the_share_that_its_cost_is() -> None:
+    table = telling_table(4)
+    table = replace(table, cost_after=np.full((4, 2, 2), 0.5))
+    seconds = np.tile([8.0, 30.0], (4, 1))
+    timed = table.costing(seconds)
+    for offered in (None, Drafted(0), Drafted(0, 0)):
+        np.testing.assert_array_equal(timed.cost_to(Drafted(1), offered), 30.0)
+    np.testing.assert_array_equal(timed.cost_to(Drafted(0, 0), None), 2.0)
+    np.testing.assert_array_equal(timed.cost_to(Drafted(0, 1), None), 8.0)
+    for place in range(WHOLE):
+        np.testing.assert_array_equal(timed.reaches(0, place), table.reaches(0, place))
+    bare = replace(table, part_cost=None, part_cost_after=None, part_statistics=None)
+    np.testing.assert_array_equal(bare.costing(seconds).cost, seconds)
 
 
 def test_a_part_is_paid_as_the_whole_is_and_an_ended_draft_is_whole() -> None:

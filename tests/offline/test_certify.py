@@ -187,7 +187,8 @@ def test_the_most_that_a_prompt_can_cost_is_that_of_all_stages_or_given() -> Non
     table = bare_table(100)
     assert most_cost(table, None) == 5.0
     verified = np.tile([np.nan, 6.0], (100, 1))
-    assert most_cost(replace(table, columns={"cost_after_a": verified}), None) == 7.0
+    for name in ("cost_after_a", "cost_after_a@16"):
+        assert most_cost(replace(table, columns={name: verified}), None) == 7.0
     assert most_cost(table, 9.0) == 9.0
     with pytest.raises(DataError, match=r"given as 4\.5, but"):
         most_cost(table, 4.5)
