@@ -105,7 +105,10 @@ def load_artifact(folder: Path) -> Artifact:
                 raise ArtifactError(f"{folder}: array {name!r} holds values that are not finite.")
         return _from_parts(manifest, arrays)
     except FileNotFoundError as error:
-        raise ArtifactError(f"{folder}: no artifact there ({error.filename}).") from error
+        raise ArtifactError(
+            f"{folder}: no artifact there ({error.filename}); make one with `adaptive-sd fit TABLE "
+            f"--out {folder}`."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ArtifactError(
             f"{folder}: damaged artifact ({type(error).__name__}: {error}); fit it again."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 
 import typer
 from typer.exceptions import TyperException
@@ -66,7 +67,12 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; exit 0 ok, 1 failed or bad data, 2 usage, 130 interrupted."""
+    warnings.showwarning = _show_warning
     sys.exit(run(sys.argv[1:]))
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def run(arguments: list[str]) -> int:

@@ -172,7 +172,9 @@ def _prompt_lines(path: Path) -> Iterator[str]:
         try:
             prompt = json.loads(line)["prompt"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not an object with a `prompt`.") from error
+            raise DataError(
+                f'{path}, line {number}: not a JSON object with a prompt, like {{"prompt": "..."}}.'
+            ) from error
         if not isinstance(prompt, str) or not prompt.strip():
             raise DataError(f"{path}, line {number}: `prompt` is {prompt!r}; it must be text.")
         yield prompt

@@ -70,6 +70,7 @@ class LlamaCppEngine:
             raise ConfigError(f"slots is {slots}; it must be 1 to {MAX_SLOTS}.")
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
         num_threads = threads or len(os.sched_getaffinity(0))
+        self._num_threads = 0 if gpu_layers else num_threads  # that do the work
 
         def load() -> tuple[Model, ChatFormat, Context]:
             model = Model(path, num_gpu_layers=gpu_layers)
@@ -172,7 +173,11 @@ class LlamaCppEngine:
         """See Engine.measure_rates; this engine's other requests stand still meanwhile."""
         interrupted = threading.Event()
         return self._call(
-            lambda: measure_rates(self._context.spare, lambda: not interrupted.is_set()),
+            lambda: measure_rates(
+                self._context.spare,
+                lambda: not interrupted.is_set(),
+                num_threads=self._num_threads,
+            ),
             interrupted,
         )
 

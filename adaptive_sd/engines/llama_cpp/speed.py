@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 from adaptive_sd.engines.llama_cpp.context import CachedSequence
@@ -16,24 +17,35 @@ _REPEATS = 3
 _BUDGET_S = 3.0
 """Most seconds for the passes of one size, however slow the machine is just now."""
 
+_IDLE_SHARE = 0.85
+"""Of the processor time that its threads could have had, what a measurement has on an idle machine:
+.95 to 1; beside one other busy program .45 to .7."""
 
-def measure_rates(sequence: CachedSequence, keep_going: Callable[[], bool]) -> Rates:
+
+def measure_rates(
+    sequence: CachedSequence, keep_going: Callable[[], bool], *, num_threads: int
+) -> Rates:
     """The fastest of a few passes each, since other work only slows; some seconds on two cores.
 
-    The caller keeps the model's own requests still; other models and programs may well run.
+    The caller keeps the model's own requests still; other models and programs may well run: then
+    it is warned that the rates are too slow. `num_threads` do the passes, 0 where a GPU does.
     Every pass begins with an empty cache, so that any context is large enough. Raises
     CancelledError when `keep_going` says False.
     """
+    timed_s = used_s = 0.0
 
     def seconds(run: Callable[[Sequence[int]], object], num_tokens: int, num_repeats: int) -> float:
+        nonlocal timed_s, used_s
         best_s, begin_s = float("inf"), time.perf_counter()
         for _ in range(num_repeats):
             if not keep_going():
                 raise CancelledError("measuring was interrupted.")
             sequence.truncate(0)
-            start_s = time.perf_counter()
+            start_s, start_used_s = time.perf_counter(), time.process_time()
             run([_TOKEN] * num_tokens)
             end_s = time.perf_counter()
+            timed_s += end_s - start_s
+            used_s += time.process_time() - start_used_s
             best_s = min(best_s, end_s - start_s)
             if end_s - begin_s > _BUDGET_S:
                 break
@@ -41,6 +53,7 @@ def measure_rates(sequence: CachedSequence, keep_going: Callable[[], bool]) -> R
 
     chunk = min(MAX_TOKENS, sequence.size)
     seconds(sequence.extend, 1, 1)
+    timed_s = used_s = 0.0  # the first pass waits for the disk
     prefill_s = seconds(sequence.read, chunk, 2) / chunk
     decode_s = seconds(sequence.extend, 1, 4 * _REPEATS)
     verify_s = [
@@ -49,4 +62,11 @@ def measure_rates(sequence: CachedSequence, keep_going: Callable[[], bool]) -> R
         if rows <= sequence.size
     ]
     sequence.truncate(0)
+    if used_s < _IDLE_SHARE * num_threads * timed_s:
+        warnings.warn(
+            f"other programs took {1 - used_s / (num_threads * timed_s):.0%} of the processor "
+            "while a model's speed was measured, so costs will be too high; `adaptive-sd doctor "
+            "--measure` measures again.",
+            stacklevel=2,
+        )
     return Rates(prefill_s, decode_s, tuple(verify_s))
