@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.features import FEATURE_DIM, MAX_COMPONENTS, STATISTIC_NAMES
+from adaptive_sd.decision.partial import CHECKPOINTS
 
 _PREFIX = "signal_"
 _FIRST = len(STATISTIC_NAMES) + MAX_COMPONENTS
 _KNOWN = {f"{_PREFIX}{name}" for name in (*STATISTIC_NAMES, "tokens_out")}
+_OF_FIRST_TOKENS = tuple(f"@{n}" for n in CHECKPOINTS)
 
 
 def signal_columns(table: OutcomeTable) -> dict[str, int]:
@@ -26,7 +28,9 @@ def signal_columns(table: OutcomeTable) -> dict[str, int]:
         return {}
     found: dict[str, int] = {}
     names = sorted(
-        n for n in table.columns if n.startswith(_PREFIX) and "@" not in n and n not in _KNOWN
+        name
+        for name in table.columns
+        if name.startswith(_PREFIX) and not name.endswith(_OF_FIRST_TOKENS) and name not in _KNOWN
     )
     num_places = FEATURE_DIM - _FIRST
     for name in names[:num_places]:
