@@ -51,7 +51,10 @@ def import_wide(
     found = list(models) if models else _models(path, table, columns)
     for name in [columns.prompt_id, *_of_models(columns, found)]:
         if name not in table.column_names:
-            raise DataError(f"{path}: no column {name!r}; it has {', '.join(table.column_names)}.")
+            raise DataError(
+                f"{path}: no column {name!r}; it has {', '.join(table.column_names)}. "
+                "`adaptive-sd import wide --help` has the options that name columns."
+            )
     _check_ids(path, columns.prompt_id, _texts(table, columns.prompt_id))
     if not models:
         found.sort(key=lambda model: float(np.nansum(_cost(path, table, columns, model))))
