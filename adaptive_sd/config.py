@@ -66,6 +66,17 @@ def default_config() -> Config:
     return read_config(Path(__file__).with_name("ladder.toml"))
 
 
+def chosen_config(path: Path | None, stages: str | None = None) -> Config:
+    """That of a file, else the shipped one; of its stages those named, with commas between.
+
+    Raises ConfigError as `read_config` and `ladder_of` do.
+    """
+    config = read_config(path) if path else default_config()
+    if stages is None:
+        return config
+    return ladder_of(config, [name.strip() for name in stages.split(",")])
+
+
 def ladder_of(config: Config, names: Sequence[str]) -> Config:
     """Another ladder, cheapest first: stages of `config` by name, or models of any kind.
 

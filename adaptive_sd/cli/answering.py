@@ -13,7 +13,7 @@ import typer
 from adaptive_sd.build import Cascade, open_cascade
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import explain, headline
-from adaptive_sd.config import Config, default_config, ladder_of, read_config
+from adaptive_sd.config import Config, chosen_config
 from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.errors import ArtifactError, ConfigError, DataError
 from adaptive_sd.models.home import home_dir
@@ -144,10 +144,9 @@ def _ladder(
     threads: int | None,
     gpu_layers: int | None,
 ) -> Config:
-    ladder = read_config(config) if config else default_config()
-    if stages is not None:
-        ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
-    return ladder.with_engine_options(context=context, threads=threads, gpu_layers=gpu_layers)
+    return chosen_config(config, stages).with_engine_options(
+        context=context, threads=threads, gpu_layers=gpu_layers
+    )
 
 
 def _read_prompt(prompt: str) -> str:

@@ -19,7 +19,7 @@ from adaptive_sd.cli.bench_draft import JsonOption, OutOption, draft
 from adaptive_sd.cli.bench_guarantee import guarantee
 from adaptive_sd.cli.explain import table
 from adaptive_sd.cli.progress import counting_bar
-from adaptive_sd.config import default_config, read_config
+from adaptive_sd.config import chosen_config
 from adaptive_sd.data.tasks import load_tasks
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.benches import decision as decision_bench
@@ -68,8 +68,7 @@ def ladder(
 
     chosen = load_tasks(tasks, limit)
     check_writable(out)
-    chosen_ladder = read_config(config) if config else default_config()
-    with open_cascade(chosen_ladder) as cascade, counting_bar("answering") as show:
+    with open_cascade(chosen_config(config)) as cascade, counting_bar("answering") as show:
         for stage in cascade.stages:
             stage.warm_up()
         result = compare(

@@ -16,7 +16,7 @@ import typer
 from adaptive_sd.build import open_stages
 from adaptive_sd.cli.outputs import check_out
 from adaptive_sd.cli.progress import counting_bar
-from adaptive_sd.config import Config, default_config, ladder_of, read_config
+from adaptive_sd.config import Config, chosen_config, default_config, ladder_of
 from adaptive_sd.data.endpoint import Endpoint
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.grading import Grader
@@ -105,9 +105,7 @@ def record(
     files = [Path(name.partition("=")[2] or name) for name in tasks]
     read = [*(skip or ()), *(reuse or ()), *([config] if config else [])]
     check_out(out, [*files, *read, *([Path(grader)] if grader else [])])
-    ladder = read_config(config) if config else default_config()
-    if stages is not None:
-        ladder = ladder_of(ladder, [name.strip() for name in stages.split(",")])
+    ladder = chosen_config(config, stages)
     _check_limits(ladder)
     with ExitStack() as stack:
         graders = Graders(

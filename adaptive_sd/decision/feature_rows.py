@@ -84,11 +84,11 @@ def _set_logprobs(
     for length, members in zip(distinct, np.split(order, starts[1:]), strict=True):
         if length:
             values = np.array([token_logprobs[n] for n in members], dtype=np.float64)
-            features[members[:, None], _LOGPROBS] = _logprob_statistics(values)
+            features[members[:, None], _LOGPROBS] = logprob_statistics(values)
 
 
-def _logprob_statistics(values: FloatArray) -> FloatArray:
-    """Named by LOGPROB_NAMES; `values` (num_rows, num_tokens)."""
+def logprob_statistics(values: FloatArray) -> FloatArray:
+    """Named by LOGPROB_NAMES, a row each; `values` (num_rows, num_tokens at least 1)."""
     ascending = np.sort(values, axis=1)
     last = values.shape[1] - 1
     low = [int(q * last) for q in QUANTILES]

@@ -105,22 +105,20 @@ class FitTable:
             return plain
         return _known(self.cost_after[:, stage, offered.stage], plain)
 
-    def costing(self, cost: FloatArray) -> FitTable:
+    def costing(self, cost: FloatArray, part_cost: FloatArray | None = None) -> FitTable:
         """With these costs (num_prompts, num_stages) of drafts, whatever they verify.
 
-        Up to a checkpoint a draft costs the same share of its whole as before.
+        `part_cost` (broadcast to its shape) is what they cost up to each checkpoint that they come
+        to; by default the same share of the whole as before.
         """
-        ratio = np.divide(cost, self.cost, out=np.zeros_like(cost), where=self.cost > 0)
-        part = self.part_cost
-        return replace(
-            self,
-            cost=cost,
-            cost_after=None,
-            part_cost=None if part is None else part * ratio[..., None],
-            part_cost_after=None
-            if part is None
-            else np.full((*part.shape[:2], *part.shape[1:]), np.nan),
-        )
+        part, after = self.part_cost, None
+        if part is not None:
+            if part_cost is None:
+                ratio = np.divide(cost, self.cost, out=np.zeros_like(cost), where=self.cost > 0)
+                part_cost = part * ratio[..., None]
+            part = np.where(np.isnan(part), np.nan, part_cost)
+            after = np.full((*part.shape[:2], *part.shape[1:]), np.nan)
+        return replace(self, cost=cost, cost_after=None, part_cost=part, part_cost_after=after)
 
     def reaches(self, stage: int, place: int) -> NDArray[np.bool_]:
         """Whether the stage's draft of each prompt came to this checkpoint."""

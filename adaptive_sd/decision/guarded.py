@@ -35,6 +35,11 @@ class GuardedPolicy:
     def lam_grid(self) -> NDArray[np.float64]:
         return self.induced.lam_grid
 
+    @property
+    def induces(self) -> NDArray[np.bool_]:
+        """Whether the induced policy decides, at each lambda of the grid."""
+        return np.array([chain is None for chain in self.chains])
+
     def chain_at(self, lam: float) -> ThresholdPolicy | None:
         """None where the induced policy decides; ConfigError for a lambda outside the grid."""
         return self.chains[nearest_lam(self.lam_grid, lam)]

@@ -7,19 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.feature_rows import logprob_statistics
+from adaptive_sd.decision.features import LOGPROB_NAMES
+
 CHECKPOINTS = (16, 32, 64, 128)
 """Tokens after which a draft may be abandoned; one that ended before has no such checkpoint."""
 
 WHOLE = len(CHECKPOINTS)
 """In the place of a checkpoint: the draft went to its end."""
 
-PARTIAL_STATISTICS = (
-    "logprob_mean",
-    "logprob_min",
-    "logprob_q10",
-    "logprob_share_below_1",
-    "logprob_mean_of_last_16",
-)
+_AS_OF_WHOLE = ("logprob_mean", "logprob_min", "logprob_q10", "logprob_share_below_1")
+_COLUMNS = [LOGPROB_NAMES.index(name) for name in _AS_OF_WHOLE]
+PARTIAL_STATISTICS = (*_AS_OF_WHOLE, "logprob_mean_of_last_16")
 
 
 class Drafted(NamedTuple):
@@ -37,17 +36,7 @@ def checkpoints_before(num_chosen: int) -> list[int]:
 def partial_statistics(logprobs: NDArray[np.floating]) -> NDArray[np.float32]:
     """Named by PARTIAL_STATISTICS, a row each; `logprobs` (num_rows, num_tokens at least 1)."""
     values = logprobs.astype(np.float64)
-    num_tokens = values.shape[1]
-    ascending = np.sort(values, axis=1)
-    low, between = divmod(0.1 * (num_tokens - 1), 1)
-    below, above = ascending[:, int(low)], ascending[:, min(int(low) + 1, num_tokens - 1)]
-    return np.stack(
-        [
-            values.sum(axis=1) / num_tokens,
-            ascending[:, 0],
-            below + between * (above - below),
-            (values < -1.0).sum(axis=1) / num_tokens,
-            values[:, -16:].sum(axis=1) / min(num_tokens, 16),
-        ],
-        axis=1,
+    last = values[:, -16:]
+    return np.column_stack(
+        [logprob_statistics(values)[:, _COLUMNS], last.sum(axis=1) / last.shape[1]]
     ).astype(np.float32)

@@ -15,11 +15,7 @@ from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    SavingKey,
-    place_lam,
-)
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey, place_lam
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
 from adaptive_sd.decision.noise import NOISE, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
@@ -83,10 +79,9 @@ class PolicyFit(NamedTuple):
 
     def abandons(self) -> dict[int, NDArray[np.bool_]]:
         """The stages whose drafts may be abandoned, each with the lambdas of the grid at which."""
-        decides = np.array([chain is None for chain in self.policy.chains])
         found: dict[int, NDArray[np.bool_]] = {}
         for (_, stage, _), weights in sorted(self.policy.induced.savings.items()):
-            at = decides & weights.any(axis=0)
+            at = self.policy.induces & weights.any(axis=0)
             found[stage] = at | found.get(stage, np.zeros_like(at))
         return {stage: at for stage, at in sorted(found.items()) if at.any()}
 
@@ -112,8 +107,7 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     if not draws:
         return guard(plain, table, rng=rng)
     found = guard(abandon_where_it_pays(draws, plain, table.group), table, rng=rng)
-    decides = np.array([chain is None for chain in found.policy.chains])
-    without = _means(plain)
+    without, decides = _means(plain), found.policy.induces
     return found._replace(
         patient=Means(
             np.where(decides, without.quality, found.quality),

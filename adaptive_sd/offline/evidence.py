@@ -178,15 +178,16 @@ def _counts(table: OutcomeTable, name: str, missing: FloatArray) -> FloatArray:
 
 def _cost_after(table: OutcomeTable) -> NDArray[np.float64] | None:
     """Cost (N, K, K) of stage k when it verifies stage j's draft; nan where not recorded."""
-    num_prompts, num_stages = table.cost.shape
-    recorded = {j: f"cost_after_{stage.name}" for j, stage in enumerate(table.stages)}
-    recorded = {j: name for j, name in recorded.items() if name in table.columns}
-    if not recorded:
+    names = [f"cost_after_{stage.name}" for stage in table.stages]
+    if not any(name in table.columns for name in names):
         return None
-    after = np.full((num_prompts, num_stages, num_stages), np.nan)
-    for j, name in recorded.items():
-        after[:, :, j] = table.columns[name]
-    return after
+    return np.stack([_column(table, name) for name in names], axis=2)
+
+
+def _column(table: OutcomeTable, name: str) -> FloatArray:
+    """nan where the table has none."""
+    missing = np.full(table.cost.shape, np.nan)
+    return table.columns.get(name, missing).astype(np.float64)
 
 
 def _parts(table: OutcomeTable) -> dict[str, Any]:
@@ -194,12 +195,8 @@ def _parts(table: OutcomeTable) -> dict[str, Any]:
     if not any(f"cost@{n}" in table.columns for n in CHECKPOINTS):
         return {}
 
-    def column(name: str) -> FloatArray:
-        missing = np.full(table.cost.shape, np.nan)
-        return table.columns.get(name, missing).astype(np.float64)
-
     def at_each(name: str) -> FloatArray:
-        return np.stack([column(f"{name}@{n}") for n in CHECKPOINTS], axis=-1)
+        return np.stack([_column(table, f"{name}@{n}") for n in CHECKPOINTS], axis=-1)
 
     statistics = [at_each(f"signal_{name}") for name in PARTIAL_STATISTICS]
     after = [at_each(f"cost_after_{stage.name}") for stage in table.stages]

@@ -9,7 +9,7 @@ from adaptive_sd.data.tasks import Task
 from adaptive_sd.election import TEMPERATURE
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import detect_form
-from adaptive_sd.offline.record import record_answers
+from adaptive_sd.offline.record import record_answers, recorded_stage
 from adaptive_sd.offline.recording import RecordedStage, Recording
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
@@ -34,10 +34,9 @@ def record_votes(
     chosen = [task for task in tasks if detect_form(task.prompt) in STEP_STYLES]
     if not chosen:
         raise DataError("no prompt wants a choice or a number, which are answered in steps.")
-    rates = stage.rates or stage.engine.measure_rates()
+    single = recorded_stage(stage)._replace(votes=1)
     names = [f"{stage.name}#{i + 1}" for i in range(count)]
-    info, styles = stage.engine.info, stage.style_names()
-    recording.put_stages([RecordedStage(name, info, styles, rates) for name in names])
+    recording.put_stages([single._replace(name=name) for name in names])
     chosen = recording.put_tasks(chosen)
     done = recording.done()
     for number, task in enumerate(chosen):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.offline.benches.methods import divergence_margin
 from adaptive_sd.types import Draft, Message, Offer, Rates, Sampling
@@ -36,7 +37,7 @@ class Spread(NamedTuple):
         return cls(statistics.median(values), min(values), max(values))
 
     def __format__(self, spec: str) -> str:
-        return f"{self.median:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        return format(Interval(*self), spec)
 
 
 @dataclass(frozen=True, slots=True)

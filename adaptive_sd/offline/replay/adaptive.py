@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +105,8 @@ def follow(policy: GuardedPolicy, table: FitTable, lam: float) -> list[Path]:
     # What a stage costs changes no decision, and sums of powers of two tell what was paid for.
     drafts = [Drafted(k, place) for k in range(table.num_stages) for place in range(WHOLE + 1)]
     marks = np.exp2(np.arange(len(drafts), dtype=np.float64)).reshape(table.num_stages, -1)
-    rolled = roll_out(policy, _marked(table, marks), lam)
+    whole = np.broadcast_to(marks[:, WHOLE], table.cost.shape)
+    rolled = roll_out(policy, table.costing(whole, marks[:, :WHOLE]), lam)
 
     @functools.cache
     def drafted(mark: int) -> tuple[Drafted, ...]:
@@ -116,19 +116,6 @@ def follow(policy: GuardedPolicy, table: FitTable, lam: float) -> list[Path]:
         Path(drafted(mark), stage)
         for mark, stage in zip(rolled.cost.astype(int).tolist(), rolled.stage.tolist(), strict=True)
     ]
-
-
-def _marked(table: FitTable, marks: FloatArray) -> FitTable:
-    """With `marks` (num_stages, WHOLE + 1) as what each draft costs, whatever it verifies."""
-    part = table.part_cost
-    nothing = None if part is None else np.full((*part.shape[:2], *part.shape[1:]), np.nan)
-    return replace(
-        table,
-        cost=np.broadcast_to(marks[:, WHOLE], table.cost.shape),
-        cost_after=None,
-        part_cost=None if part is None else np.where(np.isnan(part), np.nan, marks[:, :WHOLE]),
-        part_cost_after=nothing,
-    )
 
 
 def shares(paths: Sequence[Path]) -> dict[Path, float]:
