@@ -53,8 +53,9 @@ class InducedPolicy:
 
     Stages of the ladder that are not among `stages` never run. The columns of a state's weights
     are: log odds of each held draft being right; then for each later stage, linear, the quality in
-    the end and the cost from here, at each lambda of the grid, of running that stage and following
-    the policy. Between grid points they are interpolated in log lambda.
+    the end (with drafts held what it gains over the best one's) and the cost from here, at each
+    lambda of the grid, of running that stage and following the policy. Between grid points they are
+    interpolated in log lambda.
 
     `savings` are linear too, in the state and the partial statistics: the expected loss that
     abandoning a draft at a checkpoint saves, at each lambda of the grid; 0 where that was not
@@ -79,7 +80,7 @@ class InducedPolicy:
         if not stages:
             return choose((), None, float("inf"), values_go)
         qualities = tuple(values.stop_quality[0].tolist())
-        returned = stages[int(returned_index(values.stop_quality)[0])]
+        returned = int(returned_of(stages, values.stop_quality)[0])
         return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
@@ -266,21 +267,23 @@ def _agreements(answers: Sequence[str]) -> list[float]:
     return [float(agree(answers[j], answers[i])) for j in range(len(answers)) for i in range(j)]
 
 
-def returned_index(stop_quality: FloatArray) -> NDArray[np.int64]:
-    """Place of the draft to return in each row: the best estimate, ties to the later."""
-    num_held = stop_quality.shape[1]
-    returned: NDArray[np.int64] = num_held - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+def returned_of(held: Sequence[int], stop_quality: FloatArray) -> NDArray[np.int64]:
+    """The stage whose draft is returned in each row: the best estimate, ties to the later."""
+    last_best = stop_quality.shape[1] - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+    returned: NDArray[np.int64] = np.asarray(held)[last_best]
     return returned
 
 
 def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValues:
     """Expected losses: of stopping lam * (1 - q), of going on cost + lam * (1 - q).
 
-    `go` has shape (num_rows, num_later, 2, num_lams): quality and cost.
+    `go` has shape (num_rows, num_later, 2, num_lams): quality, with drafts held its gain over the
+    best one's, and cost.
     """
+    best = stop.max(axis=1, initial=0.0)[:, None]
     # np.clip takes several times as long as these on the few numbers of one decision
-    quality, cost = np.minimum(np.maximum(go[:, :, 0], 0), 1), np.maximum(go[:, :, 1], 0)
-    values_go = cost + lam * (1 - quality)
+    quality = np.minimum(np.maximum(best[..., None] + go[:, :, 0], 0), 1)
+    values_go = np.maximum(go[:, :, 1], 0) + lam * (1 - quality)
     if not stop.shape[1]:
         return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
-    return StateValues(stop, lam * (1 - stop.max(axis=1))[:, None], values_go)
+    return StateValues(stop, lam * (1 - best), values_go)

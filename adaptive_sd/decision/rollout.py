@@ -17,7 +17,7 @@ from adaptive_sd.decision.induced import (
     InducedPolicy,
     later_stages,
     partial_features,
-    returned_index,
+    returned_of,
 )
 from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.policies import ThresholdPolicy
@@ -137,7 +137,7 @@ class _Follower(NamedTuple):
         stops = np.zeros(len(rows), dtype=bool)
         if held:
             stops = values.value_stop[:, 0] <= values_go.min(axis=1, initial=np.inf)
-            returned = np.asarray(held)[returned_index(values.stop_quality)][stops]
+            returned = returned_of(held, values.stop_quality)[stops]
             ended = rows[stops]
             result.stage[ended] = returned
             result.quality[ended] = self.table.quality[ended, returned]

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.features import FEATURE_DIM
 from adaptive_sd.decision.induced import (
     STATE_COLUMNS,
     InducedPolicy,
     held_of,
     later_stages,
-    returned_index,
+    returned_of,
     state_features,
     state_index,
     state_values,
@@ -35,9 +36,10 @@ SUBSETS = [s for n in range(4) for s in itertools.combinations(range(3), n)]
 def go_on_at(stages: tuple[int, ...], column: int) -> tuple[np.ndarray, np.ndarray]:
     """Quality and cost of each next stage at one lambda of the grid, read off the weights."""
     weights = POLICY.weights[state_index(stages, range(3))]
-    outputs = (TABLE.state(stages) @ weights)[:, len(stages) :]
-    kinds = outputs.reshape(len(outputs), -1, 2, len(GRID))[..., column]
-    return np.clip(kinds[:, :, 0], 0, 1), np.maximum(kinds[:, :, 1], 0)
+    outputs = TABLE.state(stages) @ weights
+    best = sigmoid(outputs[:, : len(stages)]).max(axis=1, initial=0)[:, None]
+    kinds = outputs[:, len(stages) :].reshape(len(outputs), -1, 2, len(GRID))[..., column]
+    return np.clip(best + kinds[:, :, 0], 0, 1), np.maximum(kinds[:, :, 1], 0)
 
 
 @pytest.mark.parametrize("stages", SUBSETS[:-1])
@@ -116,7 +118,7 @@ def test_each_subset_has_an_index_of_its_own_and_the_later_stages_are_those_abov
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
 def test_the_best_estimate_is_returned_ties_to_the_later(qualities: list[int]) -> None:
-    found = int(returned_index(np.array([qualities], dtype=float))[0])
+    found = int(returned_of(range(len(qualities)), np.array([qualities], dtype=float))[0])
     assert found == max(i for i, q in enumerate(qualities) if q == max(qualities))
 
 
