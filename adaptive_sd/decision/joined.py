@@ -39,8 +39,8 @@ class Newcomer:
 
     `before` and `after` are weights of the log odds that its draft is right, of `before_features`
     and `after_features`; both are lowered by `caution`, which falls as evidence comes in. In each
-    state of the old policy its draft is expected to move the log odds by one of `reveals`, all
-    equally likely. `doubt` is the weight of its `contradiction` of another answer. It costs
+    state of the old policy its draft is expected to move its own log odds and the highest of the
+    drafts held by one of the pairs of `reveals`, all equally likely. `doubt` is the weight of its `contradiction` of another answer. It costs
     `cost_ratios` times what the other stages do on a prompt: with nothing to verify, then after
     each of the old policy's stages. `relief` is the expected loss that it saves after each of them
     has run in a state: old values do not know that it can run then.
@@ -50,7 +50,7 @@ class Newcomer:
     before: FloatArray  # (BEFORE_COLUMNS,)
     after: FloatArray  # (AFTER_COLUMNS,)
     caution: float
-    reveals: FloatArray  # (num_states, NUM_LEVELS)
+    reveals: FloatArray  # (num_states, NUM_LEVELS, 2)
     doubt: float
     cost_ratios: FloatArray  # (1 + num_old_stages,)
     relief: FloatArray  # (num_states, num_old_stages, num_lams)
@@ -107,8 +107,8 @@ def after_features(known: Known, own: FloatArray, agrees: NDArray[np.bool_]) -> 
     """
     agrees_any = agrees.any(axis=1)
     support = np.where(agrees, known.odds, -np.inf).max(axis=1, initial=-np.inf)
-    contradicted = np.where(agrees, 0.0, contradiction(known.odds)).min(axis=1, initial=0.0)
-    apart = [known.ease, own, contradicted]
+    against = np.where(agrees, 0.0, contradiction(known.odds)).min(axis=1, initial=0.0)
+    apart = [known.ease, own, against]
     together = [np.ones_like(own), np.where(agrees_any, support, 0.0), own]
     columns = [*(~agrees_any * c for c in apart), *(agrees_any * c for c in together)]
     return np.stack([np.ones_like(own), *columns], axis=1)
@@ -117,6 +117,13 @@ def after_features(known: Known, own: FloatArray, agrees: NDArray[np.bool_]) -> 
 def contradiction(odds: FloatArray) -> FloatArray:
     """log(1 - p) of these log odds: what another answer loses to such a draft."""
     return -np.logaddexp(0, odds)
+
+
+def contradicted(
+    odds: FloatArray, doubt: float, own: FloatArray, agrees: NDArray[np.bool_]
+) -> FloatArray:
+    """Log odds of the other drafts, (num_rows, num_held), beside a draft that may not agree."""
+    return odds + doubt * ~agrees * contradiction(own)[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +181,7 @@ class JoinedPolicy:
         new, place = self.newcomer, list(held).index(self.newcomer.stage)
         num_prompt_features = len(self.old.weights[0]) - 1
         own, agrees = drafted_of(state, num_prompt_features, len(held), place)
-        odds = known.odds + new.doubt * ~agrees * contradiction(own)[:, None]
+        odds = contradicted(known.odds, new.doubt, own, agrees)
         ours = after_features(known, own, agrees) @ new.after - new.caution
         quality = sigmoid(np.insert(odds, place, ours, axis=1))
         num_later = len(later_stages(held, self.stages))
@@ -198,10 +205,10 @@ class JoinedPolicy:
         """Expected loss of running the newcomer; `values_after` of the old stages after it."""
         new = self.newcomer
         odds = before_features(known) @ new.before - new.caution
-        levels = new.reveals[state_index(others, self.old.stages)]
-        quality = sigmoid(odds[:, None] + levels)
+        ours, theirs = new.reveals[state_index(others, self.old.stages)].T
+        quality = sigmoid(odds[:, None] + ours)
         if others:
-            quality = np.maximum(quality, sigmoid(known.best)[:, None])
+            quality = np.maximum(quality, sigmoid(known.best[:, None] + theirs))
         after = np.minimum(
             lam * (1 - quality), values_after.min(axis=1, initial=np.inf)[:, None]
         ).mean(axis=1)
@@ -247,7 +254,7 @@ class JoinedPolicy:
             "before": (BEFORE_COLUMNS,),
             "after": (AFTER_COLUMNS,),
             "odds": (2,),
-            "reveals": (2**num_stages, NUM_LEVELS),
+            "reveals": (2**num_stages, NUM_LEVELS, 2),
             "cost_ratios": (1 + num_stages,),
             "relief": (2**num_stages, num_stages, len(old.lam_grid)),
         }

@@ -22,6 +22,7 @@ from adaptive_sd.decision.joined import (
     Newcomer,
     after_features,
     before_features,
+    contradicted,
     contradiction,
     known_of,
 )
@@ -102,7 +103,7 @@ def join(
     after = evidence.shrunk(evidence.after, stage, np.array([0.0, 0.3, 0.7, 1.0, 1.0, 0.7, 0.5]))
     posterior = mean_quality(table, stage)
     lowered = float(logit(posterior.mean) - logit(posterior.quantile(caution)))
-    num_states = 2 ** len(old.stages)
+    doubt, num_states = evidence.doubt(stage), 2 ** len(old.stages)
     newcomer = Newcomer(
         stage=stage,
         before=before,
@@ -110,11 +111,11 @@ def join(
         caution=lowered,
         reveals=np.stack(
             [
-                evidence.reveals(stage, held_of(i, old.stages), before, after)
+                evidence.reveals(stage, held_of(i, old.stages), before, after, doubt)
                 for i in range(num_states)
             ]
         ),
-        doubt=evidence.doubt(stage),
+        doubt=doubt,
         cost_ratios=evidence.cost_ratios(stage),
         relief=np.zeros((num_states, len(old.stages), len(old.lam_grid))),
     )
@@ -154,7 +155,7 @@ class _Evidence:
         """Rows with the target's draft, beside those of each state of the stages `among` all."""
 
         def rows(held: Sequence[int], known: Known) -> FloatArray:
-            return self.after_rows(target, held, known)
+            return after_features(known, *self.drafted(target, held))
 
         return self._labelled(target, among, among, rows)
 
@@ -181,17 +182,27 @@ class _Evidence:
         quality = np.tile(self.table.quality[:, target], len(states))
         return Labelled(np.concatenate(rows), quality, np.full(len(quality), 1 / len(states)))
 
-    def after_rows(self, target: int, held: Sequence[int], known: Known) -> FloatArray:
+    def drafted(self, target: int, held: Sequence[int]) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """The log odds of the target's draft by itself, and whether it agrees with each held."""
         own = logit(self.table.estimates[:, target], ODDS_MARGIN)
-        agrees = self.table.agreement[:, target, list(held)]
-        return after_features(known, own, agrees)
+        return own, self.table.agreement[:, target, list(held)]
 
     def reveals(
-        self, stage: int, held: Sequence[int], before: FloatArray, after: FloatArray
+        self,
+        stage: int,
+        held: Sequence[int],
+        before: FloatArray,
+        after: FloatArray,
+        doubt: float,
     ) -> FloatArray:
-        known = self.known(held, self.old.stages)
-        moved = self.after_rows(stage, held, known) @ after - before_features(known) @ before
-        return np.quantile(moved, (np.arange(NUM_LEVELS) + 0.5) / NUM_LEVELS)
+        """Means of NUM_LEVELS groups of prompts, by how far the stage's own log odds move."""
+        known, (own, agrees) = self.known(held, self.old.stages), self.drafted(stage, held)
+        ours = after_features(known, own, agrees) @ after - before_features(known) @ before
+        theirs = np.zeros_like(ours)
+        if held:
+            theirs = contradicted(known.odds, doubt, own, agrees).max(axis=1) - known.best
+        moved = np.stack([ours, theirs], axis=1)[np.argsort(ours)]
+        return np.stack([group.mean(axis=0) for group in np.array_split(moved, NUM_LEVELS)])
 
     def doubt(self, stage: int) -> float:
         """Pooled over pairs of stages, of which the second contradicts the first."""
