@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import InducedPolicy, nearest_lam
+from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.joined import JoinedPolicy
+from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
 from adaptive_sd.errors import ArtifactError

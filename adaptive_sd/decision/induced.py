@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, check_lam, choose
-from adaptive_sd.errors import ArtifactError, ConfigError
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, choose
+from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]
 
@@ -170,32 +171,6 @@ class InducedPolicy:
         return cls(stages, grid, weights, savings)
 
 
-def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
-    """The grid points around `lam`, and how far it is from the lower to the upper one.
-
-    Raises ConfigError for a lambda outside the grid.
-    """
-    check_lam(lam)
-    if lam > grid[-1]:
-        raise ConfigError(
-            f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
-            "where the best answer is bought at any price."
-        )
-    high = int(np.searchsorted(grid, lam))
-    if grid[high] == lam:
-        return high, high, 0.0
-    if high == 1:
-        return 0, 1, float(lam / grid[1])
-    low = high - 1
-    return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
-
-
-def nearest_lam(grid: FloatArray, lam: float) -> int:
-    """Place of the grid point nearest in log lambda; raises as `place_lam`."""
-    low, high, share = place_lam(grid, lam)
-    return low if share < 0.5 else high
-
-
 def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
     return sum(1 << stages.index(stage) for stage in held)
 
@@ -221,7 +196,10 @@ def _saving_name(key: SavingKey) -> str:
 
 
 def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
-    """By the least of the estimated losses; raises as `policy.estimate` does."""
+    """By the least of the estimated losses, of which infinite ones are of stages that never run.
+
+    Raises as `policy.estimate` does.
+    """
     held = evidence.held
     stages = tuple(draft.stage for draft in held)
 
@@ -233,7 +211,7 @@ def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
     values_go = tuple(
         (stage, value)
         for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
-        if stage > evidence.abandoned
+        if stage > evidence.abandoned and value < np.inf
     )
     if not stages:
         return choose((), None, float("inf"), values_go)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from adaptive_sd.decision.calibration import fit_logistic, logit
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy, StateOf, held_of, state_index
-from adaptive_sd.decision.joined import (
+from adaptive_sd.decision.joined import JoinedPolicy
+from adaptive_sd.decision.newcomer import (
     NUM_LEVELS,
     ODDS_MARGIN,
-    JoinedPolicy,
     Known,
     Newcomer,
     after_features,
@@ -26,82 +24,67 @@ from adaptive_sd.decision.joined import (
     contradiction,
     known_of,
 )
+from adaptive_sd.decision.noise import noise_units
+from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.decision.rollout import roll_out_all
+from adaptive_sd.decision.shrinkage import (
+    INFORMATION,
+    SLOPE_PROMPTS,
+    Labelled,
+    mean_quality,
+    shrunk_logistic,
+)
 
 FloatArray = NDArray[np.float64]
 
-PRIOR_PROMPTS = 10.0
-"""Graded prompts that the other stages' mean quality is worth."""
-SLOPE_PROMPTS = 30.0
-"""Graded prompts that what evidence means for the other stages is worth."""
 CAUTION = 0.2
 """The decisions go by this quantile of what the newcomer's mean quality may be."""
-_INFORMATION = 0.2
-"""Of one graded prompt on a log odds: p * (1 - p) near the middle."""
-
-
-class Labelled(NamedTuple):
-    """Rows of evidence on drafts of one stage; column 0 is constant."""
-
-    rows: FloatArray  # (num_rows, num_columns)
-    quality: FloatArray  # (num_rows,)
-    weight: FloatArray  # (num_rows,), together the number of prompts
-
-
-class MeanQuality(NamedTuple):
-    """The Beta posterior of a stage's mean quality: so many right and wrong answers."""
-
-    right: float
-    wrong: float
-
-    @property
-    def mean(self) -> float:
-        return self.right / (self.right + self.wrong)
-
-    def quantile(self, share: float) -> float:
-        return float(beta.ppf(share, self.right, self.wrong))
-
-
-def mean_quality(table: FitTable, stage: int) -> MeanQuality:
-    """Prior: the other stages' mean, worth PRIOR_PROMPTS."""
-    quality = table.quality[:, stage]
-    prior = np.clip(np.delete(table.quality, stage, axis=1).mean(), 0.05, 0.95)
-    return MeanQuality(
-        float(PRIOR_PROMPTS * prior + quality.sum()),
-        float(PRIOR_PROMPTS * (1 - prior) + (1 - quality).sum()),
-    )
-
-
-def shrunk_logistic(others: Sequence[Labelled], own: Labelled, start: FloatArray) -> FloatArray:
-    """Weights of the log odds of `own`, with those of the others as prior; these have `start` as.
-
-    The others have one slope of each column together, and each a constant of its own. `start` is
-    the prior where there are none.
-    """
-    slopes = SLOPE_PROMPTS * _INFORMATION * own.rows[:, 1:].var(axis=0) + 1e-3
-    prior = start
-    if others:
-        pooled = np.concatenate([data.rows[:, 1:] for data in others])
-        constants = np.repeat(np.eye(len(others)), [len(data.quality) for data in others], axis=0)
-        found = fit_logistic(
-            np.concatenate([constants, pooled], axis=1),
-            np.concatenate([data.quality for data in others]),
-            mean=np.concatenate([np.full(len(others), start[0]), start[1:]]),
-            precision=np.concatenate([np.full(len(others), 0.1), slopes]),
-            weight=np.concatenate([data.weight for data in others]),
-        )
-        prior = np.concatenate([[found[: len(others)].mean()], found[len(others) :]])
-    precision = np.concatenate([[PRIOR_PROMPTS * _INFORMATION], slopes])
-    return fit_logistic(own.rows, own.quality, mean=prior, precision=precision, weight=own.weight)
+EVIDENCE = 0.5
+"""Standard errors by which the newcomer must be seen to save loss at a lambda, to run there."""
 
 
 def join(
-    old: InducedPolicy, table: FitTable, stage: int, *, caution: float = CAUTION
-) -> JoinedPolicy:
-    """`old` is of the ladder with the stage, which it never runs; `table` is of graded prompts."""
+    policy: GuardedPolicy, table: FitTable, stage: int, *, caution: float = CAUTION
+) -> GuardedPolicy:
+    """With the stage, which `policy` never runs, where the graded prompts of `table` show a gain.
+
+    At each lambda the policy is as it was unless the one that knows the stage, or the stage alone,
+    loses less on these prompts, by EVIDENCE standard errors of the paired difference.
+    """
+    old = policy.induced
+    assert isinstance(old, InducedPolicy)
+    grid = old.lam_grid
+    joined = JoinedPolicy(old, learn(old, table, stage, caution=caution))
+    alone = ThresholdPolicy((stage,), ())
+    before = _losses(policy, table)
+    tried = {
+        None: _losses(GuardedPolicy(joined, (None,) * len(grid)), table),
+        alone: _losses(GuardedPolicy(old, (alone,) * len(grid)), table),
+    }
+    runs, chains = np.zeros(len(grid), dtype=np.bool_), list(policy.chains)
+    shown = {chain: noise_units(found, before, table.group) for chain, found in tried.items()}
+    for place in range(len(grid)):
+        best = min(tried, key=lambda chain: float(tried[chain][:, place].mean()))
+        if shown[best][place] <= -EVIDENCE:
+            runs[place], chains[place] = best is None, best
+    newcomer = replace(joined.newcomer, runs=runs)
+    return GuardedPolicy(replace(joined, newcomer=newcomer), tuple(chains))
+
+
+def _losses(policy: GuardedPolicy, table: FitTable) -> FloatArray:
+    """Shape (num_prompts, num_lams)."""
+    rolled = roll_out_all(policy, table, policy.lam_grid.tolist())
+    losses: FloatArray = rolled.cost + policy.lam_grid * (1 - rolled.quality)
+    return losses
+
+
+def learn(old: InducedPolicy, table: FitTable, stage: int, *, caution: float) -> Newcomer:
+    """What the graded prompts of `table` tell of the stage, at all lambdas."""
     evidence = _Evidence(old, table)
     before = evidence.shrunk(evidence.before, stage, np.array([0.0, 1.0, 0.5]))
-    after = evidence.shrunk(evidence.after, stage, np.array([0.0, 0.3, 0.7, 1.0, 1.0, 0.7, 0.5]))
-    posterior = mean_quality(table, stage)
+    start = np.array([0.0, 0.3, 0.7, evidence.tells, evidence.tells, 0.7, 0.5])
+    after = evidence.shrunk(evidence.after, stage, start)
+    posterior = mean_quality(table.quality, stage)
     lowered = float(logit(posterior.mean) - logit(posterior.quantile(caution)))
     doubt, num_states = evidence.doubt(stage), 2 ** len(old.stages)
     newcomer = Newcomer(
@@ -118,8 +101,9 @@ def join(
         doubt=doubt,
         cost_ratios=evidence.cost_ratios(stage),
         relief=np.zeros((num_states, len(old.stages), len(old.lam_grid))),
+        runs=np.ones(len(old.lam_grid), dtype=np.bool_),
     )
-    return _with_relief(JoinedPolicy(old, newcomer), table)
+    return _with_relief(JoinedPolicy(old, newcomer), table).newcomer
 
 
 def make_room(policy: GuardedPolicy, stage: int) -> GuardedPolicy:
@@ -130,7 +114,7 @@ def make_room(policy: GuardedPolicy, stage: int) -> GuardedPolicy:
 
     induced = policy.induced
     if isinstance(induced, InducedPolicy):
-        savings = {(i, *moved([k]), at): w for (i, k, at), w in induced.savings.items()}
+        savings = {(i, k + (k >= stage), at): w for (i, k, at), w in induced.savings.items()}
         induced = replace(induced, stages=moved(induced.stages), savings=savings)
     chains = [c and replace(c, stages=moved(c.stages)) for c in policy.chains]
     return GuardedPolicy(induced, tuple(chains))
@@ -142,6 +126,9 @@ class _Evidence:
     def __init__(self, old: InducedPolicy, table: FitTable) -> None:
         self.old, self.table = old, table
         self.state_of: StateOf = lambda held: table.state(held)
+        apart = ~np.eye(table.num_stages, dtype=np.bool_)
+        self.tells = float((table.agreement & apart).any())
+        """1, or 0 where no answers ever agree: then that they do not tells nothing."""
 
     def known(self, held: Sequence[int], among: Sequence[int]) -> Known:
         return known_of(self.old, held, self.state_of, among)
@@ -218,8 +205,8 @@ class _Evidence:
         found = fit_logistic(
             np.concatenate(rows),
             np.concatenate(quality),
-            mean=np.ones(2),
-            precision=np.array([SLOPE_PROMPTS * _INFORMATION, 1e6]),
+            mean=np.array([self.tells, 1.0]),
+            precision=np.array([SLOPE_PROMPTS * INFORMATION, 1e6]),
         )
         return max(0.0, float(found[0]))
 

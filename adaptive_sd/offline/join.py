@@ -15,17 +15,14 @@ from adaptive_sd.decision.calibration import Calibration
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.joining import (
-    CAUTION,
+from adaptive_sd.decision.joining import CAUTION, join, make_room
+from adaptive_sd.decision.network import FittedPredictor
+from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.decision.shrinkage import (
     Labelled,
-    MeanQuality,
-    join,
-    make_room,
     mean_quality,
     shrunk_logistic,
 )
-from adaptive_sd.decision.network import FittedPredictor
-from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.evidence import TableEvidence, read_evidence, to_fit_table
 from adaptive_sd.offline.fit import acceptance_of, data_hash, fit_part
@@ -102,7 +99,7 @@ def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Arti
     predictors = _with(artifact.predictors, stage, predictor)
     estimates = [p.predict_many(evidence.features[:, k]) for k, p in enumerate(predictors)]
     seen = to_fit_table(table, evidence, np.stack(estimates, axis=1))
-    policy = GuardedPolicy(join(room.induced, seen, stage, caution=caution), room.chains)
+    policy = join(room, seen, stage, caution=caution)
     report = _report(table, seen, policy, stage, artifact.recommended_lam, caution)
     joined = replace(
         artifact,
@@ -175,7 +172,7 @@ def _report(
     lam: float,
     caution: float,
 ) -> JoinReport:
-    posterior: MeanQuality = mean_quality(seen, stage)
+    posterior = mean_quality(table.quality, stage)
     rolled = roll_out(policy, seen, lam)
     ran = roll_out(policy, seen.costing(np.eye(seen.num_stages)[stage] + 0 * seen.cost), lam)
     return JoinReport(
