@@ -39,7 +39,7 @@ FloatArray = NDArray[np.float64]
 
 CAUTION = 0.2
 """The decisions go by this quantile of what the newcomer's mean quality may be."""
-EVIDENCE = 0.5
+EVIDENCE = 1.0
 """Standard errors by which the newcomer must be seen to save loss at a lambda, to run there."""
 
 
@@ -154,8 +154,9 @@ class _Evidence:
     ) -> FloatArray:
         """Weights for the stage, with those of the old stages, each beside the others, as prior."""
         stages = self.old.stages
-        others = [labelled(k, tuple(s for s in stages if s != k)) for k in stages]
-        return shrunk_logistic(others if len(stages) > 1 else [], labelled(stage, stages), start)
+        beside = {k: tuple(s for s in stages if s != k) for k in stages if len(stages) > 1}
+        others = [labelled(k, among) for k, among in beside.items()]
+        return shrunk_logistic(others, labelled(stage, stages), start)
 
     def _labelled(
         self,
