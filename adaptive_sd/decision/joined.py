@@ -44,7 +44,8 @@ class JoinedPolicy:
     """The old policy as it was, with the newcomer as one more alternative in every state.
 
     Running the newcomer costs what it does, and then the better of returning the best draft and of
-    going on as the old policy would without it. Stages are those of the ladder with the newcomer.
+    going on as the old policy would without it. The quality that is told of its draft is the one
+    that decides, with caution. Stages are those of the ladder with the newcomer.
     """
 
     old: InducedPolicy

@@ -29,11 +29,11 @@ class Newcomer:
     and `after_features`; both are lowered by `caution`, which falls as evidence comes in. In each
     state of the old policy its draft is expected to move its own log odds and the highest of the
     drafts held by one of the pairs of `reveals`, all equally likely; `doubt` is the weight of its
-    `contradiction` of other answers. It costs
-    `cost_ratios` times what the other stages do on a prompt: with nothing to verify, then after
-    each of the old policy's stages. `relief` is the expected loss that it saves after each of them
-    has run in a state: old values do not know that it can run then. It `runs` around those lambdas
-    of the grid where the graded prompts show that this pays.
+    `contradiction` of other answers. It costs `cost_ratios` times the mean of the other stages on a
+    prompt: with nothing to verify, then after each of the old policy's stages. `relief` is the
+    expected loss that it saves after each of them has run in a state: old values do not know that
+    it can run then. It `runs` around those lambdas of the grid where the graded prompts show that
+    this pays.
     """
 
     stage: int

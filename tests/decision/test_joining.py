@@ -39,7 +39,7 @@ def ladder(num_prompts: int, *, seed: int, skill: float = 0.5, cost: float = 2.0
     )
 
 
-OLD = old_policy(ladder(1500, seed=0), NEW)
+OLD = old_policy(ladder(800, seed=0), NEW)
 
 
 def expected_quality(num_prompts: int, seed: int) -> float:
@@ -116,7 +116,8 @@ def test_a_chain_gives_way_only_to_a_stage_that_is_shown_to_lose_less() -> None:
     )
     always = type(guarded)(guarded.induced, (chain,) * len(guarded.chains))
     cheap = join(always, ladder(40, seed=1, cost=0.1), NEW)
-    assert cheap.chains[1] == ThresholdPolicy((NEW,), ())  # next to nothing buys an answer
+    lam = float(cheap.lam_grid[1])  # next to nothing buys an answer
+    assert (roll_out(cheap, ladder(50, seed=2, cost=0.1), lam).stage == NEW).all()
     useless = join(always, ladder(40, seed=1, skill=-6.0, cost=2.0), NEW)
     assert set(useless.chains[:10]) == {chain}
 
