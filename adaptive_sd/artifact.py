@@ -22,7 +22,9 @@ from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+_WITHOUT_JOINED = 4
+"""The version before a stage could join: nothing else has changed since."""
 _WITHOUT_PARTS = 3
 """The version before drafts were judged while they grow: such an artifact abandons none."""
 _FEATURES = {"feature_names": FEATURE_NAMES}
@@ -91,7 +93,7 @@ def load_artifact(folder: Path) -> Artifact:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         version = manifest["schema_version"]
-        if version not in (_WITHOUT_PARTS, SCHEMA_VERSION):
+        if version not in (_WITHOUT_PARTS, _WITHOUT_JOINED, SCHEMA_VERSION):
             raise ArtifactError(
                 f"{folder}: artifact version {version}, this program reads {SCHEMA_VERSION}; "
                 "fit it again with `adaptive-sd fit`."

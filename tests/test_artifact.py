@@ -111,6 +111,13 @@ def test_an_artifact_from_before_drafts_were_judged_while_they_grow_is_read(
         load_artifact(folder)
 
 
+def test_an_artifact_from_before_stages_could_join_is_read(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 4}))
+    assert load_artifact(folder).prompt_hashes == load_artifact(saved).prompt_hashes
+
+
 def test_pickled_arrays_are_never_loaded(saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "copy")
     evil = np.array([{"a": 1}], dtype=object)

@@ -8,7 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import InducedPolicy, nearest_lam
+from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.joined import JoinedPolicy
+from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
 from adaptive_sd.errors import ArtifactError
@@ -23,7 +25,7 @@ class GuardedPolicy:
     A lambda between grid points goes with the nearer one, in log lambda.
     """
 
-    induced: InducedPolicy
+    induced: InducedPolicy | JoinedPolicy
     chains: tuple[ThresholdPolicy | None, ...]  # one for each lambda of the grid
 
     @property
@@ -71,7 +73,8 @@ class GuardedPolicy:
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
         """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
         stages, thresholds = arrays["chain_stages"], arrays["chain_thresholds"]
-        induced = InducedPolicy.from_arrays(arrays)
+        policy = JoinedPolicy if "joined_stage" in arrays else InducedPolicy
+        induced = policy.from_arrays(arrays)
         num_lams = len(induced.lam_grid)
         if stages.shape != (num_lams, 2) or thresholds.shape != (num_lams,):
             raise ArtifactError(f"chains have shapes {stages.shape} and {thresholds.shape}.")

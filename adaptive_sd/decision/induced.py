@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policies import Choice, Evidence, check_lam, choose
-from adaptive_sd.errors import ArtifactError, ConfigError
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, choose
+from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]
 
@@ -47,6 +48,19 @@ class StateValues(NamedTuple):
     values_go: FloatArray  # (num_rows, num_later, num_lams)
 
 
+StateOf = Callable[[Sequence[int]], FloatArray]
+"""Features of rows, (num_rows, num_state_features), with some of the stages held."""
+
+
+class Estimating(Protocol):
+    """A policy that compares estimated losses; see InducedPolicy."""
+
+    @property
+    def stages(self) -> tuple[int, ...]: ...
+
+    def estimate(self, held: Sequence[int], state_of: StateOf, lam: float) -> StateValues: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InducedPolicy:
     """Estimates in each state, a subset of stages held (bit r of its index: the r-th of `stages`).
@@ -69,19 +83,11 @@ class InducedPolicy:
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""
-        stages, state = _state_of(evidence)
-        values = self.values(stages, state, lam)
-        later = later_stages(stages, self.stages)
-        values_go = tuple(
-            (stage, value)
-            for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
-            if stage > evidence.abandoned
-        )
-        if not stages:
-            return choose((), None, float("inf"), values_go)
-        qualities = tuple(values.stop_quality[0].tolist())
-        returned = int(returned_of(stages, values.stop_quality)[0])
-        return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
+        return decide_by(self, evidence, lam)
+
+    def estimate(self, held: Sequence[int], state_of: StateOf, lam: float) -> StateValues:
+        """As `values`, of rows whose features in each state are known."""
+        return self.values(held, state_of(held), lam)
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
@@ -105,7 +111,8 @@ class InducedPolicy:
         weights = self.saving_weights([held.stage for held in evidence.held], drafted, lam)
         if weights is None:
             return 0.0
-        return float((partial_features(_state_of(evidence)[1], statistics) @ weights)[0])
+        state = _state_of(evidence.held, evidence)
+        return float((partial_features(state, statistics) @ weights)[0])
 
     def saving_weights(
         self, held: Sequence[int], drafted: Drafted, lam: float
@@ -165,32 +172,6 @@ class InducedPolicy:
         return cls(stages, grid, weights, savings)
 
 
-def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
-    """The grid points around `lam`, and how far it is from the lower to the upper one.
-
-    Raises ConfigError for a lambda outside the grid.
-    """
-    check_lam(lam)
-    if lam > grid[-1]:
-        raise ConfigError(
-            f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
-            "where the best answer is bought at any price."
-        )
-    high = int(np.searchsorted(grid, lam))
-    if grid[high] == lam:
-        return high, high, 0.0
-    if high == 1:
-        return 0, 1, float(lam / grid[1])
-    low = high - 1
-    return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
-
-
-def nearest_lam(grid: FloatArray, lam: float) -> int:
-    """Place of the grid point nearest in log lambda; raises as `place_lam`."""
-    low, high, share = place_lam(grid, lam)
-    return low if share < 0.5 else high
-
-
 def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
     return sum(1 << stages.index(stage) for stage in held)
 
@@ -215,16 +196,39 @@ def _saving_name(key: SavingKey) -> str:
     return "saving{}_{}_{}".format(*key)
 
 
-def _state_of(evidence: Evidence) -> tuple[tuple[int, ...], FloatArray]:
-    """The stages held, and the features of this state, one row."""
+def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
+    """By the least of the estimated losses, of which infinite ones are of stages that never run.
+
+    Raises as `policy.estimate` does.
+    """
     held = evidence.held
-    features = state_features(
+    stages = tuple(draft.stage for draft in held)
+
+    def state_of(some: Sequence[int]) -> FloatArray:
+        return _state_of([draft for draft in held if draft.stage in some], evidence)
+
+    values = policy.estimate(stages, state_of, lam)
+    later = later_stages(stages, policy.stages)
+    values_go = tuple(
+        (stage, value)
+        for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
+        if stage > evidence.abandoned and value < np.inf
+    )
+    if not stages:
+        return choose((), None, float("inf"), values_go)
+    qualities = tuple(values.stop_quality[0].tolist())
+    returned = int(returned_of(stages, values.stop_quality)[0])
+    return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
+
+
+def _state_of(held: Sequence[HeldDraft], evidence: Evidence) -> FloatArray:
+    """The features of the state with these drafts held, one row."""
+    return state_features(
         evidence.features[None],
         np.array([[draft.quality for draft in held]]),
         np.array([_agreements([draft.answer for draft in held])]),
         held[-1].features[STATE_COLUMNS][None] if held else np.empty((1, 0), dtype=np.float32),
     )
-    return tuple(draft.stage for draft in held), features
 
 
 def partial_features(state: FloatArray, statistics: NDArray[np.floating]) -> FloatArray:

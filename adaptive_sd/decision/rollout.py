@@ -19,6 +19,7 @@ from adaptive_sd.decision.induced import (
     partial_features,
     returned_of,
 )
+from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.policies import ThresholdPolicy
 
@@ -119,7 +120,7 @@ class _Place(NamedTuple):
 class _Follower(NamedTuple):
     """The policy at one lambda, on a table."""
 
-    policy: InducedPolicy
+    policy: InducedPolicy | JoinedPolicy
     table: FitTable
     state_of: Callable[[tuple[int, ...]], FloatArray]
     lam: float
@@ -127,10 +128,12 @@ class _Follower(NamedTuple):
 
     def visit(self, place: _Place, rows: NDArray[np.int64]) -> None:
         held, result, stages = place.held, self.result, self.policy.stages
-        state = self.state_of(held)
-        values = self.policy.values(
-            held, state if len(rows) == len(state) else state[rows], self.lam
-        )
+
+        def state_of(some: Sequence[int]) -> FloatArray:
+            state = self.state_of(tuple(some))
+            return state if len(rows) == len(state) else state[rows]
+
+        values = self.policy.estimate(held, state_of, self.lam)
         later = later_stages(held if place.last is None else (place.last.stage,), stages)
         values_go = values.values_go[:, values.values_go.shape[1] - len(later) :, 0]
         best = values_go.argmin(axis=1) if len(later) else rows * 0

@@ -1,0 +1,188 @@
+"""A fitted policy, and a stage that joined its ladder on few graded prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.calibration import sigmoid
+from adaptive_sd.decision.induced import (
+    InducedPolicy,
+    SavingKey,
+    StateOf,
+    StateValues,
+    decide_by,
+    later_stages,
+    state_index,
+)
+from adaptive_sd.decision.lams import nearest_lam, place_lam
+from adaptive_sd.decision.newcomer import (
+    AFTER_COLUMNS,
+    BEFORE_COLUMNS,
+    NUM_LEVELS,
+    Known,
+    Newcomer,
+    after_features,
+    before_features,
+    contradicted,
+    drafted_of,
+    known_of,
+)
+from adaptive_sd.decision.partial import Drafted
+from adaptive_sd.decision.policies import Choice, Evidence
+from adaptive_sd.errors import ArtifactError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedPolicy:
+    """The old policy as it was, with the newcomer as one more alternative in every state.
+
+    Running the newcomer costs what it does, and then the better of returning the best draft and of
+    going on as the old policy would without it. The quality that is told of its draft is the one
+    that decides, with caution. Stages are those of the ladder with the newcomer.
+    """
+
+    old: InducedPolicy
+    newcomer: Newcomer
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return tuple(sorted((*self.old.stages, self.newcomer.stage)))
+
+    @property
+    def lam_grid(self) -> FloatArray:
+        return self.old.lam_grid
+
+    @property
+    def savings(self) -> Mapping[SavingKey, FloatArray]:
+        return self.old.savings
+
+    def decide(self, evidence: Evidence, lam: float) -> Choice:
+        """Raises ConfigError for a lambda outside the grid."""
+        return decide_by(self, evidence, lam)
+
+    def estimate(self, held: Sequence[int], state_of: StateOf, lam: float) -> StateValues:
+        """See InducedPolicy.estimate."""
+        new = self.newcomer
+        others = tuple(stage for stage in held if stage != new.stage)
+        old = self.old.estimate(others, state_of, lam)
+        known = known_of(self.old, others, state_of, self.old.stages)
+        if new.stage in held:
+            return self._with_draft(held, others, old, known, state_of(held), lam)
+        later = later_stages(held, self.stages)
+        if new.stage not in later:
+            return old
+        place = later.index(new.stage)
+        if not new.runs[nearest_lam(self.lam_grid, lam)]:
+            return old._replace(values_go=np.insert(old.values_go, place, np.inf, axis=1))
+        values_go = np.maximum(old.values_go - self._relief(others, lam)[:, None], 0)
+        value = self._value(others, known, old.values_go[:, place:, 0], lam)
+        return old._replace(values_go=np.insert(values_go, place, value[:, None], axis=1))
+
+    def _with_draft(
+        self,
+        held: Sequence[int],
+        others: Sequence[int],
+        old: StateValues,
+        known: Known,
+        state: FloatArray,
+        lam: float,
+    ) -> StateValues:
+        new, place = self.newcomer, list(held).index(self.newcomer.stage)
+        num_prompt_features = len(self.old.weights[0]) - 1
+        own, agrees = drafted_of(state, num_prompt_features, len(held), place)
+        odds = contradicted(known.odds, new.doubt, own, agrees)
+        ours = after_features(known, own, agrees) @ new.after - new.caution
+        quality = sigmoid(np.insert(odds, place, ours, axis=1))
+        num_later = len(later_stages(held, self.stages))
+        return StateValues(
+            quality,
+            lam * (1 - quality.max(axis=1))[:, None],
+            old.values_go[:, old.values_go.shape[1] - num_later :],
+        )
+
+    def _relief(self, others: Sequence[int], lam: float) -> FloatArray:
+        """Of each later old stage."""
+        low, high, share = place_lam(self.lam_grid, lam)
+        relief = self.newcomer.relief[state_index(others, self.old.stages)]
+        later = len(later_stages(others, self.old.stages))
+        at: FloatArray = relief[:, low] * (1 - share) + relief[:, high] * share
+        return at[len(at) - later :]
+
+    def _value(
+        self, others: Sequence[int], known: Known, values_after: FloatArray, lam: float
+    ) -> FloatArray:
+        """Expected loss of running the newcomer; `values_after` of the old stages after it."""
+        new = self.newcomer
+        odds = before_features(known) @ new.before - new.caution
+        ours, theirs = new.reveals[state_index(others, self.old.stages)].T
+        quality = sigmoid(odds[:, None] + ours)
+        if others:
+            quality = np.maximum(quality, sigmoid(known.best[:, None] + theirs))
+        after = np.minimum(
+            lam * (1 - quality), values_after.min(axis=1, initial=np.inf)[:, None]
+        ).mean(axis=1)
+        verified = 1 + self.old.stages.index(others[-1]) if others else 0
+        value: FloatArray = new.cost_ratios[verified] * known.cost + after
+        return value
+
+    def saving_weights(
+        self, held: Sequence[int], drafted: Drafted, lam: float
+    ) -> FloatArray | None:
+        """See InducedPolicy.saving_weights: nothing was seen of the newcomer's draft growing."""
+        if self.newcomer.stage in (*held, drafted.stage):
+            return None
+        return self.old.saving_weights(held, drafted, lam)
+
+    def saved(
+        self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
+    ) -> float:
+        """See InducedPolicy.saved."""
+        if self.newcomer.stage in (drafted.stage, *(draft.stage for draft in evidence.held)):
+            return 0.0
+        return self.old.saved(evidence, drafted, statistics, lam)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        new = self.newcomer
+        return self.old.to_arrays() | {
+            "joined_stage": np.array(new.stage),
+            "joined_before": new.before,
+            "joined_after": new.after,
+            "joined_odds": np.array([new.caution, new.doubt]),
+            "joined_reveals": new.reveals,
+            "joined_cost_ratios": new.cost_ratios,
+            "joined_relief": new.relief,
+            "joined_runs": new.runs,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
+        """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
+        old = InducedPolicy.from_arrays(arrays)
+        num_stages = len(old.stages)
+        shapes = {
+            "stage": (),
+            "before": (BEFORE_COLUMNS,),
+            "after": (AFTER_COLUMNS,),
+            "odds": (2,),
+            "reveals": (2**num_stages, NUM_LEVELS, 2),
+            "cost_ratios": (1 + num_stages,),
+            "relief": (2**num_stages, num_stages, len(old.lam_grid)),
+            "runs": old.lam_grid.shape,
+        }
+        found = {name: arrays[f"joined_{name}"].astype(np.float64) for name in shapes}
+        for name, shape in shapes.items():
+            if found[name].shape != shape:
+                raise ArtifactError(f"joined_{name} has shape {found[name].shape}, not {shape}.")
+        stage = int(found.pop("stage"))
+        if stage < 0 or stage in old.stages:
+            raise ArtifactError(f"stage {stage} cannot join the stages {old.stages}.")
+        caution, doubt = found.pop("odds").tolist()
+        runs = found.pop("runs") > 0
+        return cls(old, Newcomer(stage=stage, caution=caution, doubt=doubt, runs=runs, **found))
