@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.features import FEATURE_NAMES, agree
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policies import Choice, Evidence, check_lam, choose
+from adaptive_sd.decision.policies import Choice, Evidence, Prospect, check_lam, choose
 from adaptive_sd.errors import ArtifactError, ConfigError
 
 FloatArray = NDArray[np.float64]
@@ -34,7 +34,6 @@ STATE_STATISTICS = (
 
 STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
 
-
 SavingKey = tuple[int, int, int]
 """Index of a state, a stage whose draft grows in it, and the place of a checkpoint."""
 
@@ -45,6 +44,8 @@ class StateValues(NamedTuple):
     stop_quality: FloatArray  # (num_rows, num_held)
     value_stop: FloatArray  # (num_rows, num_lams); inf with nothing held
     values_go: FloatArray  # (num_rows, num_later, num_lams)
+    quality_go: FloatArray  # the same shape, as the next
+    cost_go: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,17 +71,26 @@ class InducedPolicy:
         """Raises ConfigError for a lambda outside the grid."""
         stages, state = _state_of(evidence)
         values = self.values(stages, state, lam)
+        sides = (values.quality_go[0, :, 0].tolist(), values.cost_go[0, :, 0].tolist())
         later = later_stages(stages, self.stages)
-        values_go = tuple(
-            (stage, value)
-            for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
+        going = [
+            Prospect.of(stage, quality, cost, lam)
+            for stage, quality, cost in zip(later, *sides, strict=True)
             if stage > evidence.abandoned
-        )
+        ]
         if not stages:
-            return choose((), None, float("inf"), values_go)
+            return choose(evidence, (), None, tuple(going))
         qualities = tuple(values.stop_quality[0].tolist())
-        returned = stages[int(returned_index(values.stop_quality)[0])]
-        return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
+        place = int(returned_index(values.stop_quality)[0])
+        stopping = Prospect.of(None, qualities[place], 0.0, lam)
+        return choose(evidence, qualities, stages[place], (stopping, *going))
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """Expected of a draft of each stage that may run next: at lambda 0 none follows it."""
+        stages, state = _state_of(evidence)
+        costs = self.values(stages, state, 0.0).cost_go[0, :, 0].tolist()
+        found = zip(later_stages(stages, self.stages), costs, strict=True)
+        return {stage: cost for stage, cost in found if stage > evidence.abandoned}
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
@@ -98,11 +108,12 @@ class InducedPolicy:
     ) -> float:
         """Expected loss that abandoning a draft saves that has come so far.
 
-        `statistics` (1, num_partial_statistics) are of its tokens. Raises ConfigError for a lambda
-        outside the grid.
+        `statistics` (1, num_partial_statistics) are of its tokens. 0 where not every later stage is
+        affordable: one of them may be what pays instead. Raises ConfigError outside the grid.
         """
         weights = self.saving_weights([held.stage for held in evidence.held], drafted, lam)
-        if weights is None:
+        others = filter(lambda stage: stage > drafted.stage, self.stages)
+        if weights is None or not all(map(evidence.affords, others)):
             return 0.0
         return float((partial_features(_state_of(evidence)[1], statistics) @ weights)[0])
 
@@ -282,5 +293,5 @@ def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValu
     quality, cost = np.minimum(np.maximum(go[:, :, 0], 0), 1), np.maximum(go[:, :, 1], 0)
     values_go = cost + lam * (1 - quality)
     if not stop.shape[1]:
-        return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
-    return StateValues(stop, lam * (1 - stop.max(axis=1))[:, None], values_go)
+        return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go, quality, cost)
+    return StateValues(stop, lam * (1 - stop.max(axis=1))[:, None], values_go, quality, cost)

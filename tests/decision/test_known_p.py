@@ -53,8 +53,15 @@ def test_decide_equals_brute_force(
         losses[Decision.ESCALATE, j] = COSTS[j] + lam * (1 - p)
     assert losses[choice.decision, choice.stage] == pytest.approx(min(losses.values()), rel=1e-9)
     assert choice.qualities == tuple(qualities[s] for s in stages)
-    for stage, loss in choice.values_go:
-        assert loss == pytest.approx(losses[Decision.ESCALATE, stage], rel=1e-9)
+    stopping = [(Decision.STOP, best)] if stages else []
+    compared = [
+        *stopping,
+        *((Decision.ESCALATE, p.stage) for p in choice.prospects[bool(stages) :]),
+    ]
+    assert set(compared) == losses.keys()
+    for prospect, what in zip(choice.prospects, compared, strict=True):
+        assert prospect.loss == pytest.approx(losses[what], rel=1e-9)
+        assert prospect.cost + lam * (1 - prospect.quality) == pytest.approx(prospect.loss)
 
 
 @settings(max_examples=60, deadline=None)
