@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from adaptive_sd.decision.policies import Evidence
+from adaptive_sd.decision.policies import Choice, Evidence, Prospect, reason_of
 from adaptive_sd.ladder import Judge
+from adaptive_sd.trace import Alternative, Why
 from adaptive_sd.types import Work
 
 
@@ -59,19 +60,31 @@ class Allowance:
         self._costs = self._judge.draft_costs(evidence)
         self._left = self._find_left()
         fitting = frozenset(stage for stage, cost in self._costs.items() if cost < self._left)
-        if not fitting and not evidence.held:
+        if not fitting and not evidence.held and self._costs:
             fitting = frozenset([min(self._costs, key=self._costs.__getitem__)])
         self._fitting = fitting
         return replace(evidence, affordable=fitting)
 
-    def fits(self, stage: int | None) -> bool:
-        """Whether the last `limit` let this stage run; stopping (None) always fits."""
-        return stage is None or self._fitting is None or stage in self._fitting
+    def why(self, choice: Choice, names: Sequence[str]) -> Why:
+        """What a choice among the stages of the last `limit` rests on."""
+        reason = reason_of(choice, names)
+        if choice.denied is not None:
+            expected, left = self._costs[choice.denied], self._left
+            reason += (
+                f"; {names[choice.denied]} is denied: expected to cost {expected:.3g}, "
+                f"and {left:.3g} is left"
+            )
+        least = choice.prospects[0].quality if choice.qualities and choice.prospects else None
+        return Why(reason, tuple(self._told(p, names, least) for p in choice.prospects))
 
-    def denial(self, stage: int, name: str) -> str:
-        """Why this stage was not among those of the last `limit`."""
-        expected, left = self._costs[stage], self._left
-        return f"{name} is denied: expected to cost {expected:.3g}, and {left:.3g} is left"
+    def _told(self, prospect: Prospect, names: Sequence[str], least: float | None) -> Alternative:
+        """`least` is the quality of stopping."""
+        stage, quality, cost, loss = prospect
+        gain = None if least is None else quality - least
+        if stage is None:
+            return Alternative(None, quality, gain, cost, loss, fits=True)
+        fits = self._fitting is None or stage in self._fitting
+        return Alternative(names[stage], quality, gain, cost, loss, fits)
 
     def allows(self, stage: int, work: Work) -> bool:
         """Whether a draft of `stage` may grow further that has taken so much; else sets `cut`."""

@@ -12,14 +12,14 @@ from adaptive_sd.allowance import Allowance
 from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.partial import CHECKPOINTS
-from adaptive_sd.decision.policies import Choice, Evidence, Prospect, reason_of
+from adaptive_sd.decision.policies import Choice, Evidence, Prospect
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.ladder import Judge, LadderStage
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.request import Request as Request
 from adaptive_sd.streaming import AnswerStream, run_async
-from adaptive_sd.trace import Alternative, Answer, Step, Why
+from adaptive_sd.trace import Answer, Step, Why
 from adaptive_sd.types import Action, Decision, Draft, Observer, Progress
 
 
@@ -91,7 +91,7 @@ class Cascade(Closing):
             else:
                 evidence = replace(evidence, abandoned=run.last)
             evidence = allowance.limit(evidence)
-            choice = self.judge.decide(evidence, lam)
+            choice = run.fragment(draft) or self.judge.decide(evidence, lam)
             run.note(draft, choice)
         abstained = run.end(choice)
         return Answer(
@@ -159,28 +159,19 @@ class _Run:
         self.last = -1
         """The last stage that ran."""
         self.drafts: dict[int, Draft] = {}
-        """Those that are held: they came to their end, or are all there is."""
+        """Those that could be returned."""
         self.steps: list[Step] = []
 
     def why(self, choice: Choice) -> Why:
         """What the choice rests on; notes where the allowance changed it."""
-        reason = reason_of(choice, self._names)
-        if choice.denied is not None:
-            self.degraded = True
-            reason += f"; {self._allowance.denial(choice.denied, self._names[choice.denied])}"
-        return Why(reason, tuple(self._alternative(p, choice) for p in choice.prospects))
-
-    def _alternative(self, prospect: Prospect, choice: Choice) -> Alternative:
-        stage, quality, cost, loss = prospect
-        gain = quality - choice.prospects[0].quality if choice.qualities else None
-        name = None if stage is None else self._names[stage]
-        return Alternative(name, quality, gain, cost, loss, self._allowance.fits(stage))
+        self.degraded |= choice.denied is not None
+        return self._allowance.why(choice, self._names)
 
     def skip(self, stages: Sequence[int], choice: Choice) -> None:
         why = self.why(choice)
         for index in stages:
-            skipped = Step(self._names[index], Action.SKIP, decision=Decision.ESCALATE)
-            self.steps.append(replace(skipped, reason=why.reason, alternatives=why.alternatives))
+            told = (Action.SKIP, None, Decision.ESCALATE, why.reason)
+            self.steps.append(Step(self._names[index], *told, alternatives=why.alternatives))
 
     def draft(self, index: int, evidence: Evidence) -> Draft:
         """Run one stage; the last draft so far, abandoned or not, is offered for verification.
@@ -195,14 +186,27 @@ class _Run:
             self._allowance.cut = ""
         elif self._allowance.cut:
             self.degraded = True
-            if not self.drafts:  # all there is: judged as what a limit of tokens ended
-                draft = replace(draft, finish_reason="length")
-                self.as_recorded = False
         elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
         if draft.has_ended:
             self.drafts[index] = draft
         return draft
+
+    def fragment(self, draft: Draft) -> Choice | None:
+        """To return the draft that was just cut, where it is all there is.
+
+        It is judged as what a limit of tokens ended, and on its own: no policy knows such drafts.
+        """
+        if not self._allowance.cut or self.drafts:
+            return None
+        quality = 0.0
+        if draft.text:
+            ended = replace(draft, finish_reason="length")
+            quality = self._cascade.judge.judge(self._view, self.last, ended).quality
+        self.drafts[self.last] = draft
+        self.as_recorded = False
+        stopping = Prospect.of(None, quality, 0.0, self._lam)
+        return Choice(Decision.STOP, self.last, (quality,), (stopping,), "nothing else is held")
 
     def _run_stage(self, index: int, evidence: Evidence) -> Draft:
         stage, offered = self._cascade.stages[index], self._offered
@@ -220,7 +224,8 @@ class _Run:
         except CancelledError:
             if not self._allowance.cut:
                 raise
-            return _NOTHING  # cut before its turn came
+            # cut before its turn came
+            return Draft("", (), (), (), (), "cancelled", 0, 0.0, 0.0)
 
     def _observer(self, index: int, evidence: Evidence) -> Observer:
         judge, allowance, keep_going = self._cascade.judge, self._allowance, self._keep_going
@@ -252,7 +257,7 @@ class _Run:
             Step(
                 stage=self._names[self.last],
                 action=action,
-                quality=choice.qualities[-1] if draft.has_ended else None,
+                quality=choice.qualities[-1] if self.last in self.drafts else None,
                 decision=choice.decision,
                 reason=reason,
                 tokens_in=draft.tokens_in,
@@ -272,24 +277,23 @@ class _Run:
 
     def end(self, choice: Choice) -> bool:
         """Give the text of the stage chosen, or abstain: True."""
-        name, quality = self._names[choice.stage], self.quality_of(choice)
-        least, why = self._request.abstain_below, self.why(choice)
-        if least is not None and quality < least:
-            reason = f"quality {quality:.2f} of the best draft is below {least:g}; {why.reason}"
-            step = Step(name, Action.ABSTAIN, quality, Decision.STOP, reason)
-            self.steps.append(replace(step, alternatives=why.alternatives))
-            return True
-        if choice.stage != self.last:
+        quality, least = self.quality_of(choice), self._request.abstain_below
+        if abstains := least is not None and quality < least:
+            reason = f"quality {quality:.2f} of the best draft is below {least:g}"
+            self._add_last(Action.ABSTAIN, choice, quality, f"{reason}; {self.why(choice).reason}")
+        elif choice.stage != self.last:
             reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
-            step = Step(name, Action.RECALL, quality, reason=reason)
-            self.steps.append(replace(step, alternatives=why.alternatives))
-        self._tell(self.drafts[choice.stage].text[self._num_told :])
-        return False
+            self._add_last(Action.RECALL, choice, quality, reason)
+        if not abstains:
+            self._tell(self.drafts[choice.stage].text[self._num_told :])
+        return abstains
+
+    def _add_last(self, action: Action, choice: Choice, quality: float, reason: str) -> None:
+        alternatives = self.why(choice).alternatives
+        step = Step(self._names[choice.stage], action, quality, None, reason)
+        self.steps.append(replace(step, alternatives=alternatives))
 
     def _tell(self, text: str) -> None:
         if self._on_text is not None and text:
             self._on_text(text)
             self._num_told += len(text)
-
-
-_NOTHING = Draft("", (), (), (), (), "cancelled", 0, 0.0, 0.0)

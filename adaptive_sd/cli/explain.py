@@ -5,36 +5,76 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adaptive_sd.cascade import Cascade
-from adaptive_sd.trace import Answer, Step
+from adaptive_sd.trace import Alternative, Answer, Step, Why
 from adaptive_sd.types import Action
 
 
 def headline(answer: Answer) -> str:
     """One line: who answered, how sure, what it took."""
-    calibrated = "" if answer.calibrated else ", not calibrated"
+    marks = "" if answer.calibrated else ", not calibrated"
+    marks += ", degraded" if answer.degraded else ""
+    marks += ", abstained" if answer.abstained else ""
     return (
-        f"[{answer.stage} · quality {answer.quality:.2f}{calibrated} · {answer.latency_s:.1f} s · "
+        f"[{answer.stage} · quality {answer.quality:.2f}{marks} · {answer.latency_s:.1f} s · "
         f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:.3g}]"
     )
 
 
+def abstention(answer: Answer) -> str:
+    """What is said in the place of an answer, one line."""
+    return (
+        f"no answer: no stage is good enough; the best draft, of {answer.stage}, is estimated to "
+        f"be right with {answer.quality:.2f} (cost {answer.cost:.2f} {answer.cost_unit})"
+    )
+
+
 def explain(answer: Answer, cascade: Cascade) -> str:
-    """Every step of the trace, one line each, and where lambda comes from."""
-    lines = [
-        f"  {_step_line(step, same=step.action is Action.SKIP and step.reason == before)}"
-        for step, before in zip(answer.trace, ["", *(s.reason for s in answer.trace)], strict=False)
-    ]
+    """Every step of the trace, and where lambda comes from."""
+    lines = explain_steps(answer)
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])
 
 
+def explain_steps(answer: Answer) -> list[str]:
+    """A line for each decision and step; below it what was expected of the alternatives."""
+    last = answer.opening
+    lines = [f"  {'before any draft':<20} -> {last.reason}", *_alternative_lines(last.alternatives)]
+    for step in answer.trace:
+        same = step.action is Action.SKIP and step.alternatives == last.alternatives
+        lines.append(f"  {_step_line(step, same=same)}")
+        if step.alternatives != last.alternatives:
+            lines += _alternative_lines(step.alternatives)
+        last = Why(step.reason, step.alternatives)
+    return lines
+
+
+def _alternative_lines(alternatives: Sequence[Alternative]) -> list[str]:
+    if not alternatives:
+        return []
+    least = min(alternatives, key=lambda alternative: alternative.loss)
+    rows = [
+        (
+            "stop" if found.stage is None else f"run {found.stage}",
+            f"quality {found.quality:.2f}",
+            "" if found.gain is None else f"gain {found.gain:+.2f}",
+            f"cost {found.cost:.3g}",
+            f"loss {found.loss:.3g}",
+            ", ".join(
+                ["least"] * (found is least) + ["does not fit what is left"] * (not found.fits)
+            ),
+        )
+        for found in alternatives
+    ]
+    return [f"      {line}" for line in table(rows).splitlines()]
+
+
 def _step_line(step: Step, *, same: bool) -> str:
-    """`same`: skipped for the reason that the line before gave."""
+    """`same`: skipped by the decision of the line before."""
     if same:
         return f"{step.stage:<20} {step.action.value}"
-    if step.action in (Action.SKIP, Action.RECALL):
+    if step.action in (Action.SKIP, Action.RECALL, Action.ABSTAIN):
         return f"{step.stage:<20} {step.action.value:<7} {step.reason}"
     drafted = (
         f", {step.num_accepted} of {step.num_drafted} draft tokens accepted"
