@@ -65,6 +65,11 @@ class Allowance:
         self._fitting = fitting
         return replace(evidence, affordable=fitting)
 
+    def fits_all_after(self, stage: int, evidence: Evidence) -> bool:
+        """Whether any later stage could take over from a draft of `stage` that grows."""
+        limited = self.limit(evidence)
+        return all(limited.affords(later) for later in self._costs if later > stage)
+
     def why(self, choice: Choice, names: Sequence[str]) -> Why:
         """What a choice among the stages of the last `limit` rests on."""
         reason = reason_of(choice, names)

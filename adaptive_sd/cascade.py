@@ -199,10 +199,9 @@ class _Run:
         """
         if not self._allowance.cut or self.drafts:
             return None
-        quality = 0.0
-        if draft.text:
-            ended = replace(draft, finish_reason="length")
-            quality = self._cascade.judge.judge(self._view, self.last, ended).quality
+        ended = replace(draft, finish_reason="length")
+        judged = self._cascade.judge.judge(self._view, self.last, ended)
+        quality = judged.quality if draft.text else 0.0
         self.drafts[self.last] = draft
         self.as_recorded = False
         stopping = Prospect.of(None, quality, 0.0, self._lam)
@@ -240,7 +239,9 @@ class _Run:
             if not allowance.allows(index, progress.work):
                 return False
             if progress.num_tokens in CHECKPOINTS and not is_only:
-                self._saved = judge.saved(allowance.limit(evidence), index, progress, self._lam)
+                self._saved = judge.saved(evidence, index, progress, self._lam)
+                if self._saved > 0 and not allowance.fits_all_after(index, evidence):
+                    self._saved, self.degraded = 0.0, True
             return self._saved <= 0 and (keep_going is None or keep_going())
 
         return observe

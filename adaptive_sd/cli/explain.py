@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from adaptive_sd.cascade import Cascade
 from adaptive_sd.trace import Alternative, Answer, Step, Why
 from adaptive_sd.types import Action
+
+if TYPE_CHECKING:  # loads pyarrow
+    from adaptive_sd.offline.report.explained import Explained
+
+
+_MAX_PROMPT = 300
 
 
 def headline(answer: Answer) -> str:
@@ -35,6 +42,26 @@ def explain(answer: Answer, cascade: Cascade) -> str:
     if not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])
+
+
+def explain_prompt(found: Explained) -> str:
+    """Of a recorded prompt: every decision, then what each stage brought in truth."""
+    rows = [("in truth", "estimate", "quality", "cost", "")]
+    for stage in found.stages:
+        what = "returned" if stage.returned else "ran" if stage.ran else ""
+        numbers = (f"{stage.estimate:.2f}", f"{stage.quality:.2f}", f"{stage.cost:.3g}")
+        rows.append((stage.stage, *numbers, what))
+    text = " ".join(found.prompt.split())
+    return "\n".join(
+        [
+            f"{found.prompt_id}: {text[:_MAX_PROMPT]}{'...' if len(text) > _MAX_PROMPT else ''}",
+            *explain_steps(found.answer),
+            f"  lambda {found.answer.lam:.3g}: {found.lam_origin}",
+            *(f"  {line}" for line in table(rows).splitlines()),
+            f"  {found.answer.stage} is returned: quality {found.quality:.2f}, estimated "
+            f"{found.answer.quality:.2f}, for {found.answer.cost:.3g}",
+        ]
+    )
 
 
 def explain_steps(answer: Answer) -> list[str]:
@@ -76,17 +103,16 @@ def _step_line(step: Step, *, same: bool) -> str:
         return f"{step.stage:<20} {step.action.value}"
     if step.action in (Action.SKIP, Action.RECALL, Action.ABSTAIN):
         return f"{step.stage:<20} {step.action.value:<7} {step.reason}"
-    drafted = (
-        f", {step.num_accepted} of {step.num_drafted} draft tokens accepted"
-        if step.num_drafted
-        else ""
-    )
+    took = [f"cost {step.cost:.3g}"]
+    if step.tokens_in:
+        took.append(f"{step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s")
+    if step.num_drafted:
+        took.append(f"{step.num_accepted} of {step.num_drafted} draft tokens accepted")
     decision = step.decision.value if step.decision else ""
     quality = "" if step.quality is None else f"quality {step.quality:.2f} "
     return (
         f"{step.stage:<20} {step.action.value:<7} {quality}-> {decision}: "
-        f"{step.reason} ({step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s"
-        f"{drafted})"
+        f"{step.reason} ({', '.join(took)})"
     )
 
 

@@ -108,12 +108,11 @@ class InducedPolicy:
     ) -> float:
         """Expected loss that abandoning a draft saves that has come so far.
 
-        `statistics` (1, num_partial_statistics) are of its tokens. 0 where not every later stage is
-        affordable: one of them may be what pays instead. Raises ConfigError outside the grid.
+        `statistics` (1, num_partial_statistics) are of its tokens. Raises ConfigError for a lambda
+        outside the grid.
         """
         weights = self.saving_weights([held.stage for held in evidence.held], drafted, lam)
-        others = filter(lambda stage: stage > drafted.stage, self.stages)
-        if weights is None or not all(map(evidence.affords, others)):
+        if weights is None:
             return 0.0
         return float((partial_features(_state_of(evidence)[1], statistics) @ weights)[0])
 
