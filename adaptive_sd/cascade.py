@@ -184,12 +184,11 @@ class _Run:
         self._allowance.pay(self._cost)
         if draft.has_ended:
             self._allowance.cut = ""
+            self.drafts[index] = draft
         elif self._allowance.cut:
             self.degraded = True
         elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
-        if draft.has_ended:
-            self.drafts[index] = draft
         return draft
 
     def fragment(self, draft: Draft) -> Choice | None:

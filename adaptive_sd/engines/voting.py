@@ -79,8 +79,7 @@ def _decode(
     num_running = count
     try:
         while running := [i for i in range(count) if answers[i].finish_reason is None]:
-            ended = [a.text for a in answers if a.finish_reason not in (None, "cancelled")]
-            if len(running) < num_running and is_decided is not None and is_decided(ended):
+            if len(running) < num_running and _is_over(answers, is_decided):
                 _cut_short(answers)
                 break
             num_running = len(running)
@@ -90,6 +89,13 @@ def _decode(
                 pending[i] = _choose(logits[0], answers[i], samplings[i])
     finally:
         sequence.drop_branches()
+
+
+def _is_over(answers: Sequence[Answer], is_decided: IsDecided | None) -> bool:
+    """Whether the observer has ended one, and so all, or no further one can change anything."""
+    if any(answer.finish_reason == "cancelled" for answer in answers):
+        return True
+    return is_decided is not None and is_decided([a.text for a in answers if a.finish_reason])
 
 
 def _cut_short(answers: Sequence[Answer]) -> None:

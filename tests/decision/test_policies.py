@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,3 +138,38 @@ def test_a_chain_needs_a_threshold_for_each_stage_but_the_last(
 def test_a_lambda_that_is_no_weight_is_refused(policy: StoppingPolicy, lam: float) -> None:
     with pytest.raises(ConfigError, match="lambda is"):
         policy.decide(evidence(), lam)
+
+
+@given(
+    st.lists(small_numbers, min_size=1, max_size=4),
+    st.booleans(),
+    st.sets(st.integers(1, 4)),
+)
+def test_only_what_is_affordable_is_chosen_and_what_would_be_is_told(
+    losses: list[float], holds: bool, affordable: set[int]
+) -> None:
+    seen = replace(evidence(*[0.5] * holds), affordable=frozenset(affordable))
+    prospects = going(*enumerate(losses, start=1))
+    if holds:
+        prospects = (Prospect(None, 0.5, 0.0, 1.5), *prospects)
+    if not holds and not affordable & {p.stage for p in prospects}:
+        return  # one always is: see Evidence
+    plain = choose(replace(seen, affordable=None), (), 0 if holds else None, prospects)
+    choice = choose(seen, (), 0 if holds else None, prospects)
+    left = [p for p in prospects if p.stage is None or p.stage in affordable]
+    best = min(left, key=lambda p: p.loss)
+    assert choice.decision is (Decision.STOP if best.stage is None else Decision.ESCALATE)
+    assert choice.stage == (best.stage or 0)
+    is_plain = (choice.decision, choice.stage) == (plain.decision, plain.stage)
+    assert choice.denied == (None if is_plain else plain.stage)
+    assert plain.denied is None
+
+
+@pytest.mark.parametrize("affordable", [{0}, {0, 1}, {1}, {0, 1, 2}])
+def test_a_fixed_policy_takes_the_largest_that_is_affordable(affordable: set[int]) -> None:
+    seen = replace(evidence(), affordable=frozenset(affordable))
+    choice = FixedPolicy(2).decide(seen, 1.0)
+    assert choice.stage == max(affordable)
+    assert choice.denied == (None if 2 in affordable else 2)
+    then = FixedPolicy(2).decide(evidence(0.5, stages=(choice.stage,)), 1.0)
+    assert (then.decision, then.stage) == (Decision.STOP, choice.stage)
