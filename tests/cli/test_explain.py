@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import explain
-from tests.test_allowance import Ladder
-from tests.test_allowance import cascade_of as capped
+from tests.capped import Ladder
+from tests.capped import cascade_of as capped
 from tests.test_cascade import LONG, NAMES, cascade_of, engines_of
 
 
