@@ -52,11 +52,11 @@ def answer(
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(help="The most that one answer may cost; hard: the best so far is given."),
+        typer.Option(help="Most seconds of cost of one answer; hard: the best so far is given."),
     ] = None,
     deadline: Annotated[
         float | None,
-        typer.Option(help="Seconds that one answer may take; hard: the best so far is given."),
+        typer.Option(help="Most seconds that one takes; hard: the best so far is given."),
     ] = None,
     abstain_below: Annotated[
         float | None,
