@@ -5,66 +5,45 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
+from adaptive_sd.allowance import Allowance
 from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.partial import CHECKPOINTS
-from adaptive_sd.decision.policies import Choice, Evidence, reason_of
-from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.decision.policies import Choice, Evidence, Prospect
 from adaptive_sd.errors import CancelledError, ConfigError
-from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.forms import detect_form
 from adaptive_sd.ladder import Judge, LadderStage
 from adaptive_sd.prompt import Prompt, prompt_text
+from adaptive_sd.request import Request as Request
 from adaptive_sd.streaming import AnswerStream, run_async
-from adaptive_sd.trace import Answer, Step
-from adaptive_sd.types import Action, Decision, Draft, Observer, Progress, Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller may say besides the prompt; None leaves the ladder's own choice."""
-
-    lam: float | None = None
-    max_tokens: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
-    lenience: float = 0.0
-
-    def sampling(self, stage: LadderStage, index: int, prompt: Prompt, form: Form) -> Sampling:
-        """How `stage`, the ladder's `index`-th, chooses tokens; by its own limit if none is given.
-
-        Where tokens are drawn each stage has draws of its own: were they shared, a draft that makes
-        the judge escalate would choose among the next stage's answers. Raises ConfigError.
-        """
-        limit = stage.token_limit(prompt, form) if self.max_tokens is None else self.max_tokens
-        asked = Sampling(limit, self.temperature, self.top_p, self.seed, self.stop, self.lenience)
-        check_sampling(asked)
-        return replace(asked, seed=_seed_of(index, self.seed)) if self.temperature else asked
-
-
-def _seed_of(stage: int, seed: int) -> int:
-    (drawn,) = np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)
-    return int(drawn) >> 1
+from adaptive_sd.trace import Answer, Step, Why
+from adaptive_sd.types import Action, Decision, Draft, Observer, Progress
 
 
 class Cascade(Closing):
     """A ladder of stages, cheapest first, and the judge that stops on it."""
 
     def __init__(
-        self, stages: Sequence[LadderStage], judge: Judge, *, lam: float | None = None
+        self,
+        stages: Sequence[LadderStage],
+        judge: Judge,
+        *,
+        lam: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`lam` is the weight of quality unless a request says otherwise; None: the judge's."""
+        """`lam` is the weight of quality unless a request says otherwise; None: the judge's.
+
+        `clock` tells seconds.
+        """
         if not stages:
             raise ConfigError("a ladder needs at least one stage.")
         self.stages = tuple(stages)
         self.judge = judge
         self._lam = lam
+        self.clock = clock
 
     @property
     def lam(self) -> float:
@@ -90,18 +69,19 @@ class Cascade(Closing):
         """Answer with the cheapest stage that is good enough.
 
         `on_text` gets the answer's text as soon as it is certain to be returned: the largest
-        stage's while it grows, where no other draft is held. The work ends with CancelledError when
-        `keep_going` says False. Raises ConfigError for a bad request and ContextOverflowError when
-        the prompt does not fit a stage.
+        stage's while it grows, where no other draft is held and it is given however bad. The work
+        ends with CancelledError when `keep_going` says False. Raises ConfigError for a bad request
+        and ContextOverflowError when the prompt does not fit a stage.
         """
         request = request or Request()
-        start_s = time.perf_counter()
+        allowance = Allowance(self.judge, request.max_cost, request.deadline_s, clock=self.clock)
         lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
-        run = _Run(self, prompt, view, request, lam, on_text, keep_going)
-        evidence = self.judge.begin(view)
+        run = _Run(self, prompt, view, request, lam, allowance, on_text, keep_going)
+        evidence = allowance.limit(self.judge.begin(view))
         choice = self.judge.decide(evidence, lam)
+        opening = run.why(choice)
         while choice.decision is Decision.ESCALATE:
             run.skip(range(run.last + 1, choice.stage), choice)
             draft = run.draft(choice.stage, evidence)
@@ -110,33 +90,25 @@ class Cascade(Closing):
                 evidence = replace(evidence, held=(*evidence.held, held))
             else:
                 evidence = replace(evidence, abandoned=run.last)
-            choice = self.judge.decide(evidence, lam)
+            evidence = allowance.limit(evidence)
+            choice = run.fragment(draft) or self.judge.decide(evidence, lam)
             run.note(draft, choice)
-        return self._finish(run, evidence, choice, start_s)
-
-    def _finish(self, run: _Run, evidence: Evidence, choice: Choice, start_s: float) -> Answer:
-        index = choice.stage
-        stages = [held.stage for held in evidence.held]
-        quality = choice.qualities[stages.index(index)]
-        if index != run.last:
-            reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
-            recalled = Step(self.stages[index].name, Action.RECALL, quality, reason=reason)
-            run.steps.append(recalled)
-        run.release(run.drafts[index].text)
+        abstained = run.end(choice)
         return Answer(
             trace_id=uuid.uuid4().hex,
-            text=run.drafts[index].text,
-            stage=self.stages[index].name,
-            stage_index=index,
-            quality=quality,
+            text=None if abstained else run.drafts[choice.stage].text,
+            stage=self.stages[choice.stage].name,
+            stage_index=choice.stage,
+            quality=run.quality_of(choice),
             cost=sum(step.cost for step in run.steps),
             cost_unit=self.judge.cost_unit,
-            latency_s=time.perf_counter() - start_s,
-            lam=run.lam,
-            abstained=False,
-            degraded=False,
+            latency_s=allowance.elapsed_s,
+            lam=lam,
+            abstained=abstained,
+            degraded=run.degraded,
             calibrated=evidence.covered and run.as_recorded,
             trace=tuple(run.steps),
+            opening=opening,
         )
 
     def stream(self, prompt: Prompt, request: Request | None = None) -> AnswerStream:
@@ -163,6 +135,7 @@ class _Run:
         view: PromptView,
         request: Request,
         lam: float,
+        allowance: Allowance,
         on_text: Callable[[str], None] | None,
         keep_going: Callable[[], bool] | None,
     ) -> None:
@@ -171,79 +144,120 @@ class _Run:
         self._prompt = prompt
         self._view = view
         self._request = request
+        self._lam = lam
+        self._allowance = allowance
         self._on_text = on_text
         self._keep_going = keep_going
-        self._streamed = False
+        self._num_told = 0
         self._offered: Draft | None = None
+        self._cost = 0.0
         self._saved = 0.0
         """The expected loss that abandoning the last draft saved."""
-        self.lam = lam
-        self.as_recorded = isinstance(prompt, str) and request == Request(lam=request.lam)
-        """Whether the stages are asked as they were when the fit's prompts were recorded."""
+        self.as_recorded = isinstance(prompt, str) and request.as_recorded
+        """Whether all drafts held are as when the fit's prompts were recorded."""
+        self.degraded = False
         self.last = -1
         """The last stage that ran."""
         self.drafts: dict[int, Draft] = {}
-        """Those that are held: they came to their end."""
+        """Those that could be returned."""
         self.steps: list[Step] = []
 
+    def why(self, choice: Choice) -> Why:
+        """What the choice rests on; notes where the allowance changed it."""
+        self.degraded |= choice.denied is not None
+        return self._allowance.why(choice, self._names)
+
     def skip(self, stages: Sequence[int], choice: Choice) -> None:
-        reason = reason_of(choice, self._names)
+        why = self.why(choice)
         for index in stages:
-            self.steps.append(
-                Step(self._names[index], Action.SKIP, decision=Decision.ESCALATE, reason=reason)
-            )
+            told = (Action.SKIP, None, Decision.ESCALATE, why.reason)
+            self.steps.append(Step(self._names[index], *told, alternatives=why.alternatives))
 
     def draft(self, index: int, evidence: Evidence) -> Draft:
         """Run one stage; the last draft so far, abandoned or not, is offered for verification.
 
-        The draft is held unless it is abandoned.
+        The draft is held unless it is abandoned, or cut while another one is held.
         """
-        stage, request, offered = self._cascade.stages[index], self._request, self._offered
-        draft = stage.run(
-            self._prompt,
-            request.sampling(stage, index, self._prompt, self._view.form),
-            form=self._view.form,
-            draft=None if offered is None else offered.offer,
-            acceptance=None
-            if offered is None
-            else self._cascade.judge.acceptance(self.last, index, self._view),
-            observer=self._observer(index, evidence),
-        )
+        draft = self._run_stage(index, evidence)
+        self.last, self._offered = index, draft
+        self._cost = self._cascade.judge.cost(index, draft)
+        self._allowance.pay(self._cost)
         if draft.has_ended:
+            self._allowance.cut = ""
             self.drafts[index] = draft
+        elif self._allowance.cut:
+            self.degraded = True
         elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
-        self.last, self._offered = index, draft
         return draft
 
+    def fragment(self, draft: Draft) -> Choice | None:
+        """To return the draft that was just cut, where it is all there is.
+
+        It is judged as what a limit of tokens ended, and on its own: no policy knows such drafts.
+        """
+        if not self._allowance.cut or self.drafts:
+            return None
+        ended = replace(draft, finish_reason="length")
+        judged = self._cascade.judge.judge(self._view, self.last, ended)
+        quality = judged.quality if draft.text else 0.0
+        self.drafts[self.last] = draft
+        self.as_recorded = False
+        stopping = Prospect.of(None, quality, 0.0, self._lam)
+        return Choice(Decision.STOP, self.last, (quality,), (stopping,), "nothing else is held")
+
+    def _run_stage(self, index: int, evidence: Evidence) -> Draft:
+        stage, offered = self._cascade.stages[index], self._offered
+        try:
+            return stage.run(
+                self._prompt,
+                self._request.sampling(stage, index, self._prompt, self._view.form),
+                form=self._view.form,
+                draft=None if offered is None else offered.offer,
+                acceptance=None
+                if offered is None
+                else self._cascade.judge.acceptance(self.last, index, self._view),
+                observer=self._observer(index, evidence),
+            )
+        except CancelledError:
+            if not self._allowance.cut:
+                raise
+            # cut before its turn came
+            return Draft("", (), (), (), (), "cancelled", 0, 0.0, 0.0)
+
     def _observer(self, index: int, evidence: Evidence) -> Observer:
-        on_text, keep_going, judge = self._on_text, self._keep_going, self._cascade.judge
+        judge, allowance, keep_going = self._cascade.judge, self._allowance, self._keep_going
         # Only this draft can be the answer then; with one held, that may yet be returned.
-        is_certain = index == len(self._cascade.stages) - 1 and not self.drafts
-        self._streamed = on_text is not None and is_certain
-        self._saved = 0.0
+        is_only = index == len(self._cascade.stages) - 1 and not self.drafts
+        is_certain = is_only and self._request.abstain_below is None
+        self._saved, allowance.cut = 0.0, ""
 
         def observe(progress: Progress) -> bool:
-            if self._streamed and on_text is not None and progress.new_text:
-                on_text(progress.new_text)
-            if progress.num_tokens in CHECKPOINTS and not is_certain:
-                self._saved = judge.saved(evidence, index, progress, self.lam)
+            if is_certain:
+                self._tell(progress.new_text)
+            if not allowance.allows(index, progress.work):
+                return False
+            if progress.num_tokens in CHECKPOINTS and not is_only:
+                self._saved = judge.saved(evidence, index, progress, self._lam)
+                if self._saved > 0 and not allowance.fits_all_after(index, evidence):
+                    self._saved, self.degraded = 0.0, True
             return self._saved <= 0 and (keep_going is None or keep_going())
 
         return observe
 
     def note(self, draft: Draft, choice: Choice) -> None:
         """The step of the last stage."""
-        reason = reason_of(choice, self._names)
+        why, cut = self.why(choice), self._allowance.cut
+        reason = f"{cut}; {why.reason}" if cut else why.reason
         action = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
-        if not draft.has_ended:
+        if not draft.has_ended and not cut:
             action = Action.ABANDON
             reason = f"going on would lose {self._saved:.3g} more than abandoning it; {reason}"
         self.steps.append(
             Step(
                 stage=self._names[self.last],
                 action=action,
-                quality=choice.qualities[-1] if draft.has_ended else None,
+                quality=choice.qualities[-1] if self.last in self.drafts else None,
                 decision=choice.decision,
                 reason=reason,
                 tokens_in=draft.tokens_in,
@@ -252,10 +266,34 @@ class _Run:
                 num_accepted=draft.verified.num_accepted,
                 num_spans=draft.verified.num_spans,
                 latency_s=draft.latency_s,
-                cost=self._cascade.judge.cost(self.last, draft),
+                cost=self._cost,
+                alternatives=why.alternatives,
             )
         )
 
-    def release(self, text: str) -> None:
-        if self._on_text is not None and not self._streamed:
+    def quality_of(self, choice: Choice) -> float:
+        """Of the draft that stopping returns."""
+        return choice.qualities[list(self.drafts).index(choice.stage)]
+
+    def end(self, choice: Choice) -> bool:
+        """Give the text of the stage chosen, or abstain: True."""
+        quality, least = self.quality_of(choice), self._request.abstain_below
+        if abstains := least is not None and quality < least:
+            reason = f"quality {quality:.2f} of the best draft is below {least:g}"
+            self._add_last(Action.ABSTAIN, choice, quality, f"{reason}; {self.why(choice).reason}")
+        elif choice.stage != self.last:
+            reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
+            self._add_last(Action.RECALL, choice, quality, reason)
+        if not abstains:
+            self._tell(self.drafts[choice.stage].text[self._num_told :])
+        return abstains
+
+    def _add_last(self, action: Action, choice: Choice, quality: float, reason: str) -> None:
+        alternatives = self.why(choice).alternatives
+        step = Step(self._names[choice.stage], action, quality, None, reason)
+        self.steps.append(replace(step, alternatives=alternatives))
+
+    def _tell(self, text: str) -> None:
+        if self._on_text is not None and text:
             self._on_text(text)
+            self._num_told += len(text)

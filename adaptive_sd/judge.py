@@ -21,7 +21,7 @@ from adaptive_sd.decision.partial import CHECKPOINTS, Drafted, partial_statistic
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
 from adaptive_sd.forms import Form
 from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Draft, Progress, Rates
+from adaptive_sd.types import Acceptance, Draft, Progress, Rates, Work
 
 _RECORD = (
     "to calibrate, record prompts of yours (`adaptive-sd record`), then `adaptive-sd export` and "
@@ -69,6 +69,18 @@ class FittedJudge:
         policy = self._artifact.policy if evidence.covered else self._top
         return policy.decide(evidence, lam)
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        if evidence.covered:
+            return self._artifact.policy.draft_costs(evidence)
+        if evidence.held:
+            return {}
+        return dict(
+            enumerate(
+                prior_cost(self._artifact.prior, self._rates(stage), record.votes)
+                for stage, record in enumerate(self._artifact.stages)
+            )
+        )
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         if not evidence.covered:
             return 0.0
@@ -79,10 +91,13 @@ class FittedJudge:
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return self._artifact.acceptance.get((drafted, target, prompt.form), Acceptance())
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
+        return cost_of(draft, self._rates(stage))
+
+    def _rates(self, stage: int) -> Rates:
         rates = self._artifact.stages[stage].rates
         assert rates is not None  # an artifact of a recorded ladder has them
-        return cost_of(draft, rates)
+        return rates
 
 
 class PriorJudge:
@@ -117,9 +132,8 @@ class PriorJudge:
     @property
     def policy(self) -> KnownPPolicy:
         if self._policy is None:  # measuring rates takes seconds: not before the first prompt
-            tokens_in, tokens_out = self._prior.tokens_in, self._prior.tokens_out
             costs = tuple(
-                self._rates(k).votes_s(tokens_in, [tokens_out] * count)
+                prior_cost(self._prior, self._rates(k), count)
                 for k, count in enumerate(self._votes)
             )
             self._policy = KnownPPolicy(self._prior.chances, self._sizes, costs)
@@ -138,13 +152,16 @@ class PriorJudge:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.policy.decide(evidence, lam)
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        return self.policy.draft_costs(evidence)
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         return 0.0  # the prior knows whole drafts only
 
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return Acceptance()
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
         return cost_of(draft, self._rates(stage))
 
 
@@ -169,11 +186,18 @@ def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -
     return HeldDraft(stage, prior.predictor.predict(features), features, view.answer)
 
 
-def cost_of(draft: Draft, rates: Rates) -> float:
+def prior_cost(prior: Prior, rates: Rates, num_votes: int) -> float:
+    """Expected of a draft on which nothing was recorded: a recorded answer's tokens."""
+    return rates.votes_s(prior.tokens_in, [prior.tokens_out] * num_votes)
+
+
+def cost_of(draft: Draft | Work, rates: Rates) -> float:
     """Token counts times rates; prompt tokens that were in the KV cache cost nothing.
 
     Of votes those count that were sampled for it, also if they were cut short.
     """
+    if isinstance(draft, Work):
+        return rates.work_s(draft)
     uncached = draft.tokens_in - draft.num_cached
     if draft.votes is None:
         return rates.draft_s(uncached, draft.num_chosen, draft.verified)

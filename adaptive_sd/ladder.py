@@ -10,7 +10,7 @@ from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.forms import Form
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling
+from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling, Work
 
 
 class LadderStage(Protocol):
@@ -60,10 +60,16 @@ class Judge(Protocol):
 
     def decide(self, evidence: Evidence, lam: float) -> Choice: ...
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """Expected cost of a draft of each stage that may run next."""
+        ...
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         """Expected loss that abandoning a draft of `stage` saves that has come to a checkpoint."""
         ...
 
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance: ...
 
-    def cost(self, stage: int, draft: Draft) -> float: ...
+    def cost(self, stage: int, draft: Draft | Work) -> float:
+        """Of a draft of `stage`, or of what one that grows has taken so far."""
+        ...

@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -73,6 +74,11 @@ class Rates:
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """From what `dataclasses.asdict` gave; raises KeyError and TypeError for other things."""
         return cls(raw["prefill_s"], raw["decode_s"], tuple((n, s) for n, s in raw["verify_s"]))
+
+    def work_s(self, work: Work) -> float:
+        """Of an answer so far; as `draft_s` and `votes_s` of what it came to."""
+        passes_s = sum(count * self.pass_s(rows) for rows, count in work.passes.items())
+        return self.prefill_s * work.num_read + passes_s
 
     def pass_s(self, num_rows: float) -> float:
         """Seconds of a pass over `num_rows` with logits; between the measured sizes, lines."""
@@ -261,12 +267,23 @@ class Votes:
     source: VoteSource | None = None
 
 
+class Work(NamedTuple):
+    """What an answer has taken so far.
+
+    `num_read` prompt tokens that were not cached; `passes` that gave tokens, by their rows.
+    """
+
+    num_read: int = 0
+    passes: Mapping[int, int] = MappingProxyType({})
+
+
 class Progress(NamedTuple):
     """What an observer sees while an answer grows; `new_text` came since its last call."""
 
     new_text: str
     num_tokens: int
     token_logprobs: Sequence[float]
+    work: Work = Work()
 
 
 Observer = Callable[[Progress], bool]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.stage import Stage
 from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Action, Decision, Draft, Progress
+from adaptive_sd.types import Acceptance, Action, Decision, Draft, Progress, Work
 
 NAMES = ("small", "middle", "large")
 
@@ -57,8 +56,11 @@ class ScriptedJudge:
         last = max([evidence.abandoned, *(held.stage for held in evidence.held)], default=-1)
         if later := [stage for stage in self._path if stage > last]:
             stage = later[0]
-            return Choice(Decision.ESCALATE, stage, qualities, math.inf, (), "the script")
-        return Choice(Decision.STOP, self._returned, qualities, 0.0, (), "the script")
+            return Choice(Decision.ESCALATE, stage, qualities, note="the script")
+        return Choice(Decision.STOP, self._returned, qualities, note="the script")
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        return {stage: self.cost(stage, Work()) for stage in self._path}
 
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         assert len(progress.token_logprobs) == progress.num_tokens
@@ -68,7 +70,7 @@ class ScriptedJudge:
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return Acceptance()
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
         return 10.0**stage
 
 
@@ -122,14 +124,14 @@ def test_the_json_of_an_answer_has_the_fields_of_the_contract() -> None:
     document = cascade_of((0, 2), 2).answer("a question").to_json()
     assert list(document) == [
         *("trace_id", "text", "stage", "stage_index", "quality", "cost", "cost_unit"),
-        *("latency_s", "abstained", "degraded", "calibrated", "lambda", "trace"),
+        *("latency_s", "abstained", "degraded", "calibrated", "opening", "lambda", "trace"),
     ]
     steps = document["trace"]
     assert isinstance(steps, tuple)
     assert [list(step) for step in steps] == [
         [
             *("stage", "action", "quality", "decision", "reason", "tokens_in", "tokens_out"),
-            *("num_drafted", "num_accepted", "num_spans", "latency_s", "cost"),
+            *("num_drafted", "num_accepted", "num_spans", "latency_s", "cost", "alternatives"),
         ]
     ] * 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from adaptive_sd.build import Cascade, open_cascade
 from adaptive_sd.cascade import Request
-from adaptive_sd.cli.explain import explain, headline
+from adaptive_sd.cli.explain import abstention, explain, headline
 from adaptive_sd.config import Config, chosen_config
 from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.errors import ArtifactError, ConfigError, DataError
@@ -49,6 +50,18 @@ def answer(
     budget: Annotated[
         float | None, typer.Option(min=0, help="Mean cost of a prompt, if the fit certified it.")
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Most seconds of cost of one answer; hard: the best so far is given."),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Most seconds that one takes; hard: the best so far is given."),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(help="Give no answer whose estimated quality, 0 to 1, is below this."),
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
@@ -73,12 +86,22 @@ def answer(
         raise typer.BadParameter("give a prompt, or --file with prompts.")
     if [lam, target_quality, budget].count(None) < 2:
         raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
+    caps = _caps(max_cost, deadline, abstain_below)
     prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
     with open_cascade(ladder, offline=offline) as cascade:
         if target_quality is not None or budget is not None:
             lam = _certified_lam(cascade.judge.certificates, target_quality, budget)
-        request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()), lenience)
+        request = replace(
+            caps,
+            lam=lam,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=tuple(stop or ()),
+            lenience=lenience,
+        )
         store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
         for text in prompts:
             asked = _with_system(text, system)
@@ -91,6 +114,13 @@ def answer(
             _keep(store, text, given)
             if explained:
                 print(explain(given, cascade), file=sys.stderr)
+
+
+def _caps(max_cost: float | None, deadline_s: float | None, abstain_below: float | None) -> Request:
+    try:
+        return Request(max_cost=max_cost, deadline_s=deadline_s, abstain_below=abstain_below)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _certified_lam(
@@ -120,13 +150,15 @@ def _print_text(cascade: Cascade, prompt: Prompt, request: Request) -> Answer:
     """Print the answer; on a terminal while it grows."""
     if not sys.stdout.isatty():
         given = cascade.answer(prompt, request)
-        print(given.text)
+        print(abstention(given) if given.abstained else given.text)
+        if given.degraded:
+            print(headline(given), file=sys.stderr)
         return given
     with cascade.stream(prompt, request) as stream:
         for piece in stream:
             print(piece, end="", flush=True)
-    print()
     assert stream.answer is not None  # the iteration ended without an error
+    print(abstention(stream.answer) if stream.answer.abstained else "")
     print(headline(stream.answer), file=sys.stderr)
     return stream.answer
 

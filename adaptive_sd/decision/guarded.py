@@ -14,6 +14,7 @@ from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
 from adaptive_sd.errors import ArtifactError
+from adaptive_sd.types import Decision
 
 _NONE = -1
 
@@ -47,9 +48,21 @@ class GuardedPolicy:
         return self.chains[nearest_lam(self.lam_grid, lam)]
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
-        """Raises ConfigError for a lambda outside the grid."""
+        """Raises ConfigError for a lambda outside the grid.
+
+        Where a chain cannot go on as it would, the induced policy decides among what is affordable.
+        """
         chain = self.chain_at(lam)
-        return (self.induced if chain is None else chain).decide(evidence, lam)
+        if chain is None or any(held.stage not in chain.stages for held in evidence.held):
+            return self.induced.decide(evidence, lam)
+        choice = chain.decide(evidence, lam)
+        if choice.decision is Decision.STOP or evidence.affords(choice.stage):
+            return choice
+        return self.induced.decide(evidence, lam)._replace(denied=choice.stage)
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """See InducedPolicy.draft_costs; a chain asks for no others."""
+        return self.induced.draft_costs(evidence)
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float

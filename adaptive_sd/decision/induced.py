@@ -15,7 +15,7 @@ from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.features import FEATURE_NAMES, agree
 from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, choose
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, Prospect, choose
 from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]
@@ -35,7 +35,6 @@ STATE_STATISTICS = (
 
 STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
 
-
 SavingKey = tuple[int, int, int]
 """Index of a state, a stage whose draft grows in it, and the place of a checkpoint."""
 
@@ -46,6 +45,8 @@ class StateValues(NamedTuple):
     stop_quality: FloatArray  # (num_rows, num_held)
     value_stop: FloatArray  # (num_rows, num_lams); inf with nothing held
     values_go: FloatArray  # (num_rows, num_later, num_lams)
+    quality_go: FloatArray  # the same shape, as the next
+    cost_go: FloatArray
 
 
 StateOf = Callable[[Sequence[int]], FloatArray]
@@ -88,6 +89,14 @@ class InducedPolicy:
     def estimate(self, held: Sequence[int], state_of: StateOf, lam: float) -> StateValues:
         """As `values`, of rows whose features in each state are known."""
         return self.values(held, state_of(held), lam)
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """Expected of a draft of each stage that may run next: at lambda 0 none follows it."""
+        held = evidence.held
+        stages = tuple(draft.stage for draft in held)
+        costs = self.values(stages, _state_of(held, evidence), 0.0).cost_go[0, :, 0].tolist()
+        found = zip(later_stages(stages, self.stages), costs, strict=True)
+        return {stage: cost for stage, cost in found if stage > evidence.abandoned}
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
@@ -201,24 +210,34 @@ def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
 
     Raises as `policy.estimate` does.
     """
-    held = evidence.held
-    stages = tuple(draft.stage for draft in held)
-
-    def state_of(some: Sequence[int]) -> FloatArray:
-        return _state_of([draft for draft in held if draft.stage in some], evidence)
-
-    values = policy.estimate(stages, state_of, lam)
-    later = later_stages(stages, policy.stages)
-    values_go = tuple(
-        (stage, value)
-        for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
-        if stage > evidence.abandoned and value < np.inf
+    stages = tuple(draft.stage for draft in evidence.held)
+    values = policy.estimate(stages, state_reader(evidence), lam)
+    sides = (values.quality_go, values.cost_go, values.values_go)
+    of_stages = zip(
+        later_stages(stages, policy.stages),
+        *(side[0, :, 0].tolist() for side in sides),
+        strict=True,
     )
+    going = [
+        Prospect(stage, quality, cost, loss)
+        for stage, quality, cost, loss in of_stages
+        if stage > evidence.abandoned and loss < np.inf
+    ]
     if not stages:
-        return choose((), None, float("inf"), values_go)
+        return choose(evidence, (), None, tuple(going))
     qualities = tuple(values.stop_quality[0].tolist())
     returned = int(returned_of(stages, values.stop_quality)[0])
-    return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
+    stopping = Prospect.of(None, max(qualities), 0.0, lam)
+    return choose(evidence, qualities, returned, (stopping, *going))
+
+
+def state_reader(evidence: Evidence) -> StateOf:
+    """Of one row, the evidence."""
+
+    def state_of(stages: Sequence[int]) -> FloatArray:
+        return _state_of([draft for draft in evidence.held if draft.stage in stages], evidence)
+
+    return state_of
 
 
 def _state_of(held: Sequence[HeldDraft], evidence: Evidence) -> FloatArray:
@@ -287,7 +306,6 @@ def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValu
     best = stop.max(axis=1, initial=0.0)[:, None]
     # np.clip takes several times as long as these on the few numbers of one decision
     quality = np.minimum(np.maximum(best[..., None] + go[:, :, 0], 0), 1)
-    values_go = np.maximum(go[:, :, 1], 0) + lam * (1 - quality)
-    if not stop.shape[1]:
-        return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
-    return StateValues(stop, lam * (1 - best), values_go)
+    cost = np.maximum(go[:, :, 1], 0)
+    value_stop = lam * (1 - best) if stop.shape[1] else np.full((len(stop), len(lam)), np.inf)
+    return StateValues(stop, value_stop, cost + lam * (1 - quality), quality, cost)

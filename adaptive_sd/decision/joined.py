@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from adaptive_sd.decision.induced import (
     decide_by,
     later_stages,
     state_index,
+    state_reader,
 )
 from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.newcomer import (
@@ -37,6 +38,31 @@ from adaptive_sd.decision.policies import Choice, Evidence
 from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]
+
+
+class _Sides(NamedTuple):
+    """Of going on: expected loss, quality in the end and cost from here, (num_rows, ...) each."""
+
+    loss: FloatArray
+    quality: FloatArray
+    cost: FloatArray
+
+    @classmethod
+    def of(cls, loss: FloatArray, quality: FloatArray, lam: float) -> Self:
+        """Where the loss is less than that of the quality for nothing, the quality is higher."""
+        cost = loss - lam * (1 - quality)
+        if lam > 0:
+            quality = quality + np.maximum(-cost, 0) / lam
+        return cls(loss, quality, np.maximum(cost, 0))
+
+    def put(self, values: StateValues, place: int) -> StateValues:
+        """One stage (num_rows,) among the others of the values."""
+        sides = (values.values_go, values.quality_go, values.cost_go)
+        loss, quality, cost = (
+            np.insert(side, place, own[:, None], axis=1)
+            for side, own in zip(sides, self, strict=True)
+        )
+        return values._replace(values_go=loss, quality_go=quality, cost_go=cost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,10 +106,24 @@ class JoinedPolicy:
             return old
         place = later.index(new.stage)
         if not new.runs[nearest_lam(self.lam_grid, lam)]:
-            return old._replace(values_go=np.insert(old.values_go, place, np.inf, axis=1))
-        values_go = np.maximum(old.values_go - self._relief(others, lam)[:, None], 0)
-        value = self._value(others, known, old.values_go[:, place:, 0], lam)
-        return old._replace(values_go=np.insert(values_go, place, value[:, None], axis=1))
+            return _Sides(*np.full((3, len(known.odds)), np.inf)).put(old, place)
+        relieved = np.maximum(old.values_go - self._relief(others, lam)[:, None], 0)
+        sides = _Sides.of(relieved, old.quality_go, lam)
+        return self._running(others, known, old, place, lam).put(
+            StateValues(old.stop_quality, old.value_stop, *sides), place
+        )
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """See InducedPolicy.draft_costs."""
+        new = self.newcomer
+        old_held = tuple(draft for draft in evidence.held if draft.stage != new.stage)
+        costs = self.old.draft_costs(replace(evidence, held=old_held))
+        last = max((draft.stage for draft in evidence.held), default=-1)
+        if new.stage <= max(last, evidence.abandoned):
+            return {stage: cost for stage, cost in costs.items() if stage > last}
+        others = tuple(draft.stage for draft in old_held)
+        known = known_of(self.old, others, state_reader(evidence), self.old.stages)
+        return costs | {new.stage: float(self._draft_cost(others, known)[0])}
 
     def _with_draft(
         self,
@@ -100,11 +140,11 @@ class JoinedPolicy:
         odds = contradicted(known.odds, new.doubt, own, agrees)
         ours = after_features(known, own, agrees) @ new.after - new.caution
         quality = sigmoid(np.insert(odds, place, ours, axis=1))
-        num_later = len(later_stages(held, self.stages))
+        first = old.values_go.shape[1] - len(later_stages(held, self.stages))
         return StateValues(
             quality,
             lam * (1 - quality.max(axis=1))[:, None],
-            old.values_go[:, old.values_go.shape[1] - num_later :],
+            *(side[:, first:] for side in (old.values_go, old.quality_go, old.cost_go)),
         )
 
     def _relief(self, others: Sequence[int], lam: float) -> FloatArray:
@@ -115,22 +155,31 @@ class JoinedPolicy:
         at: FloatArray = relief[:, low] * (1 - share) + relief[:, high] * share
         return at[len(at) - later :]
 
-    def _value(
-        self, others: Sequence[int], known: Known, values_after: FloatArray, lam: float
-    ) -> FloatArray:
-        """Expected loss of running the newcomer; `values_after` of the old stages after it."""
+    def _draft_cost(self, others: Sequence[int], known: Known) -> FloatArray:
+        """Of the newcomer's draft, which verifies the last of the others'."""
+        verified = 1 + self.old.stages.index(others[-1]) if others else 0
+        cost: FloatArray = self.newcomer.cost_ratios[verified] * known.cost
+        return cost
+
+    def _running(
+        self, others: Sequence[int], known: Known, old: StateValues, place: int, lam: float
+    ) -> _Sides:
+        """Of running the newcomer; the old stages from `place` on come after it."""
         new = self.newcomer
         odds = before_features(known) @ new.before - new.caution
         ours, theirs = new.reveals[state_index(others, self.old.stages)].T
         quality = sigmoid(odds[:, None] + ours)
         if others:
             quality = np.maximum(quality, sigmoid(known.best[:, None] + theirs))
-        after = np.minimum(
-            lam * (1 - quality), values_after.min(axis=1, initial=np.inf)[:, None]
-        ).mean(axis=1)
-        verified = 1 + self.old.stages.index(others[-1]) if others else 0
-        value: FloatArray = new.cost_ratios[verified] * known.cost + after
-        return value
+        loss = lam * (1 - quality)
+        after = old.values_go[:, place:, 0]
+        if after.shape[1]:
+            best, rows = after.argmin(axis=1), np.arange(len(after))
+            goes = after[rows, best][:, None] < loss
+            quality = np.where(goes, old.quality_go[rows, place + best, 0][:, None], quality)
+            loss = np.where(goes, after[rows, best][:, None], loss)
+        whole = self._draft_cost(others, known) + loss.mean(axis=1)
+        return _Sides.of(whole, quality.mean(axis=1), lam)
 
     def saving_weights(
         self, held: Sequence[int], drafted: Drafted, lam: float

@@ -22,7 +22,7 @@ from adaptive_sd.decision.induced import (
     state_values,
 )
 from adaptive_sd.decision.partial import Drafted
-from adaptive_sd.decision.policies import Evidence, HeldDraft
+from adaptive_sd.decision.policies import Evidence, HeldDraft, Prospect
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError, ConfigError
 from adaptive_sd.types import Decision
 from tests.decision.tables import features_of, fit_induction, wild_table, with_parts
@@ -89,11 +89,18 @@ def test_decide_reports_the_estimates_that_it_compared(stages: tuple[int, ...]) 
     choice = POLICY.decide(Evidence(TABLE.prompt_features[5], held), lam)
     assert len(choice.qualities) == len(stages)
     assert all(0 <= quality <= 1 for quality in choice.qualities)
-    assert [stage for stage, _ in choice.values_go] == list(later_stages(stages, range(3)))
+    going = choice.prospects
     if stages:
-        assert choice.value_stop == pytest.approx(lam * (1 - max(choice.qualities)))
-    losses = [loss for _, loss in choice.values_go]
-    stops = choice.value_stop <= min(losses, default=np.inf)
+        stopping, *going = choice.prospects
+        assert stopping == Prospect.of(None, max(choice.qualities), 0.0, lam)
+    assert [prospect.stage for prospect in going] == list(later_stages(stages, range(3)))
+    if len(stages) < 2:  # the table has agreements that these answers do not
+        quality, cost = go_on_at(stages, 9)
+        np.testing.assert_allclose([p.quality for p in going], quality[5], atol=1e-9)
+        np.testing.assert_allclose([p.cost for p in going], cost[5], atol=1e-9)
+    for prospect in choice.prospects:
+        assert prospect.loss == prospect.cost + lam * (1 - prospect.quality)
+    stops = stages and stopping.loss <= min((p.loss for p in going), default=np.inf)
     assert choice.decision is (Decision.STOP if stops else Decision.ESCALATE)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
+from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import auc, bootstrap, brier_score, expected_calibration_error
 from adaptive_sd.decision.fit_table import FitTable
@@ -55,6 +57,23 @@ class Subject:
     table: FitTable
     outcomes: OutcomeTable
 
+    @classmethod
+    def of(cls, artifact: Artifact, table: FitTable, outcomes: OutcomeTable) -> Self:
+        return cls(
+            policy=artifact.policy,
+            predictors=artifact.predictors,
+            projections=artifact.projections,
+            recommended_lam=artifact.recommended_lam,
+            lam_origin=artifact.lam_origin,
+            table=table,
+            outcomes=outcomes,
+        )
+
+    def origin_of(self, given: float | None) -> str:
+        """Where a lambda comes from, in words; None: the recommended one."""
+        known = f"{self.recommended_lam:.3g}: {self.lam_origin}"
+        return f"recommended, {known}" if given is None else f"given; recommended: {known}"
+
 
 class Field:
     """All policies on one split; fits what is asked for, once; deterministic for a seed.
@@ -83,16 +102,8 @@ class Field:
     def subject(self) -> Subject:
         """The artifact, else what the fit half gave; on the test half."""
         if self._seen is not None:
-            artifact = self._seen.artifact
-            return Subject(
-                policy=artifact.policy,
-                predictors=artifact.predictors,
-                projections=artifact.projections,
-                recommended_lam=artifact.recommended_lam,
-                lam_origin=artifact.lam_origin,
-                table=self._judged.test,
-                outcomes=self._outcomes.take(self._parts.test),
-            )
+            outcomes = self._outcomes.take(self._parts.test)
+            return Subject.of(self._seen.artifact, self._judged.test, outcomes)
         halves, fitted = self.contest.halves, self.contest.fitted
         return Subject(
             policy=fitted.policy,

@@ -13,7 +13,7 @@ from adaptive_sd.forms import Form
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer, CostUnit
-from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling, Verified
+from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling, Verified, Work
 
 
 def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
@@ -56,6 +56,9 @@ class _RecordedPrompt:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.subject.policy.decide(evidence, lam)
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        return self.subject.policy.draft_costs(evidence)
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         draft = Drafted(stage, CHECKPOINTS.index(progress.num_tokens))
         statistics = self.subject.table.part_statistics
@@ -66,7 +69,7 @@ class _RecordedPrompt:
         self.drafted[target] = drafted
         return Acceptance()
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
         earlier = self.drafted.get(stage)
         offered = None if earlier is None else Drafted(earlier, self.places[earlier])
         paid = self.subject.table.cost_to(Drafted(stage, self.places[stage]), offered)
