@@ -119,7 +119,7 @@ class Cascade(Closing):
         stages = [held.stage for held in evidence.held]
         quality = choice.qualities[stages.index(index)]
         if index != run.last:
-            reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
+            reason = f"of the drafts held, the one of most quality: {quality:.2f}"
             recalled = Step(self.stages[index].name, Action.RECALL, quality, reason=reason)
             run.steps.append(recalled)
         run.release(run.drafts[index].text)
@@ -137,6 +137,7 @@ class Cascade(Closing):
             degraded=False,
             calibrated=evidence.covered and run.as_recorded,
             trace=tuple(run.steps),
+            agreement_with=self.judge.agreement_with,
         )
 
     def stream(self, prompt: Prompt, request: Request | None = None) -> AnswerStream:

@@ -36,6 +36,8 @@ class Answer:
     """The answer returned (with recall: not always the last draft), and how it came about.
 
     `cost` is token counts times the stages' rates, in `cost_unit`; `latency_s` is wall time.
+    `quality` is the chance of being right or, where the ladder was calibrated without labels,
+    agreement with what the stage `agreement_with` would answer.
     """
 
     trace_id: str
@@ -51,6 +53,7 @@ class Answer:
     degraded: bool
     calibrated: bool
     trace: tuple[Step, ...]
+    agreement_with: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The document of `answer --json`; fields are only ever added."""

@@ -12,8 +12,9 @@ from adaptive_sd.types import Action
 def headline(answer: Answer) -> str:
     """One line: who answered, how sure, what it took."""
     calibrated = "" if answer.calibrated else ", not calibrated"
+    quality = f"agreement with {answer.agreement_with}" if answer.agreement_with else "quality"
     return (
-        f"[{answer.stage} · quality {answer.quality:.2f}{calibrated} · {answer.latency_s:.1f} s · "
+        f"[{answer.stage} · {quality} {answer.quality:.2f}{calibrated} · {answer.latency_s:.1f} s · "
         f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:.3g}]"
     )
 
@@ -24,6 +25,11 @@ def explain(answer: Answer, cascade: Cascade) -> str:
         f"  {_step_line(step, same=step.action is Action.SKIP and step.reason == before)}"
         for step, before in zip(answer.trace, ["", *(s.reason for s in answer.trace)], strict=False)
     ]
+    if answer.agreement_with:
+        lines.append(
+            f"  quality is agreement with {answer.agreement_with}, as the ladder was calibrated "
+            "without labels; not the chance of being right"
+        )
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")

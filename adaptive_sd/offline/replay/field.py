@@ -54,6 +54,7 @@ class Subject:
     lam_origin: str
     table: FitTable
     outcomes: OutcomeTable
+    agreement_with: str | None = None
 
 
 class Field:
@@ -92,6 +93,7 @@ class Field:
                 lam_origin=artifact.lam_origin,
                 table=self._judged.test,
                 outcomes=self._outcomes.take(self._parts.test),
+                agreement_with=artifact.agreement_with,
             )
         halves, fitted = self.contest.halves, self.contest.fitted
         return Subject(
@@ -165,6 +167,7 @@ class Field:
             num_left_out=self._num_seen,
             saw_fit_half=not self._told,
             overlap_checked=seen.overlap.checked,
+            agreement_with=seen.artifact.agreement_with,
         )
 
     def _predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:
