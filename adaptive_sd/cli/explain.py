@@ -14,8 +14,9 @@ def headline(answer: Answer) -> str:
     calibrated = "" if answer.calibrated else ", not calibrated"
     quality = f"agreement with {answer.agreement_with}" if answer.agreement_with else "quality"
     return (
-        f"[{answer.stage} · {quality} {answer.quality:.2f}{calibrated} · {answer.latency_s:.1f} s · "
-        f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:.3g}]"
+        f"[{answer.stage} · {quality} {answer.quality:.2f}{calibrated} · "
+        f"{answer.latency_s:.1f} s · cost {answer.cost:.2f} {answer.cost_unit} · "
+        f"lambda {answer.lam:.3g}]"
     )
 
 

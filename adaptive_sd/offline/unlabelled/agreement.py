@@ -60,7 +60,10 @@ def grade_by_agreement(table: OutcomeTable) -> Agreed:
     prompts = prompt_views(table)
     found = canonical_answers(table, prompts)
     closed = np.array([prompt.form in CLOSED for prompt in prompts], dtype=np.bool_)
-    failed = (np.equal(answers, None) & np.isnan(table.quality)).any(axis=1)
+    has_none = np.array(
+        [[text is None for text in row] for row in answers.tolist()], dtype=np.bool_
+    )
+    failed = np.any(has_none & np.isnan(table.quality), axis=1)
     unanswered = ~failed & ((found.numbers[:, -1] == 0) | (closed & _is_cut(table)))
     kept = np.flatnonzero(~failed & ~unanswered)
     texts = [[found.texts[number] for number in found.numbers[n]] for n in kept]
@@ -73,7 +76,7 @@ def grade_by_agreement(table: OutcomeTable) -> Agreed:
     agreed = replace(
         table.take(kept),
         quality=quality,
-        num_left_out=len(failed) - len(kept),
+        num_left_out=len(prompts) - len(kept),
         agreement_with=table.stages[-1].name,
     )
     return Agreed(agreed, int(failed.sum()), int(unanswered.sum()))

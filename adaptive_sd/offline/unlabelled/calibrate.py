@@ -49,8 +49,8 @@ def check_number(num_prompts: int, target_quality: float | None) -> None:
     if num_prompts < least:
         what = "a calibration" if target_quality is None else "one with --target-quality"
         raise DataError(
-            f"{num_prompts} prompts can be used; {what} needs at least {least}, and 100 to 500 make "
-            "a good one."
+            f"{num_prompts} prompts that can be used; {what} needs at least {least}, and is good "
+            "with 100 to 500."
         )
 
 

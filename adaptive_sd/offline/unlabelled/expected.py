@@ -1,4 +1,4 @@
-"""What a ladder will do to prompts like those it was calibrated on, by fits that did not see them."""
+"""What a ladder will do to prompts like those it was fitted on, by fits that did not see them."""
 
 from __future__ import annotations
 
