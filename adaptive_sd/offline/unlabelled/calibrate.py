@@ -18,7 +18,13 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.answers import prompt_views
 from adaptive_sd.offline.certify import MIN_CERTIFIED, certifiable, fit_certified
-from adaptive_sd.offline.fit import MIN_FORM_PROMPTS, MIN_PROMPTS, fit_artifact, fit_part
+from adaptive_sd.offline.fit import (
+    MIN_FORM_PROMPTS,
+    MIN_PROMPTS,
+    covered_forms,
+    fit_artifact,
+    fit_part,
+)
 from adaptive_sd.offline.fit_report import FitReport
 from adaptive_sd.offline.replay.measure import Prompts, all_means, draw, interval
 from adaptive_sd.offline.replay.seen import seen_by
@@ -70,6 +76,7 @@ def calibrate(
     agreed = grade_by_agreement(fit_part(table))
     table = agreed.table
     check_number(len(table.prompt_ids), target_quality)
+    _check_covered(table)
     say("fitting")
     if target_quality is None:
         artifact, fit = fit_artifact(table, seed=seed)
@@ -78,7 +85,6 @@ def calibrate(
         claim = KeptQuality(target_quality)
         artifact, fit, promise = fit_certified(table, claim, confidence=CONFIDENCE, seed=seed)
         certified, uncertified = promise.certificates, None
-    _check_covered(artifact)
     say("fitting on parts, to see what it does to prompts unseen")
     with threadpool_limits(limits=1):
         seen = seen_by(artifact, table)
@@ -112,8 +118,8 @@ def _certifiable(table: OutcomeTable, seed: int) -> tuple[Certificates | None, s
         return None, str(error)
 
 
-def _check_covered(artifact: Artifact) -> None:
-    if not artifact.forms:
+def _check_covered(table: OutcomeTable) -> None:
+    if not covered_forms(prompt_views(table)):
         raise DataError(
             f"no form of prompt came {MIN_FORM_PROMPTS} times, so the largest stage would answer "
             "everything; give more prompts, or those of one kind."
