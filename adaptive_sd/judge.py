@@ -24,8 +24,8 @@ from adaptive_sd.trace import CostUnit
 from adaptive_sd.types import Acceptance, Draft, Progress, Rates
 
 _RECORD = (
-    "to calibrate, record prompts of yours (`adaptive-sd record`), then `adaptive-sd export` and "
-    "`adaptive-sd fit`"
+    "to calibrate on prompts of yours: `adaptive-sd calibrate`; or with answers to grade by, "
+    "`adaptive-sd record`, then `adaptive-sd export` and `adaptive-sd fit`"
 )
 
 
