@@ -132,7 +132,7 @@ def _tasks(source: Path) -> list[Task]:
     found: dict[str, Task] = {}
     for prompt in read_prompts(source):
         name = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        found[name] = Task(name, source.stem, "", prompt, "", "none")
+        found[name] = Task(name, "prompts", "", prompt, "", "none")
         check_task(found[name], f"{source}, {prompt!r:.40}")
     return list(found.values())
 

@@ -17,13 +17,12 @@ from adaptive_sd.offline.answers import canonical_answers, prompt_views
 CLOSED = (Form.CHOICE, Form.NUMBER, Form.CODE)
 """Forms whose answers are the same or not; those of the others are more or less alike."""
 MEASURE = {
-    form: "the same text of a program"
-    if form is Form.CODE
-    else f"the same {'letter' if form is Form.CHOICE else 'number'}"
-    if form in CLOSED
-    else "token F1 of normalised words"
-    for form in Form
+    **dict.fromkeys(Form, "token F1 of normalised words"),
+    Form.CHOICE: "the same letter",
+    Form.NUMBER: "the same number",
+    Form.CODE: "the same text of a program",
 }
+"""What agreement is, in words."""
 
 
 class Agreed(NamedTuple):

@@ -89,7 +89,7 @@ def calibrate(
     with threadpool_limits(limits=1):
         seen = seen_by(artifact, table)
         lams = [artifact.recommended_lam, *spread_lams(artifact.policy, seen)]
-        outcome = outcome_unseen(table, artifact.forms, lams, seed=seed)
+        outcome = outcome_unseen(table, artifact.forms, lams, safe=promise is not None, seed=seed)
     prompts = draw(seen, _NUM_RESAMPLES, rng=np.random.default_rng([seed, 10]))
     recommended, *dial = expect(outcome, prompts, lams)
     report = CalibrationReport(

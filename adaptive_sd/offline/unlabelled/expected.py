@@ -26,8 +26,8 @@ from adaptive_sd.offline.replay.over_lams import spread
 
 FloatArray = NDArray[np.float64]
 
-NUM_FOLDS = 5
-NUM_DIALS = 6
+_NUM_FOLDS = 5
+_NUM_DIALS = 6
 _PLACES = 24
 
 
@@ -40,7 +40,7 @@ class Expected(NamedTuple):
     escalation_rate: Interval
 
 
-class Outcome(NamedTuple):
+class Unseen(NamedTuple):
     """Of policies that have not seen the prompts: shape (num_prompts, num_lams) each."""
 
     quality: FloatArray
@@ -49,31 +49,32 @@ class Outcome(NamedTuple):
 
 
 def spread_lams(policy: GuardedPolicy, table: FitTable) -> list[float]:
-    """Up to NUM_DIALS lambdas, ascending, whose costs lie about evenly."""
+    """Up to _NUM_DIALS lambdas, ascending, whose costs lie about evenly."""
     low, high = policy.lam_grid[[1, -1]].tolist()
     cost_of = cost_on(policy, table)
     lams = spread(cost_of, low, high, _PLACES)
     costs = np.array([cost_of(lam) for lam in lams])
-    wanted = np.linspace(costs.min(), costs.max(), NUM_DIALS)
+    wanted = np.linspace(costs.min(), costs.max(), _NUM_DIALS)
     return sorted({lams[int(np.abs(costs - cost).argmin())] for cost in wanted})
 
 
 def outcome_unseen(
-    table: OutcomeTable, covered: Sequence[Form], lams: Sequence[float], *, seed: int
-) -> Outcome:
-    """Each fifth of the prompts by a ladder fitted on the others.
+    table: OutcomeTable, covered: Sequence[Form], lams: Sequence[float], *, safe: bool, seed: int
+) -> Unseen:
+    """Each fifth of the prompts by a ladder fitted on the others, `safe` as fits with a promise.
 
     Prompts of forms that are not `covered` are the largest stage's, as they will be. A lambda
-    above a fold's grid is its last one.
+    above the grid of a part is that grid's last one.
     """
     shape = (len(table.prompt_ids), len(lams))
-    found = Outcome(*(np.empty(shape) for _ in Outcome._fields))
+    found = Unseen(*(np.empty(shape) for _ in Unseen._fields))
     rng = np.random.default_rng([seed, 9])  # apart from the fit's draws
-    folds = make_folds(shape[0], NUM_FOLDS, rng=rng, groups=prompt_groups(table))
-    for fold in range(NUM_FOLDS):
+    folds = make_folds(shape[0], _NUM_FOLDS, rng=rng, groups=prompt_groups(table))
+    for fold in range(_NUM_FOLDS):
         rows = np.flatnonzero(folds == fold)
         ladder = fit_ladder(table.take(np.flatnonzero(folds != fold)), seed=seed)
-        policy = with_safest(ladder.policy, ladder.seen).policy
+        fitted = with_safest(ladder.policy, ladder.seen) if safe else ladder.policy
+        policy = fitted.policy
         predictors = [fit.predictor for fit in ladder.predictors]
         seen = see(table.take(rows), predictors, ladder.projections)
         rolled = roll_out_all(policy, seen, np.minimum(lams, policy.lam_grid[-1]).tolist())
@@ -85,7 +86,7 @@ def outcome_unseen(
     return found
 
 
-def expect(outcome: Outcome, prompts: Prompts, lams: Sequence[float]) -> list[Expected]:
+def expect(outcome: Unseen, prompts: Prompts, lams: Sequence[float]) -> list[Expected]:
     """At each lambda; `prompts` are those of the outcome, resampled."""
     quality, cost, escalated = (all_means(side.T, prompts) for side in outcome)
     share = cost / all_means([prompts.cost[:, -1]], prompts)
