@@ -189,6 +189,6 @@ def _shown(
 ) -> tuple[Certificate, ...]:
     """Of the claims those shown in turn; what is asked is shown or not by itself, if of a kind."""
     tried = shown_in_turn(claims, trial, level)
-    tried += [asked] if asked is not None and isinstance(asked, type(claims[0])) else []
+    tried += [asked] if isinstance(asked, type(claims[0])) else []
     dials = [(claim, certify(claim, trial, level).last) for claim in tried]
     return tuple(sorted({Certificate(c.bound, lams[d]) for c, d in dials if d is not None}))

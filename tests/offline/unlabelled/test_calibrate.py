@@ -36,6 +36,7 @@ def found(table: OutcomeTable) -> Calibrated:
     return calibrate(table)
 
 
+@pytest.mark.slow
 def test_the_artifact_says_that_its_quality_is_agreement(found: Calibrated, tmp_path: Path) -> None:
     save_artifact(found.artifact, tmp_path / "a")
     loaded = load_artifact(tmp_path / "a")
@@ -49,6 +50,7 @@ def test_the_artifact_says_that_its_quality_is_agreement(found: Calibrated, tmp_
     json.dumps(found.fit.to_json(), allow_nan=False)  # the largest stage has no AUC
 
 
+@pytest.mark.slow
 def test_the_report_counts_prompts_by_form_and_brackets_what_it_expects(found: Calibrated) -> None:
     report = found.report
     forms = {form.form: (form.num_prompts, form.covered) for form in report.forms}
