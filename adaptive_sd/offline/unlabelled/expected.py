@@ -26,7 +26,7 @@ from adaptive_sd.offline.replay.over_lams import spread
 
 FloatArray = NDArray[np.float64]
 
-_NUM_FOLDS = 5
+_NUM_PARTS = 5
 _NUM_DIALS = 6
 _PLACES = 24
 
@@ -58,21 +58,31 @@ def spread_lams(policy: GuardedPolicy, table: FitTable) -> list[float]:
     return sorted({lams[int(np.abs(costs - cost).argmin())] for cost in wanted})
 
 
+def make_parts(table: OutcomeTable, *, seed: int) -> NDArray[np.int64]:
+    """A fifth for each prompt, the same for equal texts."""
+    rng = np.random.default_rng([seed, 9])  # apart from the fit's draws
+    return make_folds(len(table.prompt_ids), _NUM_PARTS, rng=rng, groups=prompt_groups(table))
+
+
 def outcome_unseen(
-    table: OutcomeTable, covered: Sequence[Form], lams: Sequence[float], *, safe: bool, seed: int
+    table: OutcomeTable,
+    covered: Sequence[Form],
+    lams: Sequence[float],
+    parts: NDArray[np.int64],
+    *,
+    safe: bool,
+    seed: int,
 ) -> Unseen:
-    """Each fifth of the prompts by a ladder fitted on the others, `safe` as fits with a promise.
+    """Each part of the prompts by a ladder fitted on the others, `safe` as fits with a promise.
 
     Prompts of forms that are not `covered` are the largest stage's, as they will be. A lambda
     above the grid of a part is that grid's last one.
     """
     shape = (len(table.prompt_ids), len(lams))
     found = Unseen(*(np.empty(shape) for _ in Unseen._fields))
-    rng = np.random.default_rng([seed, 9])  # apart from the fit's draws
-    folds = make_folds(shape[0], _NUM_FOLDS, rng=rng, groups=prompt_groups(table))
-    for fold in range(_NUM_FOLDS):
-        rows = np.flatnonzero(folds == fold)
-        ladder = fit_ladder(table.take(np.flatnonzero(folds != fold)), seed=seed)
+    for part in range(int(parts.max()) + 1):
+        rows = np.flatnonzero(parts == part)
+        ladder = fit_ladder(table.take(np.flatnonzero(parts != part)), seed=seed)
         fitted = with_safest(ladder.policy, ladder.seen) if safe else ladder.policy
         policy = fitted.policy
         predictors = [fit.predictor for fit in ladder.predictors]
