@@ -31,6 +31,7 @@ from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.unlabelled.agreement import grade_by_agreement
 from adaptive_sd.offline.unlabelled.expected import (
     expect,
+    make_parts,
     outcome_unseen,
     spread_lams,
 )
@@ -89,7 +90,8 @@ def calibrate(
     with threadpool_limits(limits=1):
         seen = seen_by(artifact, table)
         lams = [artifact.recommended_lam, *spread_lams(artifact.policy, seen)]
-        outcome = outcome_unseen(table, artifact.forms, lams, safe=promise is not None, seed=seed)
+        parts, safe = make_parts(table, seed=seed), promise is not None
+        outcome = outcome_unseen(table, artifact.forms, lams, parts, safe=safe, seed=seed)
     prompts = draw(seen, _NUM_RESAMPLES, rng=np.random.default_rng([seed, 10]))
     recommended, *dial = expect(outcome, prompts, lams)
     report = CalibrationReport(
