@@ -80,11 +80,11 @@ def calibrate(
         table = _record(source, out, stages, config, target_quality, offline)
     found = run_calibrate(table, target_quality=target_quality, seed=seed, say=_say)
     save_artifact(found.artifact, out)
+    _say(f'{out}: for these stages, with artifact = "{out}" in a configuration file')
     if as_json:
         print(json.dumps(found.report.to_json() | {"fit": found.fit.to_json()}, indent=2))
         return
     print(found.report.as_text())
-    _say(f'{out}: for these stages, with artifact = "{out}" in a configuration file')
 
 
 def _read(source: Path) -> OutcomeTable:
