@@ -52,7 +52,8 @@ class Artifact:
     """A fitted ladder. `metrics` holds what the fit measured, out of fold.
 
     `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
-    where the fit set prompts aside.
+    where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
+    with the answers of the stage `agreement_with`.
     """
 
     stages: tuple[StageRecord, ...]
@@ -68,6 +69,7 @@ class Artifact:
     data_hash: str
     metrics: Mapping[str, object]
     certificates: Certificates | None = None
+    agreement_with: str | None = None
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
@@ -149,6 +151,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "data_hash": artifact.data_hash,
         "metrics": artifact.metrics,
         "certificates": artifact.certificates and artifact.certificates.to_json(),
+        "agreement_with": artifact.agreement_with,
     }
 
 
@@ -194,6 +197,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         data_hash=manifest["data_hash"],
         metrics=manifest["metrics"],
         certificates=Certificates.from_json(certified) if certified else None,
+        agreement_with=manifest.get("agreement_with"),
     )
 
 

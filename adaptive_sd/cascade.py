@@ -109,6 +109,7 @@ class Cascade(Closing):
             calibrated=evidence.covered and run.as_recorded,
             trace=tuple(run.steps),
             opening=opening,
+            agreement_with=self.judge.agreement_with,
         )
 
     def stream(self, prompt: Prompt, request: Request | None = None) -> AnswerStream:
@@ -282,7 +283,7 @@ class _Run:
             reason = f"quality {quality:.2f} of the best draft is below {least:g}"
             self._add_last(Action.ABSTAIN, choice, quality, f"{reason}; {self.why(choice).reason}")
         elif choice.stage != self.last:
-            reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
+            reason = f"of the drafts held, the one of most quality: {quality:.2f}"
             self._add_last(Action.RECALL, choice, quality, reason)
         if not abstains:
             self._tell(self.drafts[choice.stage].text[self._num_told :])

@@ -24,8 +24,8 @@ from adaptive_sd.trace import CostUnit
 from adaptive_sd.types import Acceptance, Draft, Progress, Rates, Work
 
 _RECORD = (
-    "to calibrate, record prompts of yours (`adaptive-sd record`), then `adaptive-sd export` and "
-    "`adaptive-sd fit`"
+    "to calibrate on prompts of yours: `adaptive-sd calibrate`; or with answers to grade by, "
+    "`adaptive-sd record`, then `adaptive-sd export` and `adaptive-sd fit`"
 )
 
 
@@ -42,6 +42,7 @@ class FittedJudge:
         self.recommended_lam = artifact.recommended_lam
         self.lam_origin = artifact.lam_origin
         self.certificates = artifact.certificates
+        self.agreement_with = artifact.agreement_with
         self._top = FixedPolicy(
             len(artifact.stages) - 1,
             "hardly any prompt of this form was recorded, so the largest stage answers",
@@ -109,6 +110,7 @@ class PriorJudge:
     cost_unit: CostUnit = "s"
     how_to_calibrate = f"nothing was fitted for this ladder; {_RECORD}"
     certificates = None
+    agreement_with = None
     lam_origin = "half as much again as makes a first draft of the expected quality escalate"
 
     def __init__(

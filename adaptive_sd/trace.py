@@ -66,6 +66,8 @@ class Answer:
     `degraded`: what the request may cost and take kept a stage from running or to its end.
     `abstained`: the draft that would be returned, of `stage`, is not good enough; there is no text.
     `opening` is the decision before the first draft.
+    `quality` is the chance of being right or, where the ladder was calibrated without labels,
+    agreement with what the stage `agreement_with` would answer.
     """
 
     trace_id: str
@@ -82,6 +84,7 @@ class Answer:
     calibrated: bool
     trace: tuple[Step, ...]
     opening: Why = Why("")
+    agreement_with: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The document of `answer --json`; fields are only ever added."""

@@ -35,6 +35,7 @@ class ScriptedJudge:
     recommended_lam = 5.0
     lam_origin = "written in the test"
     certificates: Certificates | None = None
+    agreement_with: str | None = None
     cost_unit: CostUnit = "s"
 
     def __init__(
@@ -124,7 +125,8 @@ def test_the_json_of_an_answer_has_the_fields_of_the_contract() -> None:
     document = cascade_of((0, 2), 2).answer("a question").to_json()
     assert list(document) == [
         *("trace_id", "text", "stage", "stage_index", "quality", "cost", "cost_unit"),
-        *("latency_s", "abstained", "degraded", "calibrated", "opening", "lambda", "trace"),
+        *("latency_s", "abstained", "degraded", "calibrated", "opening", "agreement_with"),
+        *("lambda", "trace"),
     ]
     steps = document["trace"]
     assert isinstance(steps, tuple)

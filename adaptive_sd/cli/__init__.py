@@ -14,6 +14,7 @@ from adaptive_sd import __version__
 from adaptive_sd.cli import (
     answering,
     benching,
+    calibrating,
     checking,
     demo,
     importing,
@@ -41,6 +42,7 @@ app.command("export")(offline.export)
 app.add_typer(importing.app, name="import")
 app.command("fit")(offline.fit)
 app.command("refit")(offline.refit)
+app.command("calibrate")(calibrating.calibrate)
 app.command("replay")(replaying.replay)
 app.command("report")(reporting.report)
 app.add_typer(benching.app, name="bench")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +14,9 @@ from adaptive_sd.build import Cascade, open_cascade
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import abstention, explain, headline
 from adaptive_sd.config import Config, chosen_config
+from adaptive_sd.data.prompt_files import read_json_prompts
 from adaptive_sd.decision.certificates import Certificates
-from adaptive_sd.errors import ArtifactError, ConfigError, DataError
+from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer
@@ -87,7 +87,7 @@ def answer(
     if [lam, target_quality, budget].count(None) < 2:
         raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
     caps = _caps(max_cost, deadline, abstain_below)
-    prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
+    prompts = read_json_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
     with open_cascade(ladder, offline=offline) as cascade:
         if target_quality is not None or budget is not None:
@@ -186,26 +186,3 @@ def _read_prompt(prompt: str) -> str:
     if not text.strip():
         raise ConfigError("the prompt is empty; write a question.")
     return text
-
-
-def _read_prompts(path: Path) -> list[str]:
-    return list(_prompt_lines(path))
-
-
-def _prompt_lines(path: Path) -> Iterator[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            prompt = json.loads(line)["prompt"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(
-                f'{path}, line {number}: not a JSON object with a prompt, like {{"prompt": "..."}}.'
-            ) from error
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise DataError(f"{path}, line {number}: `prompt` is {prompt!r}; it must be text.")
-        yield prompt

@@ -22,22 +22,32 @@ def headline(answer: Answer) -> str:
     marks += ", degraded" if answer.degraded else ""
     marks += ", abstained" if answer.abstained else ""
     return (
-        f"[{answer.stage} · quality {answer.quality:.2f}{marks} · {answer.latency_s:.1f} s · "
-        f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:.3g}]"
+        f"[{answer.stage} · {_quality(answer)} {answer.quality:.2f}{marks} · "
+        f"{answer.latency_s:.1f} s · cost {answer.cost:.2f} {answer.cost_unit} · "
+        f"lambda {answer.lam:.3g}]"
     )
+
+
+def _quality(answer: Answer) -> str:
+    return f"agreement with {answer.agreement_with}" if answer.agreement_with else "quality"
 
 
 def abstention(answer: Answer) -> str:
     """What is said in the place of an answer, one line."""
     return (
-        f"no answer: no stage is good enough; the best draft, of {answer.stage}, is estimated to "
-        f"be right with {answer.quality:.2f} (cost {answer.cost:.2f} {answer.cost_unit})"
+        f"no answer: no stage is good enough; the best draft, of {answer.stage}, has an estimated "
+        f"{_quality(answer)} of {answer.quality:.2f} (cost {answer.cost:.2f} {answer.cost_unit})"
     )
 
 
 def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, and where lambda comes from."""
     lines = explain_steps(answer)
+    if answer.agreement_with:
+        lines.append(
+            f"  quality is agreement with {answer.agreement_with}, as the ladder was calibrated "
+            "without labels; not the chance of being right"
+        )
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")

@@ -87,7 +87,7 @@ def test_an_explanation_says_how_to_calibrate_and_goes_to_stderr(
 ) -> None:
     assert run(["answer", "hello", "--explain", *ladder]) == 0
     out, err = capsys.readouterr()
-    assert "adaptive-sd record" in err and "lambda" in err
+    assert "adaptive-sd calibrate" in err and "adaptive-sd record" in err and "lambda" in err
     assert "lambda" not in out
 
 

@@ -41,3 +41,12 @@ def test_the_gain_is_over_stopping() -> None:
     for found in going:
         assert found.gain == found.quality - stopping.quality
     assert all(found.gain is None for found in answer.opening.alternatives)
+
+
+def test_where_quality_is_agreement_it_is_called_that() -> None:
+    cascade = cascade_of((0,), 0, engines_of(LONG))
+    plain = explain(cascade.answer("a question"), cascade)
+    cascade.judge.agreement_with = "large"
+    told = explain(cascade.answer("a question"), cascade)
+    assert "· agreement with large 0.10 ·" in told and "· quality" not in told
+    assert "not the chance of being right" in told and "agreement" not in plain

@@ -56,6 +56,7 @@ class Subject:
     lam_origin: str
     table: FitTable
     outcomes: OutcomeTable
+    agreement_with: str | None = None
 
     @classmethod
     def of(cls, artifact: Artifact, table: FitTable, outcomes: OutcomeTable) -> Self:
@@ -67,6 +68,7 @@ class Subject:
             lam_origin=artifact.lam_origin,
             table=table,
             outcomes=outcomes,
+            agreement_with=artifact.agreement_with,
         )
 
     def origin_of(self, given: float | None) -> str:
@@ -176,6 +178,7 @@ class Field:
             num_left_out=self._num_seen,
             saw_fit_half=not self._told,
             overlap_checked=seen.overlap.checked,
+            agreement_with=seen.artifact.agreement_with,
         )
 
     def _predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:

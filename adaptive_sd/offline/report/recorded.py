@@ -36,6 +36,7 @@ class _RecordedPrompt:
         self.row = row
         self.recommended_lam = subject.recommended_lam
         self.lam_origin = subject.lam_origin
+        self.agreement_with = subject.agreement_with
         self.drafted: dict[int, int] = {}
         """The earlier stage whose draft each stage was given."""
         self.places: dict[int, int] = {}
