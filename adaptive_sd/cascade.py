@@ -17,7 +17,8 @@ from adaptive_sd.decision.policies import Choice, Evidence, reason_of
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.forms import Form, detect_form
-from adaptive_sd.ladder import Judge, LadderStage
+from adaptive_sd.ladder import Judge, LadderStage, PromptJudge
+from adaptive_sd.online import Online
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.streaming import AnswerStream, run_async
 from adaptive_sd.trace import Answer, Step
@@ -57,14 +58,23 @@ class Cascade(Closing):
     """A ladder of stages, cheapest first, and the judge that stops on it."""
 
     def __init__(
-        self, stages: Sequence[LadderStage], judge: Judge, *, lam: float | None = None
+        self,
+        stages: Sequence[LadderStage],
+        judge: Judge,
+        *,
+        lam: float | None = None,
+        online: Online | None = None,
     ) -> None:
-        """`lam` is the weight of quality unless a request says otherwise; None: the judge's."""
+        """`lam` is the weight of quality unless a request says otherwise; None: the judge's.
+
+        With `online`, made for this judge, the ladder learns while it runs.
+        """
         if not stages:
             raise ConfigError("a ladder needs at least one stage.")
         self.stages = tuple(stages)
         self.judge = judge
         self._lam = lam
+        self._online = online
 
     @property
     def lam(self) -> float:
@@ -99,22 +109,41 @@ class Cascade(Closing):
         lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
-        run = _Run(self, prompt, view, request, lam, on_text, keep_going)
-        evidence = self.judge.begin(view)
-        choice = self.judge.decide(evidence, lam)
+        as_recorded = isinstance(prompt, str) and request == Request(lam=request.lam)
+        asked = None if self._online is None else self._online.ask(may_explore=as_recorded)
+        judge = asked or self.judge
+        run = _Run(self, judge, prompt, view, request, lam, on_text, keep_going)
+        evidence = judge.begin(view)
+        choice = judge.decide(evidence, lam)
         while choice.decision is Decision.ESCALATE:
             run.skip(range(run.last + 1, choice.stage), choice)
             draft = run.draft(choice.stage, evidence)
             if draft.has_ended:
-                held = self.judge.judge(view, run.last, draft)
+                held = judge.judge(view, run.last, draft)
                 evidence = replace(evidence, held=(*evidence.held, held))
             else:
                 evidence = replace(evidence, abandoned=run.last)
-            choice = self.judge.decide(evidence, lam)
+            choice = judge.decide(evidence, lam)
             run.note(draft, choice)
-        return self._finish(run, evidence, choice, start_s)
+        calibrated = evidence.covered and as_recorded
+        given = self._finish(run, evidence, choice, calibrated, start_s)
+        if self._online is not None and asked is not None and calibrated:
+            observed = asked.observed(given.stage_index, given.quality, lam, evidence)
+            self._online.keep(given.trace_id, observed)
+        return given
 
-    def _finish(self, run: _Run, evidence: Evidence, choice: Choice, start_s: float) -> Answer:
+    def feedback(self, trace_id: str, good: bool) -> None:
+        """Learn what a reader says of an answer; the last word counts.
+
+        Raises ConfigError where the ladder is not online, and DataError for an unknown trace.
+        """
+        if self._online is None:
+            raise ConfigError("this ladder does not learn; write `online = true` in its file.")
+        self._online.feedback(trace_id, good=good)
+
+    def _finish(
+        self, run: _Run, evidence: Evidence, choice: Choice, calibrated: bool, start_s: float
+    ) -> Answer:
         index = choice.stage
         stages = [held.stage for held in evidence.held]
         quality = choice.qualities[stages.index(index)]
@@ -135,7 +164,7 @@ class Cascade(Closing):
             lam=run.lam,
             abstained=False,
             degraded=False,
-            calibrated=evidence.covered and run.as_recorded,
+            calibrated=calibrated,
             trace=tuple(run.steps),
         )
 
@@ -159,6 +188,7 @@ class _Run:
     def __init__(
         self,
         cascade: Cascade,
+        judge: PromptJudge,
         prompt: Prompt,
         view: PromptView,
         request: Request,
@@ -167,6 +197,7 @@ class _Run:
         keep_going: Callable[[], bool] | None,
     ) -> None:
         self._cascade = cascade
+        self._judge = judge
         self._names = [stage.name for stage in cascade.stages]
         self._prompt = prompt
         self._view = view
@@ -178,8 +209,6 @@ class _Run:
         self._saved = 0.0
         """The expected loss that abandoning the last draft saved."""
         self.lam = lam
-        self.as_recorded = isinstance(prompt, str) and request == Request(lam=request.lam)
-        """Whether the stages are asked as they were when the fit's prompts were recorded."""
         self.last = -1
         """The last stage that ran."""
         self.drafts: dict[int, Draft] = {}
@@ -206,7 +235,7 @@ class _Run:
             draft=None if offered is None else offered.offer,
             acceptance=None
             if offered is None
-            else self._cascade.judge.acceptance(self.last, index, self._view),
+            else self._judge.acceptance(self.last, index, self._view),
             observer=self._observer(index, evidence),
         )
         if draft.has_ended:
@@ -217,7 +246,7 @@ class _Run:
         return draft
 
     def _observer(self, index: int, evidence: Evidence) -> Observer:
-        on_text, keep_going, judge = self._on_text, self._keep_going, self._cascade.judge
+        on_text, keep_going, judge = self._on_text, self._keep_going, self._judge
         # Only this draft can be the answer then; with one held, that may yet be returned.
         is_certain = index == len(self._cascade.stages) - 1 and not self.drafts
         self._streamed = on_text is not None and is_certain
@@ -252,7 +281,7 @@ class _Run:
                 num_accepted=draft.verified.num_accepted,
                 num_spans=draft.verified.num_spans,
                 latency_s=draft.latency_s,
-                cost=self._cascade.judge.cost(self.last, draft),
+                cost=self._judge.cost(self.last, draft),
             )
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from adaptive_sd.artifact import Artifact, Prior
+from adaptive_sd.artifact import Artifact, Prior, fingerprint
 from adaptive_sd.decision.features import (
     NUM_FORMS,
     DraftView,
@@ -42,10 +43,17 @@ class FittedJudge:
         self.recommended_lam = artifact.recommended_lam
         self.lam_origin = artifact.lam_origin
         self.certificates = artifact.certificates
+        self.reference = artifact.reference
+        self.num_stages = len(artifact.stages)
+        self.top = artifact.policy.stages[-1]
         self._top = FixedPolicy(
             len(artifact.stages) - 1,
             "hardly any prompt of this form was recorded, so the largest stage answers",
         )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self._artifact)
 
     @property
     def how_to_calibrate(self) -> str:
@@ -68,6 +76,9 @@ class FittedJudge:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         policy = self._artifact.policy if evidence.covered else self._top
         return policy.decide(evidence, lam)
+
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        return self._artifact.policy.induced.estimates(evidence)
 
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         if not evidence.covered:

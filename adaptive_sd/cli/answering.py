@@ -10,13 +10,12 @@ from typing import Annotated
 
 import typer
 
-from adaptive_sd.build import Cascade, open_cascade
+from adaptive_sd.build import Cascade, open_cascade, traces_path
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import explain, headline
 from adaptive_sd.config import Config, chosen_config
 from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.errors import ArtifactError, ConfigError, DataError
-from adaptive_sd.models.home import home_dir
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer
 from adaptive_sd.trace_store import TraceStore
@@ -79,7 +78,7 @@ def answer(
         if target_quality is not None or budget is not None:
             lam = _certified_lam(cascade.judge.certificates, target_quality, budget)
         request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()), lenience)
-        store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
+        store = TraceStore(traces_path(), keep_prompts=keep_prompt)
         for text in prompts:
             asked = _with_system(text, system)
             if file or as_json:

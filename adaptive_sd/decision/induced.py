@@ -93,6 +93,12 @@ class InducedPolicy:
         stop = sigmoid(state @ held)
         return state_values(stop, (state @ between).reshape(len(state), -1, 2, 1), np.array([lam]))
 
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        """Qualities of the drafts held, from all evidence; the same at every lambda."""
+        stages, state = _state_of(evidence)
+        weights = self.weights[state_index(stages, self.stages)]
+        return tuple(sigmoid(state @ weights[:, : len(stages)])[0].tolist())
+
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
     ) -> float:
