@@ -10,11 +10,6 @@ from adaptive_sd.decision.drift import ALARM_RATE, DriftWatch, Reference
 from adaptive_sd.decision.recalibration import Label, Recalibration, Shift
 from adaptive_sd.event_log import Event
 
-HOW_TO_CLEAR = (
-    "record prompts like today's and fit again, or `adaptive-sd recalibrate --save` with what "
-    "feedback says"
-)
-
 
 class Learned:
     """A function of events and their order, so that it is the same after a restart."""
@@ -65,7 +60,8 @@ class Learned:
             f"prompts have changed since about answer {alarm.num_before:,} of "
             f"{alarm.num_seen:,}: {alarm.escalation_rate:.0%} of first drafts escalate, "
             f"{alarm.reference_rate:.0%} did when this was fitted, or their estimates differ "
-            f"(false alarms: at most {ALARM_RATE:.0%} ever); {HOW_TO_CLEAR}."
+            f"(false alarms: at most {ALARM_RATE:.0%} ever); record prompts like today's and fit "
+            "again, or `adaptive-sd recalibrate --save` with what feedback says."
         )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_sd.artifact import Artifact, fingerprint, recalibrated, save_artifact
+from adaptive_sd.artifact import Artifact, fingerprint, load_artifact, recalibrated, save_artifact
 from adaptive_sd.build import chosen_artifact, local_artifact, traces_path
 from adaptive_sd.config import Config, chosen_config
 from adaptive_sd.decision.recalibration import Shown, shown_by
@@ -62,7 +62,7 @@ def recalibrate(
     """
     ladder = _configured(config)
     folder = artifact or (None if ladder.artifact == "default" else Path(ladder.artifact))
-    old = chosen_artifact(ladder if artifact is None else Config(ladder.stages, str(artifact)))
+    old = chosen_artifact(ladder) if artifact is None else load_artifact(artifact)
     lam = old.recommended_lam if ladder.lam is None else ladder.lam
     learned = Learned(len(old.stages), old.reference, lam)
     events = EventLog(traces_path()).since(0, fingerprint(old))

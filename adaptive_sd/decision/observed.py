@@ -42,7 +42,7 @@ class Observed:
 
     def told(self, good: bool) -> Label:
         """Of the draft that was returned."""
-        return Label(*self.returned, float(good), 1.0)
+        return Label(*self.returned, float(good), 1.0, told=True)
 
     def agreements(self) -> Iterator[Label]:
         """Of drafts that a larger stage's came after; what agreement is worth, the fit knows.

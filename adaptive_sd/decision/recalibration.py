@@ -64,8 +64,8 @@ class Label(NamedTuple):
     """What became known of a draft of `stage`.
 
     `odds` are its predictor's log odds as fitted; `offset` is what all other evidence added to
-    them. The label is the `quality` in [0, 1], told or by agreement; it counts `weight`, in which
-    is the inverse of the chance that it was to be had.
+    them. The label is the `quality` in [0, 1], `told` or by agreement; it counts `weight`, in
+    which is the inverse of the chance that it was to be had.
     """
 
     stage: int
@@ -73,6 +73,7 @@ class Label(NamedTuple):
     offset: float
     quality: float
     weight: float
+    told: bool = False
 
 
 class Recalibration:
@@ -110,10 +111,10 @@ class Recalibration:
 
 
 class Shown(NamedTuple):
-    """What labels say of a stage: means weighted by the inverse of the labels' chances.
+    """What labels say of a stage: of drafts that were told, or if none was, of those compared.
 
-    `before` and `after` are estimates as fitted and shifted, `ece` their calibration errors. None
-    where there is no label.
+    `before` and `after` are estimates as fitted and shifted, `ece` their calibration errors; means
+    are weighted by the inverse of the labels' chances. None where there is no label.
     """
 
     num_told: int
@@ -146,15 +147,16 @@ def shown_by(labels: Iterable[Label], shifts: Sequence[Shift]) -> tuple[Shown, .
 
 
 def _shown(labels: Sequence[Label], shift: Shift) -> Shown:
-    num_told = sum(label.quality in (0, 1) for label in labels)
+    told = [label for label in labels if label.told]
+    num_agreements = len(labels) - len(told)
     if not labels:
         return Shown(0, 0, shift)
-    _, odds, offset, quality, weight = np.array(labels).T
+    _, odds, offset, quality, weight, _ = np.array(told or labels).T
     before = sigmoid(offset + odds)
     after = sigmoid(offset + shift.slope * odds + shift.intercept)
     return Shown(
-        num_told,
-        len(labels) - num_told,
+        len(told),
+        num_agreements,
         shift,
         *(float(np.average(values, weights=weight)) for values in (quality, before, after)),
         *(expected_calibration_error(p, quality, weight) for p in (before, after)),

@@ -105,3 +105,13 @@ def test_feedback_on_other_answers_is_kept_and_on_none_refused(
     assert run(["feedback", "nobody", "good"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert run(["feedback", "plain", "so-so"]) == 2
+
+
+def test_a_ladder_that_nothing_was_fitted_for_cannot_be_online(
+    tiny_path: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ladder.toml"
+    path.write_text(f'online = true\n[[stage]]\nname = "tiny"\nmodel = "{tiny_path}"\n')
+    assert run(["answer", "hello", "--config", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert "online = true" in err and "adaptive-sd fit" in err and err.count("\n") == 1

@@ -13,6 +13,7 @@ from adaptive_sd.artifact import Artifact, fingerprint
 from adaptive_sd.cascade import Cascade
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import expected_calibration_error
+from adaptive_sd.decision.drift import DriftWatch, First, Reference
 from adaptive_sd.decision.policies import Evidence
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.offline.replay.seen import seen_by
@@ -61,6 +62,28 @@ def subject_of(artifact: Artifact, table: OutcomeTable) -> Subject:
     )
 
 
+def false_alarms(
+    firsts: Sequence[First],
+    *,
+    num_streams: int,
+    num_answers: int,
+    num_fitted: int,
+    rng: np.random.Generator,
+) -> int:
+    """Of streams whose prompts are drawn as those of the reference: all from the same prompts."""
+
+    def draw(count: int) -> list[First]:
+        return [firsts[place] for place in rng.integers(len(firsts), size=count)]
+
+    num_alarms = 0
+    for _ in range(num_streams):
+        watch = DriftWatch(Reference.of(draw(num_fitted), 1.0), 1.0)
+        for first in draw(num_answers):
+            watch.add(first)
+        num_alarms += watch.alarm is not None
+    return num_alarms
+
+
 class Passed(NamedTuple):
     """A stream that has gone by; `drifted_at` counts its answers, None: no alarm."""
 
@@ -68,15 +91,18 @@ class Passed(NamedTuple):
     estimate: FloatArray  # as reported
     cost: FloatArray
     drifted_at: int | None
-    cascade: Cascade
+    lam: float
+
+    def gap(self, answers: slice) -> float:
+        """How much higher estimates are than qualities, in the mean."""
+        return float(np.mean(self.estimate[answers] - self.quality[answers]))
 
     def ece(self, answers: slice) -> float:
         return expected_calibration_error(self.estimate[answers], self.quality[answers])
 
     def loss(self, answers: slice) -> float:
         """Mean cost + lambda * (1 - quality)."""
-        lam = self.cascade.lam
-        return float(np.mean(self.cost[answers] + lam * (1 - self.quality[answers])))
+        return float(np.mean(self.cost[answers] + self.lam * (1 - self.quality[answers])))
 
 
 def run_stream(
@@ -112,4 +138,4 @@ def run_stream(
         if online.has_drifted and drifted_at is None:
             drifted_at = number
     quality_of, estimate, cost = np.array(found).T
-    return Passed(quality_of, estimate, cost, drifted_at, cascade)
+    return Passed(quality_of, estimate, cost, drifted_at, cascade.lam)
