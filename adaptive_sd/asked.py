@@ -38,7 +38,10 @@ class Asked:
         self._explored = False
 
     def begin(self, prompt: PromptView) -> Evidence:
-        return self._judge.begin(prompt)
+        evidence = self._judge.begin(prompt)
+        if not evidence.covered:  # not the fit's estimates, of which something was learned
+            self._shifts = (Shift(),) * len(self._shifts)
+        return evidence
 
     def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
         held = self._judge.judge(prompt, stage, draft)

@@ -164,6 +164,19 @@ def test_prompts_asked_otherwise_than_the_fits_teach_nothing(
         cascade.feedback(given.trace_id, good=True)
 
 
+def test_prompts_of_a_form_that_was_not_fitted_are_judged_as_before(
+    artifact: Artifact, folder: Path, tmp_path: Path
+) -> None:
+    path, prompt = tmp_path / "t.sqlite", "Tell me something of the sea."
+    cascade = ladder(artifact, folder, path, explore=0.5)
+    for answer in answers(cascade, make_tasks(20, seed=40)):
+        cascade.feedback(answer.trace_id, good=False)
+    assert Online(FittedJudge(artifact), path).shifts != (Shift(),) * 3
+    ours, plain = cascade.answer(prompt), ladder(artifact, folder).answer(prompt)
+    assert not ours.calibrated and steps_of(ours) == steps_of(plain)
+    assert len(events_of(artifact, path)) == 40
+
+
 def test_a_drift_is_said_once_and_the_largest_stage_answers_if_asked_to(
     artifact: Artifact, folder: Path, tmp_path: Path
 ) -> None:

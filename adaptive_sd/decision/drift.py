@@ -99,13 +99,17 @@ class Reference:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Raises KeyError, TypeError and ValueError for what `to_json` did not write."""
-        return cls(
+        read = cls(
             float(raw["lambda"]),
             int(raw["num_firsts"]),
             int(raw["num_escalated"]),
             {int(stage): tuple(map(float, edges)) for stage, edges in raw["edges"]},
             {int(stage): tuple(map(int, counts)) for stage, counts in raw["scores"]},
         )
+        counted = [count for counts in read.scores.values() for count in counts]
+        if min(counted) < 0 or not 0 <= read.num_escalated <= sum(counted) == read.num_firsts:
+            raise ValueError(f"a reference of {read.num_firsts} first drafts counts {counted}")
+        return read
 
 
 def _bin(edges: Sequence[float], quality: float | None) -> int:

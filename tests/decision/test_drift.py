@@ -125,3 +125,10 @@ def test_a_reference_counts_every_first_draft_and_comes_back_from_json() -> None
     reference = Reference.of(firsts(200, np.random.default_rng(9)), 2.5)
     assert sum(map(sum, reference.scores.values())) == reference.num_firsts == 200
     assert Reference.from_json(json.loads(json.dumps(reference.to_json()))) == reference
+
+
+def test_a_reference_that_does_not_add_up_is_refused() -> None:
+    raw = Reference.of(firsts(50, np.random.default_rng(9)), 1.0).to_json()
+    for key, value in (("num_firsts", 49), ("num_escalated", 51), ("num_escalated", -1)):
+        with pytest.raises(ValueError, match="a reference of"):
+            Reference.from_json(raw | {key: value})
