@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from adaptive_sd.decision.policies import Choice, Evidence, Prospect, reason_of
-from adaptive_sd.ladder import Judge
+from adaptive_sd.ladder import PromptJudge
 from adaptive_sd.trace import Alternative, Why
 from adaptive_sd.types import Work
 
@@ -21,7 +21,7 @@ class Allowance:
 
     def __init__(
         self,
-        judge: Judge,
+        judge: PromptJudge,
         max_cost: float | None,
         deadline_s: float | None,
         *,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.certificates import Certificates
+from adaptive_sd.decision.drift import Reference
 from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
+from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
@@ -30,6 +33,7 @@ _WITHOUT_PARTS = 3
 _FEATURES = {"feature_names": FEATURE_NAMES}
 _PARTS = {"partial_features": PARTIAL_STATISTICS, "checkpoints": CHECKPOINTS}
 """What weights are for, by the name in the manifest."""
+_RECALIBRATED = "; recalibrated by feedback since"
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -53,7 +57,8 @@ class Artifact:
 
     `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
     where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
-    with the answers of the stage `agreement_with`.
+    with the answers of the stage `agreement_with`. `reference` tells how first drafts fared at the
+    recommended lambda, by estimates out of fold; older artifacts and recalibrated ones have none.
     """
 
     stages: tuple[StageRecord, ...]
@@ -70,6 +75,30 @@ class Artifact:
     metrics: Mapping[str, object]
     certificates: Certificates | None = None
     agreement_with: str | None = None
+    reference: Reference | None = None
+
+
+def fingerprint(artifact: Artifact) -> str:
+    """Tells a fit from any other."""
+    digest = hashlib.sha256(json.dumps(_manifest(artifact), sort_keys=True).encode())
+    for name, values in sorted(_arrays(artifact).items()):
+        digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
+    """With the stages' estimates shifted; how its policy fares then, nothing was measured of.
+
+    So it promises nothing and has no reference.
+    """
+    predictors = tuple(
+        replace(predictor, calibration=shift.after(predictor.calibration))
+        for predictor, shift in zip(artifact.predictors, shifts, strict=True)
+    )
+    origin = artifact.lam_origin.removesuffix(_RECALIBRATED) + _RECALIBRATED
+    return replace(
+        artifact, predictors=predictors, lam_origin=origin, certificates=None, reference=None
+    )
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
@@ -152,6 +181,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "metrics": artifact.metrics,
         "certificates": artifact.certificates and artifact.certificates.to_json(),
         "agreement_with": artifact.agreement_with,
+        "reference": artifact.reference and artifact.reference.to_json(),
     }
 
 
@@ -175,6 +205,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
     if policy.stages[-1] >= len(stages):
         raise ValueError(f"a policy of stage {policy.stages[-1]} for {len(stages)} stages")
     prior, certified = manifest["prior"], manifest.get("certificates")
+    reference = manifest.get("reference")
     return Artifact(
         stages=stages,
         predictors=tuple(_predictor(arrays, f"predictor{k}") for k in range(len(stages))),
@@ -198,6 +229,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         metrics=manifest["metrics"],
         certificates=Certificates.from_json(certified) if certified else None,
         agreement_with=manifest.get("agreement_with"),
+        reference=Reference.from_json(reference) if reference else None,
     )
 
 

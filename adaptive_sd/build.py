@@ -8,10 +8,10 @@ from pathlib import Path
 from adaptive_sd.artifact import Artifact, load_artifact
 from adaptive_sd.cascade import Cascade as Loop
 from adaptive_sd.config import Config, StageConfig, default_config, read_config, stage_styles
-from adaptive_sd.errors import ArtifactError
+from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.judge import FittedJudge, PriorJudge
-from adaptive_sd.ladder import Judge
 from adaptive_sd.models.home import home_dir, use_home
+from adaptive_sd.online import Online
 from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.types import Rates
 
@@ -37,7 +37,24 @@ class Cascade(Loop):
 def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
     """Find all models and load the artifact; models are loaded when first used."""
     stages = open_stages(config, offline=offline)
-    return Cascade(stages, _judge(config, stages), lam=config.lam)
+    judge = _judge(config, stages)
+    online = _open_online(config, judge) if config.online else None
+    return Cascade(stages, judge, lam=config.lam, online=online)
+
+
+def _open_online(config: Config, judge: FittedJudge | PriorJudge) -> Online:
+    if not isinstance(judge, FittedJudge):
+        raise ConfigError(
+            f"online = true needs a ladder with an artifact: {judge.how_to_calibrate}."
+        )
+    return Online(
+        judge, traces_path(), lam=config.lam, explore=config.explore, on_drift=config.on_drift
+    )
+
+
+def traces_path() -> Path:
+    """Where answers leave their traces, and online ladders what they learn from."""
+    return home_dir() / "traces.sqlite"
 
 
 def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
@@ -69,13 +86,15 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
     )
 
 
-def _judge(config: Config, stages: list[Stage]) -> Judge:
-    shipped = load_artifact(DEFAULT_ARTIFACT)
-    artifact = (
-        _default_artifact(shipped)
-        if config.artifact == "default"
-        else load_artifact(Path(config.artifact))
-    )
+def chosen_artifact(config: Config) -> Artifact:
+    """The one that a configuration names; "default": the shipped one as fitted for this machine."""
+    if config.artifact == "default":
+        return _default_artifact(load_artifact(DEFAULT_ARTIFACT))
+    return load_artifact(Path(config.artifact))
+
+
+def _judge(config: Config, stages: list[Stage]) -> FittedJudge | PriorJudge:
+    artifact = chosen_artifact(config)
     if fits_ladder(artifact, stages):
         return FittedJudge(artifact)
     if config.artifact != "default":
@@ -87,7 +106,8 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
         return known
 
     sizes = [stage.num_parameters / 1e9 for stage in stages]
-    return PriorJudge(shipped.prior, sizes, rates, votes=[stage.votes for stage in stages])
+    prior = load_artifact(DEFAULT_ARTIFACT).prior
+    return PriorJudge(prior, sizes, rates, votes=[stage.votes for stage in stages])
 
 
 def _why_not(artifact: Artifact, stages: list[Stage]) -> str:

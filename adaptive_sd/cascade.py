@@ -11,16 +11,16 @@ from functools import partial
 from adaptive_sd.allowance import Allowance
 from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
-from adaptive_sd.decision.partial import CHECKPOINTS
-from adaptive_sd.decision.policies import Choice, Evidence, Prospect
-from adaptive_sd.errors import CancelledError, ConfigError
+from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.ladder import Judge, LadderStage
+from adaptive_sd.online import Online
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.request import Request as Request
+from adaptive_sd.run import Run
 from adaptive_sd.streaming import AnswerStream, run_async
-from adaptive_sd.trace import Answer, Step, Why
-from adaptive_sd.types import Action, Decision, Draft, Observer, Progress
+from adaptive_sd.trace import Answer
+from adaptive_sd.types import Decision
 
 
 class Cascade(Closing):
@@ -32,11 +32,12 @@ class Cascade(Closing):
         judge: Judge,
         *,
         lam: float | None = None,
+        online: Online | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`lam` is the weight of quality unless a request says otherwise; None: the judge's.
 
-        `clock` tells seconds.
+        With `online`, made for this judge, the ladder learns while it runs. `clock` tells seconds.
         """
         if not stages:
             raise ConfigError("a ladder needs at least one stage.")
@@ -44,6 +45,7 @@ class Cascade(Closing):
         self.judge = judge
         self._lam = lam
         self.clock = clock
+        self._online = online
 
     @property
     def lam(self) -> float:
@@ -74,43 +76,60 @@ class Cascade(Closing):
         and ContextOverflowError when the prompt does not fit a stage.
         """
         request = request or Request()
-        allowance = Allowance(self.judge, request.max_cost, request.deadline_s, clock=self.clock)
         lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
-        run = _Run(self, prompt, view, request, lam, allowance, on_text, keep_going)
-        evidence = allowance.limit(self.judge.begin(view))
-        choice = self.judge.decide(evidence, lam)
+        may_explore = isinstance(prompt, str) and request == Request(lam=request.lam)
+        asked = None if self._online is None else self._online.ask(may_explore=may_explore)
+        judge = asked or self.judge
+        allowance = Allowance(judge, request.max_cost, request.deadline_s, clock=self.clock)
+        run = Run(self.stages, judge, prompt, view, request, lam, allowance, on_text, keep_going)
+        evidence = allowance.limit(judge.begin(view))
+        choice = judge.decide(evidence, lam)
         opening = run.why(choice)
         while choice.decision is Decision.ESCALATE:
             run.skip(range(run.last + 1, choice.stage), choice)
             draft = run.draft(choice.stage, evidence)
             if draft.has_ended:
-                held = self.judge.judge(view, run.last, draft)
+                held = judge.judge(view, run.last, draft)
                 evidence = replace(evidence, held=(*evidence.held, held))
             else:
                 evidence = replace(evidence, abandoned=run.last)
             evidence = allowance.limit(evidence)
-            choice = run.fragment(draft) or self.judge.decide(evidence, lam)
+            choice = run.fragment(draft) or judge.decide(evidence, lam)
             run.note(draft, choice)
         abstained = run.end(choice)
+        trace_id, quality = uuid.uuid4().hex, run.quality_of(choice)
+        calibrated = evidence.covered and run.as_recorded
+        if self._online is not None and asked is not None and calibrated and not run.degraded:
+            observed = asked.observed(choice.stage, quality, lam, evidence)
+            self._online.keep(trace_id, observed)
         return Answer(
-            trace_id=uuid.uuid4().hex,
+            trace_id=trace_id,
             text=None if abstained else run.drafts[choice.stage].text,
             stage=self.stages[choice.stage].name,
             stage_index=choice.stage,
-            quality=run.quality_of(choice),
+            quality=quality,
             cost=sum(step.cost for step in run.steps),
             cost_unit=self.judge.cost_unit,
             latency_s=allowance.elapsed_s,
             lam=lam,
             abstained=abstained,
             degraded=run.degraded,
-            calibrated=evidence.covered and run.as_recorded,
+            calibrated=calibrated,
             trace=tuple(run.steps),
             opening=opening,
             agreement_with=self.judge.agreement_with,
         )
+
+    def feedback(self, trace_id: str, good: bool) -> None:
+        """Learn what a reader says of an answer; the last word counts.
+
+        Raises ConfigError where the ladder is not online, and DataError for an unknown trace.
+        """
+        if self._online is None:
+            raise ConfigError("this ladder does not learn; write `online = true` in its file.")
+        self._online.feedback(trace_id, good=good)
 
     def stream(self, prompt: Prompt, request: Request | None = None) -> AnswerStream:
         """As `answer`, iterating over the text; `.answer` is there after the last piece."""
@@ -124,177 +143,3 @@ class Cascade(Closing):
         """Free all models; a later call loads them again."""
         for stage in self.stages:
             stage.close()
-
-
-class _Run:
-    """The drafts and steps of one prompt while the loop goes on."""
-
-    def __init__(
-        self,
-        cascade: Cascade,
-        prompt: Prompt,
-        view: PromptView,
-        request: Request,
-        lam: float,
-        allowance: Allowance,
-        on_text: Callable[[str], None] | None,
-        keep_going: Callable[[], bool] | None,
-    ) -> None:
-        self._cascade = cascade
-        self._names = [stage.name for stage in cascade.stages]
-        self._prompt = prompt
-        self._view = view
-        self._request = request
-        self._lam = lam
-        self._allowance = allowance
-        self._on_text = on_text
-        self._keep_going = keep_going
-        self._num_told = 0
-        self._offered: Draft | None = None
-        self._cost = 0.0
-        self._saved = 0.0
-        """The expected loss that abandoning the last draft saved."""
-        self.as_recorded = isinstance(prompt, str) and request.as_recorded
-        """Whether all drafts held are as when the fit's prompts were recorded."""
-        self.degraded = False
-        self.last = -1
-        """The last stage that ran."""
-        self.drafts: dict[int, Draft] = {}
-        """Those that could be returned."""
-        self.steps: list[Step] = []
-
-    def why(self, choice: Choice) -> Why:
-        """What the choice rests on; notes where the allowance changed it."""
-        self.degraded |= choice.denied is not None
-        return self._allowance.why(choice, self._names)
-
-    def skip(self, stages: Sequence[int], choice: Choice) -> None:
-        why = self.why(choice)
-        for index in stages:
-            told = (Action.SKIP, None, Decision.ESCALATE, why.reason)
-            self.steps.append(Step(self._names[index], *told, alternatives=why.alternatives))
-
-    def draft(self, index: int, evidence: Evidence) -> Draft:
-        """Run one stage; the last draft so far, abandoned or not, is offered for verification.
-
-        The draft is held unless it is abandoned, or cut while another one is held.
-        """
-        draft = self._run_stage(index, evidence)
-        self.last, self._offered = index, draft
-        self._cost = self._cascade.judge.cost(index, draft)
-        self._allowance.pay(self._cost)
-        if draft.has_ended:
-            self._allowance.cut = ""
-            self.drafts[index] = draft
-        elif self._allowance.cut:
-            self.degraded = True
-        elif self._saved <= 0:
-            raise CancelledError("the answer was cancelled before it was whole.")
-        return draft
-
-    def fragment(self, draft: Draft) -> Choice | None:
-        """To return the draft that was just cut, where it is all there is.
-
-        It is judged as what a limit of tokens ended, and on its own: no policy knows such drafts.
-        """
-        if not self._allowance.cut or self.drafts:
-            return None
-        ended = replace(draft, finish_reason="length")
-        judged = self._cascade.judge.judge(self._view, self.last, ended)
-        quality = judged.quality if draft.text else 0.0
-        self.drafts[self.last] = draft
-        self.as_recorded = False
-        stopping = Prospect.of(None, quality, 0.0, self._lam)
-        return Choice(Decision.STOP, self.last, (quality,), (stopping,), "nothing else is held")
-
-    def _run_stage(self, index: int, evidence: Evidence) -> Draft:
-        stage, offered = self._cascade.stages[index], self._offered
-        try:
-            return stage.run(
-                self._prompt,
-                self._request.sampling(stage, index, self._prompt, self._view.form),
-                form=self._view.form,
-                draft=None if offered is None else offered.offer,
-                acceptance=None
-                if offered is None
-                else self._cascade.judge.acceptance(self.last, index, self._view),
-                observer=self._observer(index, evidence),
-            )
-        except CancelledError:
-            if not self._allowance.cut:
-                raise
-            # cut before its turn came
-            return Draft("", (), (), (), (), "cancelled", 0, 0.0, 0.0)
-
-    def _observer(self, index: int, evidence: Evidence) -> Observer:
-        judge, allowance, keep_going = self._cascade.judge, self._allowance, self._keep_going
-        # Only this draft can be the answer then; with one held, that may yet be returned.
-        is_only = index == len(self._cascade.stages) - 1 and not self.drafts
-        is_certain = is_only and self._request.abstain_below is None
-        self._saved, allowance.cut = 0.0, ""
-
-        def observe(progress: Progress) -> bool:
-            if is_certain:
-                self._tell(progress.new_text)
-            if not allowance.allows(index, progress.work):
-                return False
-            if progress.num_tokens in CHECKPOINTS and not is_only:
-                self._saved = judge.saved(evidence, index, progress, self._lam)
-                if self._saved > 0 and not allowance.fits_all_after(index, evidence):
-                    self._saved, self.degraded = 0.0, True
-            return self._saved <= 0 and (keep_going is None or keep_going())
-
-        return observe
-
-    def note(self, draft: Draft, choice: Choice) -> None:
-        """The step of the last stage."""
-        why, cut = self.why(choice), self._allowance.cut
-        reason = f"{cut}; {why.reason}" if cut else why.reason
-        action = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
-        if not draft.has_ended and not cut:
-            action = Action.ABANDON
-            reason = f"going on would lose {self._saved:.3g} more than abandoning it; {reason}"
-        self.steps.append(
-            Step(
-                stage=self._names[self.last],
-                action=action,
-                quality=choice.qualities[-1] if self.last in self.drafts else None,
-                decision=choice.decision,
-                reason=reason,
-                tokens_in=draft.tokens_in,
-                tokens_out=sum(made.tokens_out for made in draft.made),
-                num_drafted=draft.verified.num_drafted,
-                num_accepted=draft.verified.num_accepted,
-                num_spans=draft.verified.num_spans,
-                latency_s=draft.latency_s,
-                cost=self._cost,
-                alternatives=why.alternatives,
-            )
-        )
-
-    def quality_of(self, choice: Choice) -> float:
-        """Of the draft that stopping returns."""
-        return choice.qualities[list(self.drafts).index(choice.stage)]
-
-    def end(self, choice: Choice) -> bool:
-        """Give the text of the stage chosen, or abstain: True."""
-        quality, least = self.quality_of(choice), self._request.abstain_below
-        if abstains := least is not None and quality < least:
-            reason = f"quality {quality:.2f} of the best draft is below {least:g}"
-            self._add_last(Action.ABSTAIN, choice, quality, f"{reason}; {self.why(choice).reason}")
-        elif choice.stage != self.last:
-            reason = f"of the drafts held, the one of most quality: {quality:.2f}"
-            self._add_last(Action.RECALL, choice, quality, reason)
-        if not abstains:
-            self._tell(self.drafts[choice.stage].text[self._num_told :])
-        return abstains
-
-    def _add_last(self, action: Action, choice: Choice, quality: float, reason: str) -> None:
-        alternatives = self.why(choice).alternatives
-        step = Step(self._names[choice.stage], action, quality, None, reason)
-        self.steps.append(replace(step, alternatives=alternatives))
-
-    def _tell(self, text: str) -> None:
-        if self._on_text is not None and text:
-            self._on_text(text)
-            self._num_told += len(text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from adaptive_sd.artifact import Artifact, Prior
+from adaptive_sd.artifact import Artifact, Prior, fingerprint
 from adaptive_sd.decision.features import (
     NUM_FORMS,
     DraftView,
@@ -43,10 +44,17 @@ class FittedJudge:
         self.lam_origin = artifact.lam_origin
         self.certificates = artifact.certificates
         self.agreement_with = artifact.agreement_with
+        self.reference = artifact.reference
+        self.num_stages = len(artifact.stages)
+        self.top = artifact.policy.stages[-1]
         self._top = FixedPolicy(
             len(artifact.stages) - 1,
             "hardly any prompt of this form was recorded, so the largest stage answers",
         )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self._artifact)
 
     @property
     def how_to_calibrate(self) -> str:
@@ -81,6 +89,9 @@ class FittedJudge:
                 for stage, record in enumerate(self._artifact.stages)
             )
         )
+
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        return self._artifact.policy.estimates(evidence)
 
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         if not evidence.covered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from adaptive_sd.decision.certificates import Certificates
+from adaptive_sd.decision.drift import Reference
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.forms import Form
@@ -36,28 +37,11 @@ class LadderStage(Protocol):
     def close(self) -> None: ...
 
 
-class Judge(Protocol):
-    """Estimates quality from evidence and decides; fitted, immutable."""
-
-    @property
-    def how_to_calibrate(self) -> str: ...
-
-    @property
-    def recommended_lam(self) -> float: ...
-
-    @property
-    def lam_origin(self) -> str: ...
+class PromptJudge(Protocol):
+    """Estimates quality from evidence and decides, while one prompt is answered."""
 
     @property
     def cost_unit(self) -> CostUnit: ...
-
-    @property
-    def agreement_with(self) -> str | None:
-        """The stage agreement with which its estimates are; None: they are chances to be right."""
-        ...
-
-    @property
-    def certificates(self) -> Certificates | None: ...
 
     def begin(self, prompt: PromptView) -> Evidence: ...
 
@@ -77,4 +61,51 @@ class Judge(Protocol):
 
     def cost(self, stage: int, draft: Draft | Work) -> float:
         """Of a draft of `stage`, or of what one that grows has taken so far."""
+        ...
+
+
+class Judge(PromptJudge, Protocol):
+    """Of all prompts; fitted, immutable."""
+
+    @property
+    def how_to_calibrate(self) -> str: ...
+
+    @property
+    def recommended_lam(self) -> float: ...
+
+    @property
+    def lam_origin(self) -> str: ...
+
+    @property
+    def agreement_with(self) -> str | None:
+        """The stage agreement with which its estimates are; None: they are chances to be right."""
+        ...
+
+    @property
+    def certificates(self) -> Certificates | None: ...
+
+
+class LearnableJudge(Judge, Protocol):
+    """Fitted, so that an online ladder can learn what its estimates lack."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the fit whose estimates these are."""
+        ...
+
+    @property
+    def num_stages(self) -> int: ...
+
+    @property
+    def top(self) -> int:
+        """The last stage that may run."""
+        ...
+
+    @property
+    def reference(self) -> Reference | None:
+        """The first drafts of the fit's prompts, where it is known how they fared."""
+        ...
+
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        """Qualities of the drafts held, from all evidence."""
         ...

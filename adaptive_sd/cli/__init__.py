@@ -18,6 +18,7 @@ from adaptive_sd.cli import (
     checking,
     demo,
     importing,
+    learning,
     offline,
     recording,
     replaying,
@@ -34,6 +35,8 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("answer")(answering.answer)
+app.command("feedback")(learning.feedback)
+app.command("recalibrate")(learning.recalibrate)
 app.command("demo")(demo.demo)
 app.add_typer(model_commands.app, name="models")
 app.command("doctor")(checking.doctor)

@@ -10,14 +10,13 @@ from typing import Annotated
 
 import typer
 
-from adaptive_sd.build import Cascade, open_cascade
+from adaptive_sd.build import Cascade, open_cascade, traces_path
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.explain import abstention, explain, headline
 from adaptive_sd.config import Config, chosen_config
 from adaptive_sd.data.prompt_files import read_json_prompts
 from adaptive_sd.decision.certificates import Certificates
 from adaptive_sd.errors import ArtifactError, ConfigError
-from adaptive_sd.models.home import home_dir
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer
 from adaptive_sd.trace_store import TraceStore
@@ -102,7 +101,7 @@ def answer(
             stop=tuple(stop or ()),
             lenience=lenience,
         )
-        store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
+        store = TraceStore(traces_path(), keep_prompts=keep_prompt)
         for text in prompts:
             asked = _with_system(text, system)
             if file or as_json:

@@ -13,6 +13,7 @@ from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
+from adaptive_sd.decision.states import state_reader
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.types import Decision
 
@@ -63,6 +64,12 @@ class GuardedPolicy:
     def draft_costs(self, evidence: Evidence) -> dict[int, float]:
         """See InducedPolicy.draft_costs; a chain asks for no others."""
         return self.induced.draft_costs(evidence)
+
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        """Qualities of the drafts held, from all evidence; the same at every lambda."""
+        stages = tuple(draft.stage for draft in evidence.held)
+        found = self.induced.estimate(stages, state_reader(evidence), 0.0)
+        return tuple(found.stop_quality[0].tolist())
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float

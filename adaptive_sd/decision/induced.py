@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import logit, sigmoid
-from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, Prospect, choose
+from adaptive_sd.decision.policies import Choice, Evidence, Prospect, choose
+from adaptive_sd.decision.states import (
+    StateOf,
+    held_of,
+    later_stages,
+    may_abandon,
+    num_features,
+    partial_features,
+    state_index,
+    state_of_held,
+    state_reader,
+)
 from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]
 
-STATE_STATISTICS = (
-    "logprob_mean",
-    "logprob_q10",
-    "entropy_mean",
-    "margin_mean",
-    "log_tokens_out",
-    "log_tokens_in",
-    "finished_by_length",
-    "repeated_4grams",
-    "no_answer",
-)
-"""Features of the last draft that tell what going on is worth, beyond its quality."""
-
-STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
 
 SavingKey = tuple[int, int, int]
 """Index of a state, a stage whose draft grows in it, and the place of a checkpoint."""
@@ -47,10 +42,6 @@ class StateValues(NamedTuple):
     values_go: FloatArray  # (num_rows, num_later, num_lams)
     quality_go: FloatArray  # the same shape, as the next
     cost_go: FloatArray
-
-
-StateOf = Callable[[Sequence[int]], FloatArray]
-"""Features of rows, (num_rows, num_state_features), with some of the stages held."""
 
 
 class Estimating(Protocol):
@@ -94,7 +85,7 @@ class InducedPolicy:
         """Expected of a draft of each stage that may run next: at lambda 0 none follows it."""
         held = evidence.held
         stages = tuple(draft.stage for draft in held)
-        costs = self.values(stages, _state_of(held, evidence), 0.0).cost_go[0, :, 0].tolist()
+        costs = self.values(stages, state_of_held(held, evidence), 0.0).cost_go[0, :, 0].tolist()
         found = zip(later_stages(stages, self.stages), costs, strict=True)
         return {stage: cost for stage, cost in found if stage > evidence.abandoned}
 
@@ -120,7 +111,7 @@ class InducedPolicy:
         weights = self.saving_weights([held.stage for held in evidence.held], drafted, lam)
         if weights is None:
             return 0.0
-        state = _state_of(evidence.held, evidence)
+        state = state_of_held(evidence.held, evidence)
         return float((partial_features(state, statistics) @ weights)[0])
 
     def saving_weights(
@@ -158,7 +149,7 @@ class InducedPolicy:
         for index, matrix in enumerate(weights):
             held = held_of(index, stages)
             num_outputs = len(held) + 2 * len(grid) * len(later_stages(held, stages))
-            wanted = (_num_features(num_prompt_features, len(held)), num_outputs)
+            wanted = (num_features(num_prompt_features, len(held)), num_outputs)
             if matrix.shape != wanted:
                 raise ArtifactError(
                     f"state {index} of a policy has shape {matrix.shape}, not {wanted}."
@@ -179,26 +170,6 @@ class InducedPolicy:
         if num_unknown := sum(n.startswith("saving") for n in arrays) - len(savings):
             raise ArtifactError(f"a policy abandons {num_unknown} drafts that it has no choice of.")
         return cls(stages, grid, weights, savings)
-
-
-def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
-    return sum(1 << stages.index(stage) for stage in held)
-
-
-def held_of(index: int, stages: Sequence[int]) -> tuple[int, ...]:
-    """The stages held in the state of this index."""
-    return tuple(stage for place, stage in enumerate(stages) if index >> place & 1)
-
-
-def later_stages(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
-    """Those of the ascending `stages` that can still run: above the last one held."""
-    return stages[bisect.bisect_right(stages, held[-1]) :] if held else stages
-
-
-def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
-    """The next stages without whose draft an answer can still be had."""
-    later = later_stages(held, stages)
-    return later if held else later[:-1]
 
 
 def _saving_name(key: SavingKey) -> str:
@@ -229,65 +200,6 @@ def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
     returned = int(returned_of(stages, values.stop_quality)[0])
     stopping = Prospect.of(None, max(qualities), 0.0, lam)
     return choose(evidence, qualities, returned, (stopping, *going))
-
-
-def state_reader(evidence: Evidence) -> StateOf:
-    """Of one row, the evidence."""
-
-    def state_of(stages: Sequence[int]) -> FloatArray:
-        return _state_of([draft for draft in evidence.held if draft.stage in stages], evidence)
-
-    return state_of
-
-
-def _state_of(held: Sequence[HeldDraft], evidence: Evidence) -> FloatArray:
-    """The features of the state with these drafts held, one row."""
-    return state_features(
-        evidence.features[None],
-        np.array([[draft.quality for draft in held]]),
-        np.array([_agreements([draft.answer for draft in held])]),
-        held[-1].features[STATE_COLUMNS][None] if held else np.empty((1, 0), dtype=np.float32),
-    )
-
-
-def partial_features(state: FloatArray, statistics: NDArray[np.floating]) -> FloatArray:
-    """What tells whether to abandon a draft: the state it is made in, and its first tokens."""
-    return np.concatenate([state, statistics], axis=1)
-
-
-def state_features(
-    prompt: NDArray[np.floating],
-    quality: FloatArray,
-    agreement: NDArray[np.floating],
-    statistics: NDArray[np.floating],
-) -> FloatArray:
-    """Evidence in one state, a row each: shapes (num_rows, prompt features), (num_rows, held),
-    (num_rows, pairs of held) in the order (0,1), (0,2), (1,2), ... and (num_rows, statistics).
-    """
-    num_rows, num_held = quality.shape
-    columns = [np.ones((num_rows, 1)), prompt]
-    if num_held:
-        odds = logit(quality, 0.01)
-        columns += [odds, quality, statistics]
-    if num_held > 1:
-        agrees = agreement[:, 1 - num_held :].max(axis=1, keepdims=True)
-        last = odds[:, -1:]
-        columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
-    return np.concatenate(columns, axis=1)
-
-
-def _num_features(num_prompt_features: int, num_held: int) -> int:
-    no_rows = (
-        np.empty((0, num_prompt_features)),
-        np.empty((0, num_held)),
-        np.empty((0, num_held * (num_held - 1) // 2)),
-        np.empty((0, len(STATE_STATISTICS))),
-    )
-    return int(state_features(*no_rows).shape[1])
-
-
-def _agreements(answers: Sequence[str]) -> list[float]:
-    return [float(agree(answers[j], answers[i])) for j in range(len(answers)) for i in range(j)]
 
 
 def returned_of(held: Sequence[int], stop_quality: FloatArray) -> NDArray[np.int64]:

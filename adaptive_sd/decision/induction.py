@@ -11,18 +11,12 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.abandoning import Growing, fit_abandoning
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    SavingKey,
-    held_of,
-    later_stages,
-    returned_of,
-    state_index,
-)
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey, returned_of
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
 from adaptive_sd.decision.ridge import FoldedRidge, RidgeFit
+from adaptive_sd.decision.states import held_of, later_stages, state_index
 
 FloatArray = NDArray[np.float64]
 

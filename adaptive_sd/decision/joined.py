@@ -10,16 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import sigmoid
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    SavingKey,
-    StateOf,
-    StateValues,
-    decide_by,
-    later_stages,
-    state_index,
-    state_reader,
-)
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey, StateValues, decide_by
 from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.newcomer import (
     AFTER_COLUMNS,
@@ -35,6 +26,7 @@ from adaptive_sd.decision.newcomer import (
 )
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence
+from adaptive_sd.decision.states import StateOf, later_stages, state_index, state_reader
 from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import fit_logistic, logit
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import InducedPolicy, StateOf, held_of, state_index
+from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.newcomer import (
     NUM_LEVELS,
@@ -34,6 +34,7 @@ from adaptive_sd.decision.shrinkage import (
     mean_quality,
     shrunk_logistic,
 )
+from adaptive_sd.decision.states import StateOf, held_of, state_index
 
 FloatArray = NDArray[np.float64]
 

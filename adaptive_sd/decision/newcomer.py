@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import logit
-from adaptive_sd.decision.induced import InducedPolicy, StateOf, state_index
+from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.states import StateOf, state_index
 
 FloatArray = NDArray[np.float64]
 

@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    later_stages,
-    partial_features,
-    returned_of,
-)
+from adaptive_sd.decision.induced import InducedPolicy, returned_of
 from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.decision.states import later_stages, partial_features
 
 FloatArray = NDArray[np.float64]
 

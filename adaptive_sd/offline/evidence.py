@@ -19,8 +19,8 @@ from adaptive_sd.decision.features import (
     fit_projection,
 )
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
+from adaptive_sd.decision.states import STATE_COLUMNS
 from adaptive_sd.offline.answers import canonical_answers, prompt_views
 from adaptive_sd.offline.prompts import prompt_groups
 from adaptive_sd.offline.signals import put_signals

@@ -30,6 +30,7 @@ from adaptive_sd.offline.evidence import (
 from adaptive_sd.offline.fit_report import FitReport, guards_of, make_report
 from adaptive_sd.offline.importance import permutation_importance
 from adaptive_sd.offline.prompts import hashes_of
+from adaptive_sd.offline.reference import reference_of
 from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.offline.verification import PairKey, compared_of, learn_acceptance
 from adaptive_sd.types import Acceptance
@@ -112,6 +113,7 @@ def to_artifact(ladder: LadderFit, fitted: PolicyFit, origin: str) -> tuple[Arti
         data_hash=data_hash(table),
         metrics=report.to_json(),
         agreement_with=table.agreement_with,
+        reference=reference_of(fitted.policy, ladder.seen, fitted.recommended_lam),
     )
     return artifact, report
 

@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.features import FEATURE_DIM
-from adaptive_sd.decision.induced import (
-    STATE_COLUMNS,
-    InducedPolicy,
-    held_of,
-    later_stages,
-    returned_of,
-    state_features,
-    state_index,
-    state_values,
-)
+from adaptive_sd.decision.induced import InducedPolicy, returned_of, state_values
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Evidence, HeldDraft, Prospect
+from adaptive_sd.decision.states import (
+    STATE_COLUMNS,
+    held_of,
+    later_stages,
+    state_features,
+    state_index,
+)
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError, ConfigError
 from adaptive_sd.types import Decision
 from tests.decision.tables import features_of, fit_induction, wild_table, with_parts

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.paths import Path
 from adaptive_sd.offline.prompts import prompt_texts
-from adaptive_sd.offline.replay.adaptive import Path
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.offline.report.recorded import answer_recorded
 from adaptive_sd.trace import Step

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.paths import follow
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.prompts import prompt_texts
-from adaptive_sd.offline.replay.adaptive import follow
 from adaptive_sd.offline.replay.field import Field, Subject
 from adaptive_sd.offline.replay.halves import split
 from adaptive_sd.offline.replay.seen import see_with

@@ -6,9 +6,9 @@ import numpy as np
 
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.decision.features import FEATURE_DIM, PromptView
-from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.partial import CHECKPOINTS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
+from adaptive_sd.decision.states import STATE_COLUMNS
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.prompt import Prompt
@@ -18,13 +18,13 @@ from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Samp
 
 def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
     """What the policy does on prompt `row` of its table."""
-    prompt = _RecordedPrompt(subject, row)
-    stages = [_RecordedStage(prompt, k, s.name) for k, s in enumerate(subject.outcomes.stages)]
+    prompt = RecordedPrompt(subject, row)
+    stages = [RecordedStage(prompt, k, s.name) for k, s in enumerate(subject.outcomes.stages)]
     name = f"prompt {subject.outcomes.prompt_ids[row]}"
     return Cascade(stages, prompt).answer(name, Request(lam=lam))
 
 
-class _RecordedPrompt:
+class RecordedPrompt:
     """The judge: all that the policy sees is the table's, so no text is needed."""
 
     how_to_calibrate = ""
@@ -94,8 +94,8 @@ class _RecordedPrompt:
         return float(value) if known else 0.0  # type: ignore[arg-type]
 
 
-class _RecordedStage:
-    def __init__(self, prompt: _RecordedPrompt, index: int, name: str) -> None:
+class RecordedStage:
+    def __init__(self, prompt: RecordedPrompt, index: int, name: str) -> None:
         self.name = name
         self._prompt = prompt
         self._index = index
