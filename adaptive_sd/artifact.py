@@ -26,12 +26,12 @@ from adaptive_sd.forms import Form
 from adaptive_sd.types import Acceptance, StageRecord
 
 SCHEMA_VERSION = 5
-_WITHOUT_JOINED = 4
-"""The version before a stage could join: nothing else has changed since."""
-_WITHOUT_PARTS = 3
-"""The version before drafts were judged while they grow: such an artifact abandons none."""
-_FEATURES = {"feature_names": FEATURE_NAMES}
-_PARTS = {"partial_features": PARTIAL_STATISTICS, "checkpoints": CHECKPOINTS}
+"""Since 5 a policy tells what going on gains over stopping; of older ones the numbers mislead."""
+_FEATURES = {
+    "feature_names": FEATURE_NAMES,
+    "partial_features": PARTIAL_STATISTICS,
+    "checkpoints": CHECKPOINTS,
+}
 """What weights are for, by the name in the manifest."""
 _RECALIBRATED = "; recalibrated by feedback since"
 Arrays = dict[str, NDArray[np.generic]]
@@ -124,13 +124,12 @@ def load_artifact(folder: Path) -> Artifact:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         version = manifest["schema_version"]
-        if version not in (_WITHOUT_PARTS, _WITHOUT_JOINED, SCHEMA_VERSION):
+        if version != SCHEMA_VERSION:
             raise ArtifactError(
                 f"{folder}: artifact version {version}, this program reads {SCHEMA_VERSION}; "
                 "fit it again with `adaptive-sd fit`."
             )
-        wanted = _FEATURES if version == _WITHOUT_PARTS else _FEATURES | _PARTS
-        if any(tuple(manifest[name]) != known for name, known in wanted.items()):
+        if any(tuple(manifest[name]) != known for name, known in _FEATURES.items()):
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
         arrays = _read_arrays(folder / "weights.npz")
         for name, values in arrays.items():
@@ -162,7 +161,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
     prior = artifact.prior
     return {
         "schema_version": SCHEMA_VERSION,
-        **{name: list(known) for name, known in (_FEATURES | _PARTS).items()},
+        **{name: list(known) for name, known in _FEATURES.items()},
         "stages": [stage.to_json() for stage in artifact.stages],
         "prior": {
             "chances": asdict(prior.chances),
