@@ -1,4 +1,4 @@
-"""What the documents name is there: modules, functions in them, commands and their options."""
+"""What the documents name is there: modules, names in them, commands and their options."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ from adaptive_sd.cli import app
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "policy.md").read_text()
-SPANS = re.findall(r"`([^`\n]+)`", TEXT)
-PATHS = sorted({s for s in SPANS if re.fullmatch(r"[\w./-]+(\.\w+|/)", s) and not s[0] == "."})
-COMMANDS = sorted({s for s in SPANS if s.startswith("adaptive-sd ")})
+SPANS = sorted(set(re.findall(r"`([^`\n]+)`", TEXT)))
+PATHS = [span for span in SPANS if re.fullmatch(r"\w[\w./-]*(\.\w+|/)", span)]
+NAMES = re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", TEXT)
+COMMANDS = [span for span in SPANS if span.startswith("adaptive-sd ")]
+
+
+def find(path: str) -> Path:
+    """In the checkout, else in the package."""
+    return ROOT / path if (ROOT / path).exists() else ROOT / "adaptive_sd" / path
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_is_there(path: str) -> None:
-    assert (ROOT / path).exists() or (ROOT / "adaptive_sd" / path).exists()
+    assert find(path).exists()
+
+
+@pytest.mark.parametrize(("name", "path"), NAMES)
+def test_a_name_is_defined_where_it_is_said_to_be(name: str, path: str) -> None:
+    assert re.search(rf"^(def|class) {name}\b", find(path).read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_and_its_options_are_there(line: str) -> None:
-    command = typer.main.get_command(app)
-    words = line.split()[1:]
+    command, words = typer.main.get_command(app), line.split()[1:]
     while words and hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 
 
-def test_something_is_named() -> None:
-    assert len(PATHS) > 30 and len(COMMANDS) > 5
+def test_modules_names_and_commands_are_found() -> None:
+    assert len(PATHS) > 30 and len(NAMES) >= 5 and len(COMMANDS) > 5
