@@ -66,7 +66,7 @@ class Allowance:
         return replace(evidence, affordable=fitting)
 
     def fits_all_after(self, stage: int, evidence: Evidence) -> bool:
-        """Whether any later stage could take over from a draft of `stage` that grows."""
+        """Whether every later stage could take over from a draft of `stage` that grows."""
         limited = self.limit(evidence)
         return all(limited.affords(later) for later in self._costs if later > stage)
 

@@ -12,7 +12,7 @@ from adaptive_sd.decision.policies import Choice, Evidence, Prospect
 from adaptive_sd.errors import CancelledError
 from adaptive_sd.ladder import LadderStage, PromptJudge
 from adaptive_sd.prompt import Prompt
-from adaptive_sd.request import Request as Request
+from adaptive_sd.request import Request
 from adaptive_sd.trace import Step, Why
 from adaptive_sd.types import Action, Decision, Draft, Observer, Progress
 
@@ -50,6 +50,7 @@ class Run:
         self.as_recorded = isinstance(prompt, str) and request.as_recorded
         """Whether all drafts held are as when the fit's prompts were recorded."""
         self.degraded = False
+        self._is_fragment = False
         self.last = -1
         """The last stage that ran."""
         self.drafts: dict[int, Draft] = {}
@@ -89,14 +90,15 @@ class Run:
         """To return the draft that was just cut, where it is all there is.
 
         It is judged as what a limit of tokens ended, and on its own: no policy knows such drafts.
+        Where it must not be bad it is not given, since nothing tells how bad a beginning is.
         """
         if not self._allowance.cut or self.drafts:
             return None
         ended = replace(draft, finish_reason="length")
         judged = self._judge.judge(self._view, self.last, ended)
-        quality = judged.quality if draft.text else 0.0
+        quality = judged.quality if judged.answer else 0.0
         self.drafts[self.last] = draft
-        self.as_recorded = False
+        self.as_recorded, self._is_fragment = False, True
         stopping = Prospect.of(None, quality, 0.0, self._lam)
         return Choice(Decision.STOP, self.last, (quality,), (stopping,), "nothing else is held")
 
@@ -172,8 +174,10 @@ class Run:
     def end(self, choice: Choice) -> bool:
         """Give the text of the stage chosen, or abstain: True."""
         quality, least = self.quality_of(choice), self._request.abstain_below
-        if abstains := least is not None and quality < least:
+        if abstains := least is not None and (quality < least or self._is_fragment):
             reason = f"quality {quality:.2f} of the best draft is below {least:g}"
+            if self._is_fragment:
+                reason = "no draft came to its end"
             self._add_last(Action.ABSTAIN, choice, quality, f"{reason}; {self.why(choice).reason}")
         elif choice.stage != self.last:
             reason = f"of the drafts held, the one of most quality: {quality:.2f}"

@@ -86,10 +86,21 @@ def answer(
     if [lam, target_quality, budget].count(None) < 2:
         raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
     caps = _caps(max_cost, deadline, abstain_below)
+    certified = target_quality is not None or budget is not None
+    if certified and caps != Request():
+        raise typer.BadParameter(
+            "--max-cost, --deadline and --abstain-below change what was certified; give them "
+            "without --target-quality and --budget."
+        )
     prompts = read_json_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
     with open_cascade(ladder, offline=offline) as cascade:
-        if target_quality is not None or budget is not None:
+        if certified and ladder.online:
+            raise ConfigError(
+                "an online ladder changes what was certified; give --target-quality and --budget "
+                "to a configuration without `online`."
+            )
+        if certified:
             lam = _certified_lam(cascade.judge.certificates, target_quality, budget)
         request = replace(
             caps,

@@ -114,6 +114,7 @@ def _record(
     path = out.with_name(f"{out.name}.sqlite")
     check_out(path, [source, *([config] if config else [])])
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # the user's own prompts
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(path))
         opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
@@ -142,6 +143,8 @@ def _export(path: Path) -> OutcomeTable:
     from adaptive_sd.offline.export import export_recordings
 
     exported = export_recordings([path])
+    if exported.num_unfinished:
+        _say(f"left out: {exported.num_unfinished} prompts that not every stage has answered yet")
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.parquet"
         write_outcomes(exported.table, exported.stages, table)

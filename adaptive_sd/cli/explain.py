@@ -42,12 +42,7 @@ def abstention(answer: Answer) -> str:
 
 def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, and where lambda comes from."""
-    lines = explain_steps(answer)
-    if answer.agreement_with:
-        lines.append(
-            f"  quality is agreement with {answer.agreement_with}, as the ladder was calibrated "
-            "without labels; not the chance of being right"
-        )
+    lines = [*explain_steps(answer), *_agreement_line(answer)]
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
@@ -66,12 +61,23 @@ def explain_prompt(found: Explained) -> str:
         [
             f"{found.prompt_id}: {text[:_MAX_PROMPT]}{'...' if len(text) > _MAX_PROMPT else ''}",
             *explain_steps(found.answer),
+            *_agreement_line(found.answer),
             f"  lambda {found.answer.lam:.3g}: {found.lam_origin}",
             *(f"  {line}" for line in table(rows).splitlines()),
             f"  {found.answer.stage} is returned: quality {found.quality:.2f}, estimated "
             f"{found.answer.quality:.2f}, for {found.answer.cost:.3g}",
         ]
     )
+
+
+def _agreement_line(answer: Answer) -> list[str]:
+    """Where there is something to be said of what quality is."""
+    if not answer.agreement_with:
+        return []
+    return [
+        f"  quality is agreement with {answer.agreement_with}, as the ladder was calibrated "
+        "without labels; not the chance of being right"
+    ]
 
 
 def explain_steps(answer: Answer) -> list[str]:

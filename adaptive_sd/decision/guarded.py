@@ -59,6 +59,8 @@ class GuardedPolicy:
         choice = chain.decide(evidence, lam)
         if choice.decision is Decision.STOP or evidence.affords(choice.stage):
             return choice
+        if choice.stage <= evidence.abandoned:  # a cap cut its draft
+            return self.induced.decide(evidence, lam)
         return self.induced.decide(evidence, lam)._replace(denied=choice.stage)
 
     def draft_costs(self, evidence: Evidence) -> dict[int, float]:

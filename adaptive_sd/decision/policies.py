@@ -96,9 +96,9 @@ def choose(
     """
     best = wanted = min(prospects, key=_loss)
     if wanted.stage is not None and not evidence.affords(wanted.stage):
-        best = min(
-            (p for p in prospects if p.stage is None or evidence.affords(p.stage)), key=_loss
-        )
+        fitting = [p for p in prospects if p.stage is None or evidence.affords(p.stage)]
+        # what is affordable may never run at this lambda: something has to be begun
+        best = min(fitting, key=_loss) if fitting else min(prospects, key=_cost)
     denied = None if best is wanted else wanted.stage
     if best.stage is not None:
         return Choice(Decision.ESCALATE, best.stage, qualities, prospects, denied=denied)
@@ -108,6 +108,10 @@ def choose(
 
 def _loss(prospect: Prospect) -> float:
     return prospect.loss
+
+
+def _cost(prospect: Prospect) -> float:
+    return prospect.cost
 
 
 def reason_of(choice: Choice, names: Sequence[str]) -> str:

@@ -58,6 +58,12 @@ class JoinReport:
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
+    def as_origin(self) -> str:
+        return (
+            f"{self.stage} ({self.num_prompts} graded prompts, 90 % credible interval of its mean "
+            f"quality {self.low:.2f} to {self.high:.2f})"
+        )
+
     def as_text(self) -> str:
         return (
             f"new stage {self.stage}: {self.num_prompts} graded prompts, 90 % credible interval of "
@@ -81,6 +87,11 @@ def join_artifact(
 
 
 def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Artifact, JoinReport]:
+    if artifact.agreement_with:
+        raise DataError(
+            f"this artifact's qualities are agreement with {artifact.agreement_with}, those of "
+            "graded prompts are not; calibrate all stages together with `adaptive-sd calibrate`."
+        )
     stage = _newcomer(artifact, table)
     if len(table.prompt_ids) < MIN_PROMPTS:
         raise DataError(
@@ -108,11 +119,12 @@ def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Arti
         projections=projections,
         policy=policy,
         acceptance=_acceptance(artifact, table, evidence, stage),
-        lam_origin=f"{artifact.lam_origin}, before {report.stage} joined; {report.as_text()}",
+        lam_origin=f"{artifact.lam_origin}, before {report.as_origin()} joined",
         prompt_hashes=tuple(sorted({*artifact.prompt_hashes, *hashes_of(table)})),
         data_hash=data_hash(table),
         metrics={**artifact.metrics, "joined": report.to_json()},
         certificates=None,
+        reference=None,
     )
     return joined, report
 

@@ -139,3 +139,19 @@ def test_what_a_draft_is_expected_to_cost_is_right_in_the_mean() -> None:
             assert mean == pytest.approx(table.cost_of(stage, held).mean(), rel=0.05)
     begun = replace(evidence_of(table, 0, ()), abandoned=1)
     assert list(policy.draft_costs(begun)) == [2]
+
+
+@pytest.mark.parametrize("affordable", [frozenset({2}), frozenset({3}), frozenset()])
+def test_a_chain_whose_next_draft_was_cut_gives_way_and_denies_nothing(
+    affordable: frozenset[int],
+) -> None:
+    """What was cut is no alternative any more, so that nobody asks what it would cost."""
+    wild = wild_table(40, 4, seed=3)
+    chain = ThresholdPolicy((0, 1), (1.0,))
+    policy = GuardedPolicy(INDUCED, (chain,) * len(INDUCED.lam_grid))
+    held = evidence_of(wild.table, 7, (0,), wild.answers)
+    cut = replace(held, abandoned=1, affordable=affordable)
+    for lam in INDUCED.lam_grid[1:].tolist():
+        choice = policy.decide(cut, lam)
+        assert choice.denied in (None, 3) and choice.stage in (0, 3)
+        assert choice.denied is None or choice.denied in policy.draft_costs(cut)

@@ -69,6 +69,12 @@ def test_the_least_loss_is_chosen_ties_stop_or_take_the_smaller_stage(
     assert choice.prospects == prospects and choice.denied is None
 
 
+def test_where_what_is_affordable_does_not_run_the_cheapest_of_the_others_is_begun() -> None:
+    prospects = (Prospect(1, 0.9, 3.0, 4.0), Prospect(2, 0.95, 2.0, 5.0))
+    choice = choose(replace(evidence(), affordable=frozenset({0})), (), None, prospects)
+    assert (choice.decision, choice.stage, choice.denied) == (Decision.ESCALATE, 2, 1)
+
+
 @given(st.lists(small_numbers, min_size=1, max_size=4))
 def test_with_nothing_held_something_has_to_run(losses: list[float]) -> None:
     choice = choose(evidence(), (), None, going(*enumerate(losses)))

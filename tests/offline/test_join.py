@@ -90,7 +90,8 @@ def test_the_artifact_says_what_joined_and_promises_nothing(
     assert report.stage == "middle" and report.num_prompts == 40
     assert report.low < report.assumed < report.high and report.low < report.quality < report.high
     assert "40 graded prompts, 90 % credible interval" in report.as_text()
-    assert report.as_text() in artifact.lam_origin
+    assert report.as_origin() in artifact.lam_origin
+    assert artifact.reference is None  # how the old policy fared tells nothing of the new one
     assert artifact.recommended_lam == old.recommended_lam and artifact.certificates is None
     assert artifact.metrics["joined"] == report.to_json()
     assert {*artifact.prompt_hashes} == {*old.prompt_hashes, *hashes_of(few)}

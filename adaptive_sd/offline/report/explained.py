@@ -48,6 +48,7 @@ class Explained:
             "lambda_origin": self.lam_origin,
             "stage": self.answer.stage,
             "estimate": self.answer.quality,
+            "agreement_with": self.answer.agreement_with,
             "quality": self.quality,
             "cost": self.answer.cost,
             "stages": [asdict(stage) for stage in self.stages],

@@ -51,15 +51,7 @@ class RecordedStream(RecordedPrompt):
 
 def subject_of(artifact: Artifact, table: OutcomeTable) -> Subject:
     """The artifact, and a table as its predictors see it."""
-    return Subject(
-        artifact.policy,
-        artifact.predictors,
-        artifact.projections,
-        artifact.recommended_lam,
-        artifact.lam_origin,
-        seen_by(artifact, table),
-        table,
-    )
+    return Subject.of(artifact, seen_by(artifact, table), table)
 
 
 def false_alarms(
