@@ -156,7 +156,7 @@ def test_a_stage_that_never_pays_is_named_and_what_predictors_rest_on_is_told() 
         table,
         stages=(StageRecord("a"), StageRecord("useless"), StageRecord("b")),
         quality=np.hstack([table.quality[:, :1], worse, table.quality[:, 1:]]),
-        cost=np.tile([1.0, 2.0, 4.0], (300, 1)),
+        cost=np.tile([1.0, 8.0, 4.0], (300, 1)),
         columns={"signal_log_tokens_out": np.log(length[:, [0, 0, 1]])},
     )
     artifact, report = fit_artifact(ladder)

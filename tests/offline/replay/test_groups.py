@@ -92,9 +92,8 @@ def test_nothing_is_told_of_coins(halves: Halves) -> None:
 
 
 def test_a_fit_is_not_praised_for_what_it_has_seen() -> None:
-    """Its AUC of coins was .98; and one of two equal stages is enough."""
-    artifact, report = fit_artifact(coins())
+    """Its AUC of coins was .98."""
+    _, report = fit_artifact(coins())
     assert all(stage.predictor.auc.value < 0.7 for stage in report.stages)
     assert max(stage.predictor.auc.high for stage in report.stages) > 0.5
-    assert len(artifact.policy.stages) == 1
     assert report.quality < 0.7

@@ -120,7 +120,7 @@ def test_a_ladder_is_not_fitted_where_no_form_comes_often_enough(table: OutcomeT
     texts = ("Explain {} and more", "Who wrote {}?", "Is it {}?\nA. x\nB. y")
     prompts = np.array([[texts[n % 3].format(n)] * 2 for n in range(57)], dtype=object)
     few = table.take(np.arange(57))
-    answers = np.full((57, 2), "A", dtype=object)
+    answers = np.array([[("Rome", "Rome", "A")[n % 3]] * 2 for n in range(57)], dtype=object)
     few = replace(few, columns=dict(few.columns) | {"prompt": prompts, "answer": answers})
     with pytest.raises(DataError, match="no form of prompt came 20 times"):
         calibrate(few)
