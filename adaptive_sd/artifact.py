@@ -20,7 +20,7 @@ from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
-from adaptive_sd.types import Acceptance, StageRecord
+from adaptive_sd.types import Acceptance, StageRecord, unit_of
 
 SCHEMA_VERSION = 4
 _WITHOUT_PARTS = 3
@@ -142,7 +142,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "recommended_lambda": artifact.recommended_lam,
         "lambda_origin": artifact.lam_origin,
         "forms": list(artifact.forms),
-        "cost_unit": "s",
+        "cost_unit": unit_of(artifact.stages),
         "prompt_hashes": list(artifact.prompt_hashes),
         "data_hash": artifact.data_hash,
         "metrics": artifact.metrics,

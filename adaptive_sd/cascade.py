@@ -11,17 +11,18 @@ from functools import partial
 import numpy as np
 
 from adaptive_sd.closing import Closing
+from adaptive_sd.decision.failures import Failures
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.partial import CHECKPOINTS
 from adaptive_sd.decision.policies import Choice, Evidence, reason_of
 from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.errors import CancelledError, ConfigError
+from adaptive_sd.errors import CancelledError, ConfigError, EndpointError
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.ladder import Judge, LadderStage
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.streaming import AnswerStream, run_async
 from adaptive_sd.trace import Answer, Step
-from adaptive_sd.types import Action, Decision, Draft, Observer, Progress, Sampling
+from adaptive_sd.types import Action, Decision, Draft, Observer, OnFailure, Progress, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,23 @@ class Cascade(Closing):
     """A ladder of stages, cheapest first, and the judge that stops on it."""
 
     def __init__(
-        self, stages: Sequence[LadderStage], judge: Judge, *, lam: float | None = None
+        self,
+        stages: Sequence[LadderStage],
+        judge: Judge,
+        *,
+        lam: float | None = None,
+        on_failure: OnFailure = "degrade",
     ) -> None:
-        """`lam` is the weight of quality unless a request says otherwise; None: the judge's."""
+        """`lam` is the weight of quality unless a request says otherwise; None: the judge's.
+
+        Where a stage's server fails the ladder goes on without that stage, or not (`on_failure`).
+        """
         if not stages:
             raise ConfigError("a ladder needs at least one stage.")
         self.stages = tuple(stages)
         self.judge = judge
         self._lam = lam
+        self._on_failure = on_failure
 
     @property
     def lam(self) -> float:
@@ -91,8 +101,9 @@ class Cascade(Closing):
 
         `on_text` gets the answer's text as soon as it is certain to be returned: the largest
         stage's while it grows, where no other draft is held. The work ends with CancelledError when
-        `keep_going` says False. Raises ConfigError for a bad request and ContextOverflowError when
-        the prompt does not fit a stage.
+        `keep_going` says False. Raises ConfigError for a bad request, ContextOverflowError when
+        the prompt does not fit a stage, and EndpointError when no stage could answer or part of
+        the answer had been shown already.
         """
         request = request or Request()
         start_s = time.perf_counter()
@@ -100,19 +111,29 @@ class Cascade(Closing):
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
         run = _Run(self, prompt, view, request, lam, on_text, keep_going)
+        failures = Failures(partial(self.judge.decide, lam=lam), len(self.stages))
         evidence = self.judge.begin(view)
-        choice = self.judge.decide(evidence, lam)
+        choice = failures.decide(evidence)
         while choice.decision is Decision.ESCALATE:
             run.skip(range(run.last + 1, choice.stage), choice)
-            draft = run.draft(choice.stage, evidence)
+            try:
+                draft = run.draft(choice.stage, evidence, may_abandon=not failures.is_spare)
+            except EndpointError as error:
+                going_on = failures.without(run.last, evidence)
+                if self._on_failure == "error" or run.released or going_on is None:
+                    raise
+                choice = going_on
+                run.note_failure(error, choice)
+                continue
             if draft.has_ended:
                 held = self.judge.judge(view, run.last, draft)
                 evidence = replace(evidence, held=(*evidence.held, held))
             else:
                 evidence = replace(evidence, abandoned=run.last)
-            choice = self.judge.decide(evidence, lam)
+            choice = failures.decide(evidence)
             run.note(draft, choice)
-        return self._finish(run, evidence, choice, start_s)
+        degraded = failures.degrade(choice.stage)
+        return replace(self._finish(run, evidence, choice, start_s), degraded=degraded)
 
     def _finish(self, run: _Run, evidence: Evidence, choice: Choice, start_s: float) -> Answer:
         index = choice.stage
@@ -174,7 +195,8 @@ class _Run:
         self._on_text = on_text
         self._keep_going = keep_going
         self._streamed = False
-        self._offered: Draft | None = None
+        self._offered: tuple[int, Draft] | None = None
+        self._start_s = 0.0
         self._saved = 0.0
         """The expected loss that abandoning the last draft saved."""
         self.lam = lam
@@ -182,6 +204,8 @@ class _Run:
         """Whether the stages are asked as they were when the fit's prompts were recorded."""
         self.last = -1
         """The last stage that ran."""
+        self.released = False
+        """Whether any text has been shown."""
         self.drafts: dict[int, Draft] = {}
         """Those that are held: they came to their end."""
         self.steps: list[Step] = []
@@ -193,12 +217,14 @@ class _Run:
                 Step(self._names[index], Action.SKIP, decision=Decision.ESCALATE, reason=reason)
             )
 
-    def draft(self, index: int, evidence: Evidence) -> Draft:
+    def draft(self, index: int, evidence: Evidence, *, may_abandon: bool = True) -> Draft:
         """Run one stage; the last draft so far, abandoned or not, is offered for verification.
 
         The draft is held unless it is abandoned.
         """
-        stage, request, offered = self._cascade.stages[index], self._request, self._offered
+        stage, request = self._cascade.stages[index], self._request
+        drafted, offered = self._offered or (-1, None)
+        self.last, self._start_s = index, time.perf_counter()
         draft = stage.run(
             self._prompt,
             request.sampling(stage, index, self._prompt, self._view.form),
@@ -206,17 +232,17 @@ class _Run:
             draft=None if offered is None else offered.offer,
             acceptance=None
             if offered is None
-            else self._cascade.judge.acceptance(self.last, index, self._view),
-            observer=self._observer(index, evidence),
+            else self._cascade.judge.acceptance(drafted, index, self._view),
+            observer=self._observer(index, evidence, may_abandon),
         )
         if draft.has_ended:
             self.drafts[index] = draft
         elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
-        self.last, self._offered = index, draft
+        self._offered = index, draft
         return draft
 
-    def _observer(self, index: int, evidence: Evidence) -> Observer:
+    def _observer(self, index: int, evidence: Evidence, may_abandon: bool) -> Observer:
         on_text, keep_going, judge = self._on_text, self._keep_going, self._cascade.judge
         # Only this draft can be the answer then; with one held, that may yet be returned.
         is_certain = index == len(self._cascade.stages) - 1 and not self.drafts
@@ -226,7 +252,8 @@ class _Run:
         def observe(progress: Progress) -> bool:
             if self._streamed and on_text is not None and progress.new_text:
                 on_text(progress.new_text)
-            if progress.num_tokens in CHECKPOINTS and not is_certain:
+                self.released = True
+            if progress.num_tokens in CHECKPOINTS and may_abandon and not is_certain:
                 self._saved = judge.saved(evidence, index, progress, self.lam)
             return self._saved <= 0 and (keep_going is None or keep_going())
 
@@ -239,6 +266,8 @@ class _Run:
         if not draft.has_ended:
             action = Action.ABANDON
             reason = f"going on would lose {self._saved:.3g} more than abandoning it; {reason}"
+        if draft.remark:
+            reason = f"{reason}; {draft.remark}"
         self.steps.append(
             Step(
                 stage=self._names[self.last],
@@ -253,6 +282,18 @@ class _Run:
                 num_spans=draft.verified.num_spans,
                 latency_s=draft.latency_s,
                 cost=self._cascade.judge.cost(self.last, draft),
+            )
+        )
+
+    def note_failure(self, error: EndpointError, choice: Choice) -> None:
+        """The step of a stage whose server failed; what it had done by then is not known."""
+        self.steps.append(
+            Step(
+                stage=self._names[self.last],
+                action=Action.SKIP,
+                decision=choice.decision,
+                reason=f"failed: {error} {reason_of(choice, self._names)}",
+                latency_s=time.perf_counter() - self._start_s,
             )
         )
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
 
-from adaptive_sd.types import Action, Decision
-
-CostUnit = Literal["s", "gpu_s", "usd"]
+from adaptive_sd.types import Action, CostUnit, Decision
 
 
 @dataclass(frozen=True, slots=True)

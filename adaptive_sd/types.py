@@ -15,6 +15,15 @@ Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "stop_string", "length", "cancelled"]
 """The model ended its turn, a stop string came, no room was left, or an observer ended it."""
 
+CostUnit = Literal["s", "gpu_s", "usd"]
+"""Seconds of this machine, seconds of a GPU, or dollars: one for all stages of a ladder."""
+
+OnFailure = Literal["degrade", "error"]
+"""A stage's server fails: answer without that stage, or not at all."""
+
+_FAR = 1_000_000
+"""Rows of a pass up to which a price is a straight line."""
+
 
 class Decision(enum.StrEnum):
     """What a stopping policy says after each draft (and before the first)."""
@@ -63,16 +72,27 @@ class Rates:
     """Seconds a token of one model on one idle machine: reading a prompt, decoding, verifying.
 
     `verify_s` pairs a number of rows verified in one pass with that pass's seconds, ascending.
+    Where a token has a price all of these are in its `unit` instead.
     """
 
     prefill_s: float
     decode_s: float
     verify_s: tuple[tuple[int, float], ...] = ()
+    unit: CostUnit = "s"
+
+    @classmethod
+    def linear(cls, read: float, decode: float, unit: CostUnit = "s") -> Self:
+        """Of tokens that cost the same however many are read or verified at a time.
+
+        A verified row costs what reading a token does.
+        """
+        return cls(read, decode, ((_FAR, decode + (_FAR - 1) * read),), unit)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """From what `dataclasses.asdict` gave; raises KeyError and TypeError for other things."""
-        return cls(raw["prefill_s"], raw["decode_s"], tuple((n, s) for n, s in raw["verify_s"]))
+        verify_s = tuple((n, s) for n, s in raw["verify_s"])
+        return cls(raw["prefill_s"], raw["decode_s"], verify_s, raw.get("unit", "s"))
 
     def pass_s(self, num_rows: float) -> float:
         """Seconds of a pass over `num_rows` with logits; between the measured sizes, lines."""
@@ -125,6 +145,11 @@ class StageRecord:
         """Raises KeyError and TypeError for what `to_json` did not write."""
         rates = raw["rates"]
         return cls(**raw | {"rates": None if rates is None else Rates.from_json(rates)})
+
+
+def unit_of(stages: Sequence[StageRecord]) -> CostUnit:
+    """Of their costs; seconds where nothing is said of it."""
+    return next((stage.rates.unit for stage in stages if stage.rates), "s")
 
 
 class Acceptance(NamedTuple):
@@ -193,6 +218,7 @@ class Draft:
     at the last prompt token, shape (width,). `num_cached` prompt tokens were already in the KV
     cache. `token_ends` are the bytes of the text up to each token's end, where they were kept.
     A draft that `votes` elected has the evidence of that one vote and what all of them took.
+    Evidence that a server did not give is empty; `remark` is what a trace should say of the draft.
     """
 
     text: str
@@ -209,6 +235,7 @@ class Draft:
     hidden: NDArray[np.float16] | None = None
     token_ends: tuple[int, ...] = ()
     votes: Votes | None = None
+    remark: str = ""
 
     @property
     def offer(self) -> Offer:

@@ -20,8 +20,7 @@ from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.stage import Stage
-from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Action, Decision, Draft, Progress
+from adaptive_sd.types import Acceptance, Action, CostUnit, Decision, Draft, Progress
 
 NAMES = ("small", "middle", "large")
 
