@@ -263,6 +263,8 @@ class Reply:
         return {"choices": [choice | (self._reason() if finish else {})], "usage": None}
 
     def _reason(self) -> Json:
+        if self._script.kind == "sglang":
+            return {"matched_stop": END if self.stop is None else self.stop}
         return {"stop_reason": self.stop} if self._script.kind == "vllm" else {}
 
     def _logprobs(self, places: Any) -> Json | None:

@@ -12,7 +12,7 @@ from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.dialect import Dialect
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.growing import Opening
-from adaptive_sd.engines.openai.replies import Delta, parse_reply
+from adaptive_sd.engines.openai.replies import Delta, Usage, parse_reply
 from adaptive_sd.engines.openai.verifying import Verifier
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.types import Acceptance, Message, Offer, Rates, Sampling, Verified
@@ -135,11 +135,13 @@ async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Begin
         ),
     )
     finish = "length" if is_full else "stop" if ended else None
+    is_whole = finish is not None or any(stop in text for stop in sampling.stop)
+    counted = Usage(len(prompt), int(ended)) if is_whole else None
     return Beginning(
         opening,
-        Delta(text, checked.accepted[:num_accepted], finish),
+        Delta(text, checked.accepted[:num_accepted], finish, usage=counted),
         [*prompt, *drafted[:num_accepted]],
-        is_whole=finish is not None or any(stop in text for stop in sampling.stop),
+        is_whole,
     )
 
 
