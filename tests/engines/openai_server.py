@@ -35,7 +35,10 @@ class Script:
 
     pause_s: float = 0.0
     key: str = ""
+    prompts: set[tuple[int, ...]] = field(default_factory=set)
     models: tuple[str, ...] = (MODEL,)
+    cached: bool = False
+    """Whether it tells how much of a prompt it knew from an equal one."""
 
 
 class Server(ThreadingHTTPServer):
@@ -225,7 +228,11 @@ class Reply:
             )
             self.tokens = tokens[: last + 1]
         self.finish = "stop" if found or END in tokens else "length"
-        usage = {"prompt_tokens": len(prompt), "completion_tokens": len(self.tokens)}
+        usage: Json = {"prompt_tokens": len(prompt), "completion_tokens": len(self.tokens)}
+        if script.cached:
+            again = tuple(prompt) in script.prompts
+            usage["prompt_tokens_details"] = {"cached_tokens": len(prompt) - 1 if again else 0}
+            script.prompts.add(tuple(prompt))
         self.usage = script.usage(usage)
 
     def whole(self) -> Json:

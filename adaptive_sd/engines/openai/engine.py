@@ -20,7 +20,7 @@ from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.growing import Growing, Opening
 from adaptive_sd.engines.openai.loop import Job, LoopThread
 from adaptive_sd.engines.openai.options import EndpointOptions, model_hash
-from adaptive_sd.engines.openai.replies import Delta
+from adaptive_sd.engines.openai.replies import Delta, parse_reply
 from adaptive_sd.engines.openai.speed import measure_rates
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.errors import ConfigError, EngineClosedError
@@ -156,6 +156,24 @@ class OpenAIEngine:
     def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """None: the ids of answers are not the server's."""
         return ()
+
+    def num_cached(self, messages: Sequence[Message]) -> int | None:
+        """Tokens of a prompt that the server finds again when it is sent twice, if it tells."""
+
+        async def ask_twice() -> int | None:
+            body = self._dialect.chat(messages, Sampling(max_tokens=1))
+            found: list[Delta] = []
+            for _ in range(2):
+                await self._client.ask(
+                    "/chat/completions",
+                    body,
+                    lambda document: found.append(parse_reply(document)),
+                    wait_s=self._options.first_byte_s,
+                )
+            counted = [delta.usage for delta in found if delta.usage is not None]
+            return counted[-1].num_cached if counted else None
+
+        return self._run(ask_twice())
 
     def measure_rates(self) -> Rates:
         """See Engine.measure_rates: seconds of answers that come alone, the way there included."""
