@@ -12,6 +12,10 @@ TOP_LOGPROBS = 5
 """Likeliest tokens asked for at each position: evidence of doubt, within what all servers allow."""
 
 
+_WITHHELD = frozenset({"content_filter", "abort", "error"})
+"""Ends that are no end of an answer."""
+
+
 class Token(NamedTuple):
     """One token of an answer; entropy and margin are None where only its own chance is known."""
 
@@ -57,22 +61,28 @@ def parse_reply(document: Any) -> Delta:
     """Raises Fault for what is no reply to a chat or completion."""
     try:
         usage = _usage(document.get("usage"))
-        if not document["choices"]:
+        if document["choices"] == []:
             return Delta(usage=usage)
         choice = document["choices"][0]
+        finish = choice.get("finish_reason")
+        if not isinstance(finish, str | None):
+            raise TypeError("no reason")
         said = choice.get("delta") or choice.get("message") or choice
         text = said.get("content", said.get("text"))
         if not isinstance(text, str | None):
             raise TypeError("no text")
-        return Delta(
+        delta = Delta(
             text=text or "",
             tokens=_tokens(choice.get("logprobs")),
-            finish=choice.get("finish_reason"),
+            finish=finish,
             stop_string=isinstance(choice.get("stop_reason", choice.get("matched_stop")), str),
             usage=usage,
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise Fault("sent JSON that is no answer") from error
+    if finish in _WITHHELD:
+        raise Fault(f"gave no whole answer ({finish})", blames=False)
+    return delta
 
 
 def _usage(raw: Any) -> Usage | None:
