@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -147,6 +149,38 @@ def test_an_observer_is_asked_while_the_server_is_silent() -> None:
         draft = engine.generate(ASK, Sampling(24), observer=observe)
         assert (draft.finish_reason, draft.text) == ("cancelled", "")
         assert server.settle() == 0 and len(server.generations) == 1
+
+
+@STREAMS
+def test_requests_run_side_by_side_and_one_that_ends_early_disturbs_no_other(stream: bool) -> None:
+    model = TinyModel(5)
+    prompts = [[Message("user", f"question {n}")] for n in range(12)]
+    with serving(Script(model, pause_s=0.002)) as server, engine_of(server, stream=stream) as e:
+        alone = [e.generate(prompt, Sampling(30)).text for prompt in prompts]
+
+        def one(place: int) -> str:
+            def observe(progress: Progress) -> bool:
+                return place % 3 > 0 or progress.num_tokens < 4
+
+            return e.generate(prompts[place], Sampling(30), observer=observe).text
+
+        with ThreadPoolExecutor(12) as pool:
+            together = list(pool.map(one, range(12)))
+        assert server.settle() == 0
+    assert [together[n] == alone[n] for n in range(12) if n % 3] == [True] * 8
+    assert all(alone[n].startswith(together[n]) for n in range(12))
+
+
+def test_closing_ends_what_runs() -> None:
+    script = Script(fault=lambda handler, _: handler.wait_for_hang_up())
+    with serving(script) as server, engine_of(server) as engine, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(engine.generate, ASK, Sampling(9))
+        while not server.generations:
+            time.sleep(0.005)
+        engine.close()
+        with pytest.raises(EngineClosedError):
+            running.result()
+        assert server.settle() == 0
 
 
 @STREAMS
