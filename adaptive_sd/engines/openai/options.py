@@ -61,9 +61,14 @@ class EndpointOptions:
             key = _first_line(Path(self.api_key_file).expanduser())
         else:
             return ""
-        if not key.isascii() or not key.isprintable():
-            raise ConfigError(f"{self.base_url}: its key has characters that no header takes.")
+        check_key(key, self.base_url)
         return key
+
+
+def check_key(key: str, where: str) -> None:
+    """Raises ConfigError, which does not show it, for one that cannot be sent."""
+    if not key.isascii() or (key and not key.isprintable()):
+        raise ConfigError(f"{where}: its key has characters that no header takes.")
 
 
 def model_hash(model: str) -> str:

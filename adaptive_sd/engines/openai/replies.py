@@ -64,7 +64,8 @@ def parse_reply(document: Any) -> Delta:
         if document["choices"] == []:
             return Delta(usage=usage)
         choice = document["choices"][0]
-        finish = choice.get("finish_reason")
+        # of a reply that came whole nobody has to say that it has ended
+        finish = choice.get("finish_reason", "stop" if "message" in choice else None)
         if not isinstance(finish, str | None):
             raise TypeError("no reason")
         said = choice.get("delta") or choice.get("message") or choice
