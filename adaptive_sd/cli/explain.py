@@ -14,7 +14,7 @@ def headline(answer: Answer) -> str:
     calibrated = "" if answer.calibrated else ", not calibrated"
     return (
         f"[{answer.stage} · quality {answer.quality:.2f}{calibrated} · {answer.latency_s:.1f} s · "
-        f"cost {answer.cost:.2f} {answer.cost_unit} · lambda {answer.lam:.3g}]"
+        f"cost {answer.cost:.3g} {answer.cost_unit} · lambda {answer.lam:.3g}]"
     )
 
 

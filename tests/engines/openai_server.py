@@ -220,7 +220,7 @@ class Reply:
         found = [at for s in body.get("stop", ()) if (at := text.find(s)) >= 0]
         self.stop = text[min(found) :] if found else None
         self.text = text[: min(found)] if found else text
-        self.tokens = tokens
+        self.tokens, self.num_shown = tokens, 0
         if found:  # what comes after the stop string was never decoded
             ends = [len(model.text(tokens[: i + 1])) for i in range(len(tokens))]
             last = next(
@@ -257,6 +257,7 @@ class Reply:
             if text.endswith("\ufffd") and place < len(self.tokens) - 1:
                 continue
             text = self.text if place == len(self.tokens) - 1 else text[: len(self.text)]
+            self.num_shown = place + 1
             yield self._piece(text[shown:], waiting)
             shown, waiting = max(shown, len(text)), []
         yield self._piece("", [], self.finish)
@@ -267,7 +268,10 @@ class Reply:
         said = {"delta": {"content": text}} if self._is_chat else {"text": text}
         logprobs = self._logprobs(places) if places else None
         choice = said | {"index": 0, "finish_reason": finish, "logprobs": logprobs}
-        return {"choices": [choice | (self._reason() if finish else {})], "usage": None}
+        counts = self._body.get("stream_options", {}).get("continuous_usage_stats")
+        usage = {"prompt_tokens": len(self._prompt), "completion_tokens": self.num_shown}
+        choices = [choice | (self._reason() if finish else {})]
+        return {"choices": choices, "usage": usage if counts else None}
 
     def _reason(self) -> Json:
         if self._script.kind == "sglang":

@@ -137,6 +137,17 @@ def test_an_observer_sees_every_token_once_and_its_end_of_it_closes_the_connecti
     assert all(len(p.token_logprobs) == 5 or p.num_tokens < 5 for p in seen)
 
 
+@pytest.mark.parametrize("kind", ["", "vllm", "sglang"])
+def test_an_answer_that_is_cut_short_is_counted_where_the_server_does(kind: str) -> None:
+    model = TinyModel(3)
+    script = Script(model, kind, pause_s=0.02)
+    with serving(script) as server, engine_of(server) as engine:
+        draft = engine.generate(ASK, Sampling(24), observer=lambda p: p.num_tokens < 5)
+    is_told = kind != ""
+    assert (draft.tokens_in == len(model.chat(TURNS))) is is_told
+    assert (draft.remark == "") is is_told and draft.tokens_out >= 5
+
+
 def test_an_observer_is_asked_while_the_server_is_silent() -> None:
     asked = []
 

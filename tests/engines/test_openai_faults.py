@@ -170,12 +170,13 @@ def test_where_that_is_asked_for_a_failure_is_the_error(name: str, stream: bool)
 @STREAMS
 @pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
 def test_a_model_that_is_gone_is_named(is_first: bool, stream: bool) -> None:
-    script = Script(key=KEY, models=("another",))
+    script = Script(key=KEY, models=("another", "a third"))
     with fallible(script, stream=stream) as (server, engine, _):
         answer = run(ladder(engine, is_first=is_first), stream=stream)
         assert len(server.generations) == 1
     (reason,) = (step.reason for step in answer.trace if step.stage == "faulty")
     assert f"has no such model or path (status 404): The model `{MODEL}` does not exist" in reason
+    assert "It serves another, a third." in reason
     assert answer.text == "said by the other"
 
 

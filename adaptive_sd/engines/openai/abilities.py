@@ -17,8 +17,8 @@ _VERIFIERS: Mapping[str, Callable[[Client, str], Verifier]] = {
     "sglang": SglangVerifier,
 }
 
-CONTINUING = frozenset(_VERIFIERS)
-"""Kinds of servers that have to be told to go on with a last turn of the assistant."""
+EXTENDED = frozenset(_VERIFIERS)
+"""Kinds of servers that take more than OpenAI's interface has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ class Dialect:
         self._limit_key = "max_tokens"
         self._counts_in_streams = True
         self.gives_logprobs = True
-        self.continues = False
-        """Whether it is told to go on with a last turn of the assistant; others do, or cannot."""
+        self.is_extended = False
+        """Whether it takes what vLLM and SGLang add: others go on with a last turn, or cannot."""
 
     @property
     def first_byte_s(self) -> float | None:
@@ -32,7 +32,7 @@ class Dialect:
         body = self._body(sampling) | {"messages": [asdict(message) for message in messages]}
         if self.gives_logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        if self.continues and messages[-1].role == "assistant":
+        if self.is_extended and messages[-1].role == "assistant":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return body
 
@@ -66,5 +66,7 @@ class Dialect:
         if self._options.stream:
             body["stream"] = True
             if self._counts_in_streams:
-                body["stream_options"] = {"include_usage": True}
+                # with every event: an answer that is cut short is counted too
+                more = {"continuous_usage_stats": True} if self.is_extended else {}
+                body["stream_options"] = {"include_usage": True} | more
         return body

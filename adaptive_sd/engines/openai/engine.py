@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.engines.openai.abilities import CONTINUING, Abilities, find_abilities
+from adaptive_sd.engines.openai.abilities import EXTENDED, Abilities, find_abilities
 from adaptive_sd.engines.openai.asking import Push, Question, answer
 from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.dialect import Dialect
@@ -23,7 +23,7 @@ from adaptive_sd.engines.openai.options import EndpointOptions, model_hash
 from adaptive_sd.engines.openai.replies import Delta, parse_reply
 from adaptive_sd.engines.openai.speed import measure_rates
 from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.errors import ConfigError, EngineClosedError
+from adaptive_sd.errors import ConfigError, EngineClosedError, EngineError
 from adaptive_sd.types import (
     Acceptance,
     Draft,
@@ -41,6 +41,7 @@ _POLL_S = 0.05
 """How often the observer is asked while nothing comes."""
 
 _GRACE_S = 1.0
+_MOST_NAMED = 8
 
 
 class OpenAIEngine:
@@ -86,7 +87,7 @@ class OpenAIEngine:
         try:
             return self._find_abilities()
         except Fault as fault:
-            raise fault.public(self._options, self._key) from fault
+            raise self._public(fault) from fault
 
     def generate(
         self,
@@ -110,7 +111,7 @@ class OpenAIEngine:
         try:
             opening = self._ask(question, growing)
         except Fault as fault:
-            raise fault.public(self._options, self._key) from fault
+            raise self._public(fault) from fault
         num_bytes_in = sum(len(message.content.encode()) for message in messages)
         return growing.draft(opening, num_bytes_in)
 
@@ -193,14 +194,20 @@ class OpenAIEngine:
             if self._abilities is None:
                 work = partial(find_abilities, self._client, self._options)
                 self._abilities = self._loop.run(lambda: self._client.guarded(work()))
-            self._dialect.continues = self._abilities.kind in CONTINUING
+            self._dialect.is_extended = self._abilities.kind in EXTENDED
             return self._abilities
+
+    def _public(self, fault: Fault) -> EngineError:
+        """Ours; of a model that is not there with those that are."""
+        if fault.status == 404 and self._abilities is not None and self._abilities.models:
+            fault.text += f" It serves {', '.join(self._abilities.models[:_MOST_NAMED])}."
+        return fault.public(self._options, self._key)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return self._loop.run(lambda: self._client.guarded(work))
         except Fault as fault:
-            raise fault.public(self._options, self._key) from fault
+            raise self._public(fault) from fault
 
 
 def _follow(job: Job[Delta | Opening, None], growing: Growing) -> Opening:
