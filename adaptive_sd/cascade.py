@@ -132,8 +132,8 @@ class Cascade(Closing):
                 evidence = replace(evidence, abandoned=run.last)
             choice = failures.decide(evidence)
             run.note(draft, choice)
-        degraded = failures.degrade(choice.stage)
-        return replace(self._finish(run, evidence, choice, start_s), degraded=degraded)
+        answer = self._finish(run, evidence, choice, start_s)
+        return replace(answer, degraded=failures.is_degraded(choice.stage))
 
     def _finish(self, run: _Run, evidence: Evidence, choice: Choice, start_s: float) -> Answer:
         index = choice.stage
@@ -287,15 +287,10 @@ class _Run:
 
     def note_failure(self, error: EndpointError, choice: Choice) -> None:
         """The step of a stage whose server failed; what it had done by then is not known."""
-        self.steps.append(
-            Step(
-                stage=self._names[self.last],
-                action=Action.SKIP,
-                decision=choice.decision,
-                reason=f"failed: {error} {reason_of(choice, self._names)}",
-                latency_s=time.perf_counter() - self._start_s,
-            )
-        )
+        name, decision = self._names[self.last], choice.decision
+        reason = f"failed: {error}; {reason_of(choice, self._names)}"
+        spent_s = time.perf_counter() - self._start_s
+        self.steps.append(Step(name, Action.SKIP, None, decision, reason, latency_s=spent_s))
 
     def release(self, text: str) -> None:
         if self._on_text is not None and not self._streamed:

@@ -153,6 +153,10 @@ def _read_stage(raw: object, where: str) -> StageConfig:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
     if table.get("max_waiting", 0) < 0:
         raise ConfigError(f"{where}: max_waiting is {table['max_waiting']}; it must be at least 0.")
+    engine = table.get("engine", _ENGINES_HERE[0])
+    if engine not in _ENGINES_HERE:
+        near = "is not built in yet" if engine in _ENGINES_KNOWN else "is unknown"
+        raise ConfigError(f"{where}: engine {engine!r} {near}; use {', '.join(_ENGINES_HERE)}.")
     stage = StageConfig(
         **{key: value for key, value in table.items() if key in known and key != "cost"},
         cost=_read_cost(table["cost"], f"{where}: cost") if "cost" in table else None,
@@ -162,10 +166,10 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         raise ConfigError(f"{where}: parameters is {stage.parameters!r}; write it like '70b'.")
     if not 1 <= stage.votes <= MAX_BRANCHES:
         raise ConfigError(f"{where}: votes is {stage.votes}; it must be 1 to {MAX_BRANCHES}.")
-    if stage.engine not in _ENGINES_HERE:
-        near = "is not built in yet" if stage.engine in _ENGINES_KNOWN else "is unknown"
+    if stage.votes > 1 and stage.cost is not None:
         raise ConfigError(
-            f"{where}: engine {stage.engine!r} {near}; use {', '.join(_ENGINES_HERE)}."
+            f"{where}: votes is {stage.votes} and a token has a price, but votes that are decoded "
+            "together are not paid by the token; leave one of them out."
         )
     stage_styles(stage)
     return stage

@@ -78,10 +78,10 @@ class Stage(Closing):
         `styles` says how each form of task is asked; what is asked for in steps (STEP_STYLES) is
         answered by the majority of so many `votes`, where they are more than one.
         `rates_path` is where measured rates are kept, without which typical ones are taken; with
-        `rates` its tokens have a price and nothing is measured. `source` replaces the embedded
-        engine, as `load` does where no more is known. Stages that are given the same `engines`
-        share those of one source. Raises UnknownModelError with near names, DamagedModelError,
-        DownloadError, and ConfigError for values that the engine cannot honour.
+        `rates` tokens have a price instead. `source` replaces the embedded engine, as `load` does
+        where no more is known. Stages with the same `engines` share those of one source. Raises
+        UnknownModelError with near names, DamagedModelError, DownloadError, and ConfigError for
+        values that the engine cannot honour.
         """
         if model_size is not None and not SIZE.fullmatch(model_size):
             raise ConfigError(f"model_size is {model_size!r}; write it like '0.5b' or '135m'.")
@@ -155,18 +155,14 @@ class Stage(Closing):
             return self._price
         if self._rates_path is None:
             raise ConfigError(f"stage {self.name!r} has no rates_path to keep rates in.")
-        measure = self._measure
-        return rates_of(self._rates_key, self._rates_path, measure, again=again)
-
-    def _measure(self) -> Rates:
-        return self.engine.measure_rates()
+        key, path = self._rates_key, self._rates_path
+        return rates_of(key, path, lambda: self.engine.measure_rates(), again=again)
 
     def warm_up(self, forms: Iterable[Form] = tuple(Form)) -> None:
         """Load the model and read its worked examples for these forms: then no answer has to wait.
 
         Twice each: the engine keeps a beginning that two prompts share. Examples that the context
-        has no room for are left to the prompts themselves, which will say so. Tokens that have a
-        price are not spent on it.
+        has no room for are left to the prompts themselves, which will say so. Never at a price.
         """
         if self._price is not None:
             return

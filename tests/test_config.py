@@ -75,6 +75,7 @@ def test_a_served_stage_has_an_endpoint_and_a_price(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (SERVED + "threads = 2\n", "threads is not for engine 'openai'; leave it out"),
+        (STAGE + "votes = 3\n" + PRICE.format("usd", 1, 1), "votes is 3 and a token has a price"),
         (SERVED + "votes = 3\n", "votes is not for engine 'openai'"),
         (STAGE + "base_url = 'http://x/v1'\n", "base_url is not for engine 'llama_cpp'"),
         (STAGE + "engine = 'openai'\n", "base_url is missing; write base_url = "),

@@ -40,7 +40,7 @@ class Failures:
         self.is_spare = False
         return self._next(evidence)
 
-    def degrade(self, returned: int) -> bool:
+    def is_degraded(self, returned: int) -> bool:
         """Whether a stage failed that is larger than the one whose draft is returned."""
         return any(stage > returned for stage in self._failed)
 

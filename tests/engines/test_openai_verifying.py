@@ -152,6 +152,16 @@ def test_what_follows_an_accepted_beginning_is_asked_from_its_tokens_on(kind: st
     assert verified.num_chosen == plain.num_chosen
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_a_draft_of_which_nothing_is_accepted_the_chat_is_asked(kind: str) -> None:
+    with engine_of(Script(kind=kind)) as (server, engine):
+        verified, plain = answers(engine, 0, Sampling(9), Offer("zzz"))
+        following = [body for body in server.generations if body["max_tokens"] == 9]
+    assert verified.text == plain.text and verified.verified.num_accepted == 0
+    assert [("messages" in body) for body in following] == [True, True]
+    assert verified.tokens_in == plain.tokens_in and verified.remark == ""
+
+
 def test_an_ability_is_tried_once_when_the_server_is_first_asked() -> None:
     with engine_of(Script(kind="vllm")) as (server, engine):
         for number in range(3):
@@ -166,6 +176,12 @@ def test_an_ability_is_tried_once_when_the_server_is_first_asked() -> None:
     [
         (Script(), {}, Sampling(9), "the server knows no way to verify drafts"),
         (Script(kind="vllm"), {"verify": False}, Sampling(9), "says verify = false"),
+        (
+            Script(kind="sglang", more={"reasoning_content": "hm"}),
+            {},
+            Sampling(9),
+            "the server keeps a reasoning apart",
+        ),
         (Script(kind="vllm"), {}, Sampling(9, 0.7), "a server's draws cannot be repeated"),
         (
             Script(kind="vllm", fault=lambda h, _: h.reply({"choices": [{}]}), num_faults=1),

@@ -77,9 +77,26 @@ async def _find_verifier(
     try:
         prompt = await verifier.prompt([Message("user", "Hi")])
         await verifier.check(prompt, await verifier.tokens("Hello"), 0.0)
+        if await _reasons(client, options):
+            return None, "the server keeps a reasoning apart that comes before the answer"
     except Fault as fault:
         return None, f"the {kind} server {fault.text}"
     return verifier, ""
+
+
+async def _reasons(client: Client, options: EndpointOptions) -> bool:
+    """Whether an answer begins with what is no part of its text: no draft can be its beginning."""
+    body = {
+        "model": options.model,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 4,
+        "temperature": 0,
+    }
+    try:
+        said = (await client.fetch("/chat/completions", body))["choices"][0]["message"]
+        return bool(said.get("reasoning_content") or said.get("reasoning"))
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Fault("sent JSON that is no answer") from error
 
 
 async def _version(client: Client) -> str:

@@ -50,8 +50,9 @@ async def answer(
 ) -> None:
     """Hand over the answer's opening and increments, all of it or up to a Fault that is raised."""
     beginning = await _begin(abilities, question)
-    if isinstance(beginning, str):
-        push(Opening(remark=beginning))
+    opening = Opening(remark=beginning) if isinstance(beginning, str) else beginning.opening
+    push(opening)
+    if isinstance(beginning, str) or not opening.num_accepted:
         await _generate(
             client,
             dialect,
@@ -60,11 +61,10 @@ async def answer(
             lambda: dialect.chat(question.messages, question.sampling),
         )
         return
-    push(beginning.opening)
     push(beginning.delta)
     if beginning.is_whole:
         return
-    num_left = question.sampling.max_tokens - beginning.opening.num_accepted
+    num_left = question.sampling.max_tokens - opening.num_accepted
     sampling = replace(question.sampling, max_tokens=num_left)
     await _generate(
         client,
