@@ -33,6 +33,9 @@ class Script:
     more: Json = field(default_factory=dict)
     """Fields of its messages."""
 
+    holds_back: bool = False
+    """Whether a stream's last event has text, whose token was told before it."""
+
     cached: bool = False
     """Whether it tells how much of a prompt it knew from an equal one."""
 
@@ -86,10 +89,11 @@ class Reply:
             if text.endswith("\ufffd") and place < len(self.tokens) - 1:
                 continue
             text = self.text if place == len(self.tokens) - 1 else text[: len(self.text)]
+            text = text[:-1] if self._script.holds_back else text
             self.num_shown = place + 1
             yield self._piece(text[shown:], waiting)
             shown, waiting = max(shown, len(text)), []
-        yield self._piece("", [], self.finish)
+        yield self._piece(self.text[shown:], [], self.finish)
         if self._body.get("stream_options", {}).get("include_usage") and self.usage:
             yield {"choices": [], "usage": self.usage}
 

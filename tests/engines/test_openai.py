@@ -245,6 +245,14 @@ def test_a_server_without_logprobs_leaves_the_evidence_out(stream: bool) -> None
     assert evidence == ((), (), (), ()) and draft.hidden is None
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_text_that_comes_after_its_token_leaves_the_evidence_whole(seed: int) -> None:
+    model = TinyModel(seed)
+    draft, whole = (ask(Script(model, holds_back=late), Sampling(12)) for late in (True, False))
+    assert draft.text == whole.text and len(draft.token_logprobs) == draft.tokens_out
+    assert draft.token_logprobs == whole.token_logprobs and draft.token_ends == whole.token_ends
+
+
 def test_logprobs_that_are_all_0_tell_nothing() -> None:
     certain = TinyModel(1, sharpness=1e5)
     draft = ask(Script(certain), Sampling(12))

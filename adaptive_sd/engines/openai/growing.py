@@ -51,7 +51,6 @@ class Growing:
         self._stream = TextStream(sampling.stop)
         self._tokens: list[Token] = []
         self._logprobs: list[float] = []
-        self._has_evidence = True
         self._num_untold = 0
         """Increments of text whose tokens were not told."""
         self._usage: Usage | None = None
@@ -78,7 +77,6 @@ class Growing:
 
     def _show(self, delta: Delta, new_text: str) -> None:
         if delta.tokens is None and delta.text:
-            self._has_evidence = False
             self._num_untold += 1
         tokens = delta.tokens or ()
         for place, token in enumerate(tokens, start=1):
@@ -92,10 +90,13 @@ class Growing:
     def _report(self, new_text: str) -> None:
         if self._observer is None or self.finish_reason == "cancelled":
             return
-        known = self._logprobs if self._has_evidence else ()
-        progress = Progress(new_text, len(self._tokens) + self._num_untold, known)
+        progress = Progress(new_text, self._num_seen, self._logprobs)
         if not self._observer(progress) and self.finish_reason is None:
             self.finish_reason = "cancelled"
+
+    @property
+    def _num_seen(self) -> int:
+        return len(self._tokens) + self._num_untold
 
     def draft(self, opening: Opening, num_bytes_in: int) -> Draft:
         """Of a prompt of so many bytes; the answer has ended."""
@@ -103,7 +104,9 @@ class Growing:
         end_s = self._clock()
         first_s = end_s if self._first_s is None else self._first_s
         text = self._stream.text
-        tokens, ends = _spelling(self._tokens if self._has_evidence else (), text)
+        tokens, ends = _spelling(self._tokens, text)
+        if self._num_untold and not ends:  # some were told, others not
+            tokens = ()
         tokens_in, tokens_out, doubt = self._counts(opening, num_bytes_in, len(tokens))
         is_telling = len(tokens) < _LEAST_TO_DOUBT or any(t.logprob for t in tokens)
         known = tokens if is_telling else ()
@@ -138,7 +141,7 @@ class Growing:
             else f"the server's {usage.tokens_in} + {usage.tokens_out} cannot be"
         )
         doubt = f"token counts are estimates: {says}"
-        return estimate, num_shown or self._num_untold, doubt
+        return estimate, num_shown or self._num_seen, doubt
 
     def _is_likely(self, usage: Usage, num_bytes_in: int, num_shown: int, opening: Opening) -> bool:
         """Whether a prompt of so many bytes and what was shown can be so many tokens."""
