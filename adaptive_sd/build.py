@@ -12,6 +12,7 @@ from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.judge import FittedJudge, PriorJudge
 from adaptive_sd.ladder import Judge
 from adaptive_sd.models.home import home_dir, use_home
+from adaptive_sd.rates import differ
 from adaptive_sd.sources import served
 from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.types import Rates, unit_of
@@ -92,6 +93,7 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
         else load_artifact(Path(config.artifact))
     )
     if fits_ladder(artifact, stages):
+        _warn_of_other_prices(config, artifact)
         return FittedJudge(artifact)
     if config.artifact != "default":
         raise ArtifactError(f"{config.artifact}: {_why_not(artifact, stages)}")
@@ -104,6 +106,16 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
     sizes = [_size(stage) for stage in stages]
     votes, unit = [stage.votes for stage in stages], stages[0].cost_unit
     return PriorJudge(shipped.prior, sizes, rates, votes=votes, unit=unit)
+
+
+def _warn_of_other_prices(config: Config, artifact: Artifact) -> None:
+    for stage, fitted in zip(config.stages, artifact.stages, strict=True):
+        if stage.cost is not None and fitted.rates is not None and differ(fitted.rates, stage.cost):
+            warnings.warn(
+                f"stage {stage.name!r} has another price than when it was recorded; decisions and "
+                "costs are still by that one.",
+                stacklevel=2,
+            )
 
 
 def _size(stage: Stage) -> float:

@@ -98,6 +98,9 @@ def test_a_served_ladder_is_recorded_fitted_and_answers_at_its_price(
     assert "usd" in capsys.readouterr().err
     for path in Path().rglob("*"):
         assert path.name == "key.txt" or path.is_dir() or KEY.encode() not in path.read_bytes()
+    config.write_text(config.read_text().replace("per_million_out = 4.0", "per_million_out = 40"))
+    with pytest.warns(UserWarning, match="stage 'large' has another price than"):
+        Cascade.from_config(config)
     with pytest.raises(ArtifactError, match=r"costs in usd, this ladder's are in gpu_s"):
         Cascade.from_config(write_ladder(servers, ("gpu_s",) * 2, 'artifact = "mine-artifact"\n'))
 
