@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.engines.openai.asking import Question, worth_verifying
 from adaptive_sd.engines.openai.engine import OpenAIEngine
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.types import Acceptance, Draft, Message, Offer, Rates, Sampling, Verified
@@ -56,7 +58,9 @@ def answers(
 ) -> tuple[Draft, Draft]:
     """With the draft, all of which is put to the server, and without."""
     verified = engine.generate(ask(number), sampling, draft=offer, rates=READING, acceptance=SURE)
-    assert verified.verified.num_drafted or not offer.text
+    # one token can save no more than the one that comes with it costs
+    most = min(len(TinyModel().tokens(offer.text)), sampling.max_tokens)
+    assert verified.verified.num_drafted or most < 2
     return verified, engine.generate(ask(number), sampling)
 
 
@@ -202,6 +206,19 @@ def test_where_nothing_is_verified_the_remark_says_why(
     assert "draft not verified: " in draft.remark and why in draft.remark
     assert draft.verified == Verified() and plain.remark == ""
     assert sampling.temperature or draft.text == plain.text
+
+
+@given(st.floats(1e-4, 1.0), st.floats(1e-4, 1.0), st.integers(1, 200), st.floats(-4, 4))
+def test_verifying_is_expected_to_cost_less_than_decoding_what_it_saves(
+    read: float, decode: float, num_drafted: int, bias: float
+) -> None:
+    rates, acceptance = Rates.linear(read, decode), Acceptance(bias, 0, 0, 0, 0, 0)
+    question = Question(ask(0), Sampling(500), Offer("x"), rates, acceptance)
+    span = worth_verifying(range(num_drafted), question)
+    chance = 1 / (1 + math.exp(-bias))
+    saved = sum(chance ** (i + 1) for i in range(len(span))) * decode
+    # the draft is read, and a token is written that is not used
+    assert not span or saved > (read * len(span) + decode) * (1 - 1e-9)
 
 
 def test_a_draft_is_verified_only_where_that_is_expected_to_pay() -> None:

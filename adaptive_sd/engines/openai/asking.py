@@ -22,6 +22,9 @@ MOST_DRAFTED = 1024
 
 Push = Callable[[Delta | Opening], None]
 
+_TYPICAL = Rates.linear(0.02, 1.0)
+"""Where none are known: a server reads many tokens while it writes one."""
+
 _UNKNOWN = surety_of(float("nan"))
 """How sure the drafting stage was of tokens that are another tokenizer's."""
 
@@ -114,7 +117,7 @@ async def _begin(abilities: Abilities, question: Question) -> Beginning | str:
 async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Beginning | str:
     sampling = question.sampling
     drafted = await verifier.tokens(offer.text)
-    span = _worth_verifying(drafted, question)
+    span = worth_verifying(drafted, question)
     if not span:
         return "draft not verified: that would cost more than it saves"
     prompt = await verifier.prompt(question.messages)
@@ -145,15 +148,22 @@ async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Begin
     )
 
 
-def _worth_verifying(drafted: Sequence[int], question: Question) -> Sequence[int]:
+def worth_verifying(drafted: Sequence[int], question: Question) -> Sequence[int]:
     """The first tokens of the draft that are expected to save more than they cost."""
     verifier = DraftVerifier(
         DraftTokens(tuple(drafted), (_UNKNOWN,) * len(drafted)),
-        question.rates,
+        _rates_here(question.rates or _TYPICAL),
         question.acceptance,
         max_rows=MOST_DRAFTED,
     )
     return verifier.propose(question.sampling.max_tokens)
+
+
+def _rates_here(rates: Rates) -> Rates:
+    """With a verifying pass as it is here: the token that it gives is thrown away, made again."""
+    again_s = rates.decode_s
+    passes = [(2, rates.pass_s(2)), *(each for each in rates.verify_s if each[0] > 2)]
+    return replace(rates, verify_s=tuple((rows, pass_s + again_s) for rows, pass_s in passes))
 
 
 async def _text_of(
