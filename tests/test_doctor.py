@@ -10,7 +10,8 @@ import pytest
 from adaptive_sd.cli import run
 from adaptive_sd.doctor import examine, needed_bytes
 from adaptive_sd.models.catalogue import load_catalogue
-from tests.engines.openai_server import Script, serving
+from tests.engines.openai_script import Script
+from tests.engines.openai_server import serving
 
 
 @pytest.fixture

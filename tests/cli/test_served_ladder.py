@@ -15,7 +15,8 @@ from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.offline.recording import Recording
 from tests.cli.test_own_ladder import GRADER
 from tests.engines.openai_model import TinyModel
-from tests.engines.openai_server import Script, Server, serving
+from tests.engines.openai_script import Script
+from tests.engines.openai_server import Server, serving
 
 KEY = "sk-0123456789abcdef"
 PRICES = ((0.1, 0.2), (1.0, 4.0))

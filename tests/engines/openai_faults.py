@@ -6,7 +6,8 @@ import socket
 import struct
 import time
 
-from tests.engines.openai_server import Fault, Handler, Json
+from tests.engines.openai_script import Json
+from tests.engines.openai_server import Fault, Handler
 
 
 def reset(handler: Handler, body: Json) -> None:

@@ -16,7 +16,8 @@ from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.errors import ConfigError, EngineClosedError
 from adaptive_sd.types import Draft, Message, Progress, Sampling
 from tests.engines.openai_model import END, TinyModel
-from tests.engines.openai_server import MODEL, Script, Server, serving
+from tests.engines.openai_script import MODEL, Script
+from tests.engines.openai_server import Server, serving
 
 ASK = [Message("user", "the question")]
 TURNS = [{"role": "user", "content": "the question"}]

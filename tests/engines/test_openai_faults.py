@@ -20,7 +20,8 @@ from adaptive_sd.trace import Answer
 from adaptive_sd.trace_store import TraceStore
 from adaptive_sd.types import Action, Message, OnFailure, Sampling
 from tests.engines import openai_faults as faults
-from tests.engines.openai_server import MODEL, Fault, Script, Server, serving
+from tests.engines.openai_script import MODEL, Script
+from tests.engines.openai_server import Fault, Server, serving
 from tests.test_cascade import ScriptedJudge
 
 KEY = "sk-0123456789abcdef"

@@ -15,7 +15,8 @@ from adaptive_sd.engines.openai.engine import OpenAIEngine
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.types import Acceptance, Draft, Message, Offer, Rates, Sampling, Verified
 from tests.engines.openai_model import END, PIECES, TinyModel
-from tests.engines.openai_server import MODEL, Script, Server, serving
+from tests.engines.openai_script import MODEL, Script
+from tests.engines.openai_server import Server, serving
 
 READING = Rates.linear(0.001, 0.1)
 """Verifying costs a hundredth of decoding: all of a draft is worth it."""
