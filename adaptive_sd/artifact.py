@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.certificates import Certificates
+from adaptive_sd.decision.drift import Reference
 from adaptive_sd.decision.features import FEATURE_DIM, FEATURE_NAMES, HiddenProjection
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.known_p import PooledPrior
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
+from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
-from adaptive_sd.types import Acceptance, StageRecord, unit_of
+from adaptive_sd.stage_record import StageRecord, unit_of
+from adaptive_sd.types import Acceptance
 
-SCHEMA_VERSION = 4
-_WITHOUT_PARTS = 3
-"""The version before drafts were judged while they grow: such an artifact abandons none."""
-_FEATURES = {"feature_names": FEATURE_NAMES}
-_PARTS = {"partial_features": PARTIAL_STATISTICS, "checkpoints": CHECKPOINTS}
+SCHEMA_VERSION = 5
+"""Since 5 a policy tells what going on gains over stopping; of older ones the numbers mislead."""
+_FEATURES = {
+    "feature_names": FEATURE_NAMES,
+    "partial_features": PARTIAL_STATISTICS,
+    "checkpoints": CHECKPOINTS,
+}
 """What weights are for, by the name in the manifest."""
+_RECALIBRATED = "; recalibrated by feedback since"
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -50,7 +57,9 @@ class Artifact:
     """A fitted ladder. `metrics` holds what the fit measured, out of fold.
 
     `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
-    where the fit set prompts aside.
+    where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
+    with the answers of the stage `agreement_with`. `reference` tells how first drafts fared at the
+    recommended lambda, by estimates out of fold; older artifacts and recalibrated ones have none.
     """
 
     stages: tuple[StageRecord, ...]
@@ -66,6 +75,31 @@ class Artifact:
     data_hash: str
     metrics: Mapping[str, object]
     certificates: Certificates | None = None
+    agreement_with: str | None = None
+    reference: Reference | None = None
+
+
+def fingerprint(artifact: Artifact) -> str:
+    """Tells a fit from any other."""
+    digest = hashlib.sha256(json.dumps(_manifest(artifact), sort_keys=True).encode())
+    for name, values in sorted(_arrays(artifact).items()):
+        digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
+    """With the stages' estimates shifted; how its policy fares then, nothing was measured of.
+
+    So it promises nothing and has no reference.
+    """
+    predictors = tuple(
+        replace(predictor, calibration=shift.after(predictor.calibration))
+        for predictor, shift in zip(artifact.predictors, shifts, strict=True)
+    )
+    origin = artifact.lam_origin.removesuffix(_RECALIBRATED) + _RECALIBRATED
+    return replace(
+        artifact, predictors=predictors, lam_origin=origin, certificates=None, reference=None
+    )
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
@@ -91,13 +125,12 @@ def load_artifact(folder: Path) -> Artifact:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         version = manifest["schema_version"]
-        if version not in (_WITHOUT_PARTS, SCHEMA_VERSION):
+        if version != SCHEMA_VERSION:
             raise ArtifactError(
                 f"{folder}: artifact version {version}, this program reads {SCHEMA_VERSION}; "
                 "fit it again with `adaptive-sd fit`."
             )
-        wanted = _FEATURES if version == _WITHOUT_PARTS else _FEATURES | _PARTS
-        if any(tuple(manifest[name]) != known for name, known in wanted.items()):
+        if any(tuple(manifest[name]) != known for name, known in _FEATURES.items()):
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")
         arrays = _read_arrays(folder / "weights.npz")
         for name, values in arrays.items():
@@ -129,7 +162,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
     prior = artifact.prior
     return {
         "schema_version": SCHEMA_VERSION,
-        **{name: list(known) for name, known in (_FEATURES | _PARTS).items()},
+        **{name: list(known) for name, known in _FEATURES.items()},
         "stages": [stage.to_json() for stage in artifact.stages],
         "prior": {
             "chances": asdict(prior.chances),
@@ -147,6 +180,8 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "data_hash": artifact.data_hash,
         "metrics": artifact.metrics,
         "certificates": artifact.certificates and artifact.certificates.to_json(),
+        "agreement_with": artifact.agreement_with,
+        "reference": artifact.reference and artifact.reference.to_json(),
     }
 
 
@@ -170,6 +205,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
     if policy.stages[-1] >= len(stages):
         raise ValueError(f"a policy of stage {policy.stages[-1]} for {len(stages)} stages")
     prior, certified = manifest["prior"], manifest.get("certificates")
+    reference = manifest.get("reference")
     return Artifact(
         stages=stages,
         predictors=tuple(_predictor(arrays, f"predictor{k}") for k in range(len(stages))),
@@ -192,6 +228,8 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         data_hash=manifest["data_hash"],
         metrics=manifest["metrics"],
         certificates=Certificates.from_json(certified) if certified else None,
+        agreement_with=manifest.get("agreement_with"),
+        reference=Reference.from_json(reference) if reference else None,
     )
 
 

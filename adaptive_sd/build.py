@@ -10,12 +10,13 @@ from adaptive_sd.cascade import Cascade as Loop
 from adaptive_sd.config import Config, StageConfig, default_config, read_config, stage_styles
 from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.judge import FittedJudge, PriorJudge
-from adaptive_sd.ladder import Judge
 from adaptive_sd.models.home import home_dir, use_home
+from adaptive_sd.online import Online
 from adaptive_sd.rates import differ
 from adaptive_sd.sources import served
 from adaptive_sd.stage import Engines, Stage
-from adaptive_sd.types import Rates, unit_of
+from adaptive_sd.stage_record import unit_of
+from adaptive_sd.types import Rates
 
 DEFAULT_ARTIFACT = Path(__file__).with_name("artifacts") / "default"
 
@@ -40,7 +41,23 @@ def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
     """Find all models and load the artifact; models are loaded when first used."""
     stages = open_stages(config, offline=offline)
     judge = _judge(config, stages)
-    return Cascade(stages, judge, lam=config.lam, on_failure=config.on_failure)
+    online = _open_online(config, judge) if config.online else None
+    return Cascade(stages, judge, lam=config.lam, on_failure=config.on_failure, online=online)
+
+
+def _open_online(config: Config, judge: FittedJudge | PriorJudge) -> Online:
+    if not isinstance(judge, FittedJudge):
+        raise ConfigError(
+            f"online = true needs a ladder with an artifact: {judge.how_to_calibrate}."
+        )
+    return Online(
+        judge, traces_path(), lam=config.lam, explore=config.explore, on_drift=config.on_drift
+    )
+
+
+def traces_path() -> Path:
+    """Where answers leave their traces, and online ladders what they learn from."""
+    return home_dir() / "traces.sqlite"
 
 
 def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
@@ -85,13 +102,15 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
     )
 
 
-def _judge(config: Config, stages: list[Stage]) -> Judge:
-    shipped = load_artifact(DEFAULT_ARTIFACT)
-    artifact = (
-        _default_artifact(shipped)
-        if config.artifact == "default"
-        else load_artifact(Path(config.artifact))
-    )
+def chosen_artifact(config: Config) -> Artifact:
+    """The one that a configuration names; "default": the shipped one as fitted for this machine."""
+    if config.artifact == "default":
+        return _default_artifact(load_artifact(DEFAULT_ARTIFACT))
+    return load_artifact(Path(config.artifact))
+
+
+def _judge(config: Config, stages: list[Stage]) -> FittedJudge | PriorJudge:
+    artifact = chosen_artifact(config)
     if fits_ladder(artifact, stages):
         _warn_of_other_prices(config, artifact)
         return FittedJudge(artifact)
@@ -105,7 +124,8 @@ def _judge(config: Config, stages: list[Stage]) -> Judge:
 
     sizes = [_size(stage) for stage in stages]
     votes, unit = [stage.votes for stage in stages], stages[0].cost_unit
-    return PriorJudge(shipped.prior, sizes, rates, votes=votes, unit=unit)
+    prior = load_artifact(DEFAULT_ARTIFACT).prior
+    return PriorJudge(prior, sizes, rates, votes=votes, unit=unit)
 
 
 def _warn_of_other_prices(config: Config, artifact: Artifact) -> None:

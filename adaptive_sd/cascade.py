@@ -5,53 +5,22 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
+from adaptive_sd.allowance import Allowance
 from adaptive_sd.closing import Closing
-from adaptive_sd.decision.failures import Failures
 from adaptive_sd.decision.features import PromptView
-from adaptive_sd.decision.partial import CHECKPOINTS
-from adaptive_sd.decision.policies import Choice, Evidence, reason_of
-from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.errors import CancelledError, ConfigError, EndpointError
-from adaptive_sd.forms import Form, detect_form
+from adaptive_sd.errors import ConfigError, EndpointError
+from adaptive_sd.forms import detect_form
 from adaptive_sd.ladder import Judge, LadderStage
+from adaptive_sd.online import Online
 from adaptive_sd.prompt import Prompt, prompt_text
+from adaptive_sd.request import Request as Request
+from adaptive_sd.run import Run
 from adaptive_sd.streaming import AnswerStream, run_async
-from adaptive_sd.trace import Answer, Step
-from adaptive_sd.types import Action, Decision, Draft, Observer, OnFailure, Progress, Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller may say besides the prompt; None leaves the ladder's own choice."""
-
-    lam: float | None = None
-    max_tokens: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
-    lenience: float = 0.0
-
-    def sampling(self, stage: LadderStage, index: int, prompt: Prompt, form: Form) -> Sampling:
-        """How `stage`, the ladder's `index`-th, chooses tokens; by its own limit if none is given.
-
-        Where tokens are drawn each stage has draws of its own: were they shared, a draft that makes
-        the judge escalate would choose among the next stage's answers. Raises ConfigError.
-        """
-        limit = stage.token_limit(prompt, form) if self.max_tokens is None else self.max_tokens
-        asked = Sampling(limit, self.temperature, self.top_p, self.seed, self.stop, self.lenience)
-        check_sampling(asked)
-        return replace(asked, seed=_seed_of(index, self.seed)) if self.temperature else asked
-
-
-def _seed_of(stage: int, seed: int) -> int:
-    (drawn,) = np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)
-    return int(drawn) >> 1
+from adaptive_sd.trace import Answer
+from adaptive_sd.types import Decision, OnFailure
 
 
 class Cascade(Closing):
@@ -64,10 +33,13 @@ class Cascade(Closing):
         *,
         lam: float | None = None,
         on_failure: OnFailure = "degrade",
+        online: Online | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`lam` is the weight of quality unless a request says otherwise; None: the judge's.
 
         Where a stage's server fails the ladder goes on without that stage, or not (`on_failure`).
+        With `online`, made for this judge, the ladder learns while it runs. `clock` tells seconds.
         """
         if not stages:
             raise ConfigError("a ladder needs at least one stage.")
@@ -75,6 +47,8 @@ class Cascade(Closing):
         self.judge = judge
         self._lam = lam
         self._on_failure = on_failure
+        self.clock = clock
+        self._online = online
 
     @property
     def lam(self) -> float:
@@ -100,65 +74,73 @@ class Cascade(Closing):
         """Answer with the cheapest stage that is good enough.
 
         `on_text` gets the answer's text as soon as it is certain to be returned: the largest
-        stage's while it grows, where no other draft is held. The work ends with CancelledError when
-        `keep_going` says False. Raises ConfigError for a bad request, ContextOverflowError when
-        the prompt does not fit a stage, and EndpointError when no stage could answer or part of
-        the answer had been shown already.
+        stage's while it grows, where no other draft is held and it is given however bad. The work
+        ends with CancelledError when `keep_going` says False. Raises ConfigError for a bad request,
+        ContextOverflowError when the prompt does not fit a stage, and EndpointError when no stage
+        could answer or part of the answer had been shown already.
         """
         request = request or Request()
-        start_s = time.perf_counter()
         lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
-        run = _Run(self, prompt, view, request, lam, on_text, keep_going)
-        failures = Failures(partial(self.judge.decide, lam=lam), len(self.stages))
-        evidence = self.judge.begin(view)
-        choice = failures.decide(evidence)
+        may_explore = isinstance(prompt, str) and request == Request(lam=request.lam)
+        asked = None if self._online is None else self._online.ask(may_explore=may_explore)
+        judge = asked or self.judge
+        caps = (request.max_cost, request.deadline_s)
+        allowance = Allowance(judge, len(self.stages), *caps, clock=self.clock)
+        run = Run(self.stages, judge, prompt, view, request, lam, allowance, on_text, keep_going)
+        evidence = judge.begin(view)
+        choice = run.decide(evidence)
+        opening = run.why(choice)
         while choice.decision is Decision.ESCALATE:
-            run.skip(range(run.last + 1, choice.stage), choice)
+            run.skip(choice)
             try:
-                draft = run.draft(choice.stage, evidence, may_abandon=not failures.is_spare)
+                draft = run.draft(choice.stage, evidence)
             except EndpointError as error:
-                going_on = failures.without(run.last, evidence)
-                if self._on_failure == "error" or run.released or going_on is None:
+                if self._on_failure == "error":
                     raise
-                choice = going_on
-                run.note_failure(error, choice)
+                choice = run.without(error, evidence)
                 continue
             if draft.has_ended:
-                held = self.judge.judge(view, run.last, draft)
+                held = judge.judge(view, run.last, draft)
                 evidence = replace(evidence, held=(*evidence.held, held))
             else:
                 evidence = replace(evidence, abandoned=run.last)
-            choice = failures.decide(evidence)
+            choice = run.fragment(draft) or run.spare(evidence.held) or run.decide(evidence)
             run.note(draft, choice)
-        answer = self._finish(run, evidence, choice, start_s)
-        return replace(answer, degraded=failures.is_degraded(choice.stage))
-
-    def _finish(self, run: _Run, evidence: Evidence, choice: Choice, start_s: float) -> Answer:
-        index = choice.stage
-        stages = [held.stage for held in evidence.held]
-        quality = choice.qualities[stages.index(index)]
-        if index != run.last:
-            reason = f"of the drafts held, the likeliest to be right: {quality:.2f}"
-            recalled = Step(self.stages[index].name, Action.RECALL, quality, reason=reason)
-            run.steps.append(recalled)
-        run.release(run.drafts[index].text)
+        abstained = run.end(choice)
+        trace_id, quality = uuid.uuid4().hex, run.quality_of(choice)
+        calibrated = evidence.covered and run.as_recorded
+        is_regular = calibrated and not run.degraded and not allowance.failed
+        if self._online is not None and asked is not None and is_regular:
+            observed = asked.observed(choice.stage, quality, lam, evidence)
+            self._online.keep(trace_id, observed)
         return Answer(
-            trace_id=uuid.uuid4().hex,
-            text=run.drafts[index].text,
-            stage=self.stages[index].name,
-            stage_index=index,
+            trace_id=trace_id,
+            text=None if abstained else run.drafts[choice.stage].text,
+            stage=self.stages[choice.stage].name,
+            stage_index=choice.stage,
             quality=quality,
             cost=sum(step.cost for step in run.steps),
             cost_unit=self.judge.cost_unit,
-            latency_s=time.perf_counter() - start_s,
-            lam=run.lam,
-            abstained=False,
-            degraded=False,
-            calibrated=evidence.covered and run.as_recorded,
+            latency_s=allowance.elapsed_s,
+            lam=lam,
+            abstained=abstained,
+            degraded=run.degraded,
+            calibrated=calibrated,
             trace=tuple(run.steps),
+            opening=opening,
+            agreement_with=self.judge.agreement_with,
         )
+
+    def feedback(self, trace_id: str, good: bool) -> None:
+        """Learn what a reader says of an answer; the last word counts.
+
+        Raises ConfigError where the ladder is not online, and DataError for an unknown trace.
+        """
+        if self._online is None:
+            raise ConfigError("this ladder does not learn; write `online = true` in its file.")
+        self._online.feedback(trace_id, good=good)
 
     def stream(self, prompt: Prompt, request: Request | None = None) -> AnswerStream:
         """As `answer`, iterating over the text; `.answer` is there after the last piece."""
@@ -172,126 +154,3 @@ class Cascade(Closing):
         """Free all models; a later call loads them again."""
         for stage in self.stages:
             stage.close()
-
-
-class _Run:
-    """The drafts and steps of one prompt while the loop goes on."""
-
-    def __init__(
-        self,
-        cascade: Cascade,
-        prompt: Prompt,
-        view: PromptView,
-        request: Request,
-        lam: float,
-        on_text: Callable[[str], None] | None,
-        keep_going: Callable[[], bool] | None,
-    ) -> None:
-        self._cascade = cascade
-        self._names = [stage.name for stage in cascade.stages]
-        self._prompt = prompt
-        self._view = view
-        self._request = request
-        self._on_text = on_text
-        self._keep_going = keep_going
-        self._streamed = False
-        self._offered: tuple[int, Draft] | None = None
-        self._start_s = 0.0
-        self._saved = 0.0
-        """The expected loss that abandoning the last draft saved."""
-        self.lam = lam
-        self.as_recorded = isinstance(prompt, str) and request == Request(lam=request.lam)
-        """Whether the stages are asked as they were when the fit's prompts were recorded."""
-        self.last = -1
-        """The last stage that ran."""
-        self.released = False
-        """Whether any text has been shown."""
-        self.drafts: dict[int, Draft] = {}
-        """Those that are held: they came to their end."""
-        self.steps: list[Step] = []
-
-    def skip(self, stages: Sequence[int], choice: Choice) -> None:
-        reason = reason_of(choice, self._names)
-        for index in stages:
-            self.steps.append(
-                Step(self._names[index], Action.SKIP, decision=Decision.ESCALATE, reason=reason)
-            )
-
-    def draft(self, index: int, evidence: Evidence, *, may_abandon: bool = True) -> Draft:
-        """Run one stage; the last draft so far, abandoned or not, is offered for verification.
-
-        The draft is held unless it is abandoned.
-        """
-        stage, request = self._cascade.stages[index], self._request
-        drafted, offered = self._offered or (-1, None)
-        self.last, self._start_s = index, time.perf_counter()
-        draft = stage.run(
-            self._prompt,
-            request.sampling(stage, index, self._prompt, self._view.form),
-            form=self._view.form,
-            draft=None if offered is None else offered.offer,
-            acceptance=None
-            if offered is None
-            else self._cascade.judge.acceptance(drafted, index, self._view),
-            observer=self._observer(index, evidence, may_abandon),
-        )
-        if draft.has_ended:
-            self.drafts[index] = draft
-        elif self._saved <= 0:
-            raise CancelledError("the answer was cancelled before it was whole.")
-        self._offered = index, draft
-        return draft
-
-    def _observer(self, index: int, evidence: Evidence, may_abandon: bool) -> Observer:
-        on_text, keep_going, judge = self._on_text, self._keep_going, self._cascade.judge
-        # Only this draft can be the answer then; with one held, that may yet be returned.
-        is_certain = index == len(self._cascade.stages) - 1 and not self.drafts
-        self._streamed = on_text is not None and is_certain
-        self._saved = 0.0
-
-        def observe(progress: Progress) -> bool:
-            if self._streamed and on_text is not None and progress.new_text:
-                on_text(progress.new_text)
-                self.released = True
-            if progress.num_tokens in CHECKPOINTS and may_abandon and not is_certain:
-                self._saved = judge.saved(evidence, index, progress, self.lam)
-            return self._saved <= 0 and (keep_going is None or keep_going())
-
-        return observe
-
-    def note(self, draft: Draft, choice: Choice) -> None:
-        """The step of the last stage."""
-        reason = reason_of(choice, self._names)
-        action = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
-        if not draft.has_ended:
-            action = Action.ABANDON
-            reason = f"going on would lose {self._saved:.3g} more than abandoning it; {reason}"
-        if draft.remark:
-            reason = f"{reason}; {draft.remark}"
-        self.steps.append(
-            Step(
-                stage=self._names[self.last],
-                action=action,
-                quality=choice.qualities[-1] if draft.has_ended else None,
-                decision=choice.decision,
-                reason=reason,
-                tokens_in=draft.tokens_in,
-                tokens_out=sum(made.tokens_out for made in draft.made),
-                num_drafted=draft.verified.num_drafted,
-                num_accepted=draft.verified.num_accepted,
-                num_spans=draft.verified.num_spans,
-                latency_s=draft.latency_s,
-                cost=self._cascade.judge.cost(self.last, draft),
-            )
-        )
-
-    def note_failure(self, error: EndpointError, choice: Choice) -> None:
-        """The step of a stage whose server failed; what it had done by then is not known."""
-        name, decision = self._names[self.last], choice.decision
-        reason = f"failed: {error}; {reason_of(choice, self._names)}"
-        spent_s = time.perf_counter() - self._start_s
-        self.steps.append(Step(name, Action.SKIP, None, decision, reason, latency_s=spent_s))
-
-    def release(self, text: str) -> None:
-        if self._on_text is not None and not self._streamed:
-            self._on_text(text)

@@ -14,6 +14,7 @@ from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.models.sizes import size_of
+from adaptive_sd.online import MAX_EXPLORE, OnDrift
 from adaptive_sd.styles import STYLES
 from adaptive_sd.types import CostUnit, OnFailure, Rates
 
@@ -52,13 +53,19 @@ class StageConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A ladder, cheapest stage first, and what decides on it."""
+    """A ladder, cheapest stage first, and what decides on it.
+
+    An `online` ladder learns while it runs: see adaptive_sd.online.
+    """
 
     stages: tuple[StageConfig, ...]
     artifact: str = "default"
     lam: float | None = None
     home: Path | None = None
     on_failure: OnFailure = "degrade"
+    online: bool = False
+    explore: float = 0.02
+    on_drift: OnDrift = "warn"
 
     def with_engine_options(
         self, *, context: int | None, threads: int | None, gpu_layers: int | None
@@ -113,7 +120,8 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}.") from error
-    _check_keys(raw, ("home", "artifact", "lambda", "on_failure", "stage"), str(path))
+    known = tuple(f.name for f in fields(Config) if f.name not in ("stages", "lam"))
+    _check_keys(raw, (*known, "lambda", "stage"), str(path))
     tables = raw.get("stage", [])
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path}: no [[stage]]; add at least one.")
@@ -132,6 +140,9 @@ def read_config(path: Path) -> Config:
         lam=_read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
         home=None if home is None else Path(_typed(home, str, f"{path}: home")).expanduser(),
         on_failure=on_failure,
+        online=_typed(raw.get("online", False), bool, f"{path}: online"),
+        explore=_read_explore(raw.get("explore", 0.02), f"{path}: explore"),
+        on_drift=_read_on_drift(raw.get("on_drift", "warn"), f"{path}: on_drift"),
     )
 
 
@@ -253,6 +264,20 @@ def _read_lambda(raw: object, where: str) -> float | None:
     if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw < float("inf"):
         return float(raw)
     raise ConfigError(f'{where} is {raw!r}; write "recommended" or a number >= 0.')
+
+
+def _read_explore(raw: object, where: str) -> float:
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw <= MAX_EXPLORE:
+        return float(raw)
+    raise ConfigError(f"{where} is {raw!r}; write a chance from 0 to {MAX_EXPLORE}.")
+
+
+def _read_on_drift(raw: object, where: str) -> OnDrift:
+    if raw == "warn":
+        return "warn"
+    if raw == "top":
+        return "top"
+    raise ConfigError(f'{where} is {raw!r}; write "warn" or "top".')
 
 
 def _check_keys(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:

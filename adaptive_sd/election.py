@@ -61,6 +61,7 @@ class Election:
             finish_reason=elected.finish_reason if is_whole else "cancelled",
             prefill_s=sum(draft.prefill_s for draft in sampled),
             decode_s=sum(draft.decode_s for draft in sampled),
+            tokens_in=sampled[0].tokens_in if sampled else elected.tokens_in,
             num_cached=sampled[0].num_cached if sampled else elected.tokens_in,
             votes=Votes(drafts, tuple(sampled), source),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from adaptive_sd.artifact import Artifact, Prior
+from adaptive_sd.artifact import Artifact, Prior, fingerprint
 from adaptive_sd.decision.features import (
     NUM_FORMS,
     DraftView,
@@ -20,11 +21,12 @@ from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.partial import CHECKPOINTS, Drafted, partial_statistics
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
 from adaptive_sd.forms import Form
-from adaptive_sd.types import Acceptance, CostUnit, Draft, Progress, Rates, unit_of
+from adaptive_sd.stage_record import unit_of
+from adaptive_sd.types import Acceptance, CostUnit, Draft, Progress, Rates, Work
 
 _RECORD = (
-    "to calibrate, record prompts of yours (`adaptive-sd record`), then `adaptive-sd export` and "
-    "`adaptive-sd fit`"
+    "to calibrate on prompts of yours: `adaptive-sd calibrate`; or with answers to grade by, "
+    "`adaptive-sd record`, then `adaptive-sd export` and `adaptive-sd fit`"
 )
 
 
@@ -40,10 +42,18 @@ class FittedJudge:
         self.recommended_lam = artifact.recommended_lam
         self.lam_origin = artifact.lam_origin
         self.certificates = artifact.certificates
+        self.agreement_with = artifact.agreement_with
+        self.reference = artifact.reference
+        self.num_stages = len(artifact.stages)
+        self.top = artifact.policy.stages[-1]
         self._top = FixedPolicy(
             len(artifact.stages) - 1,
             "hardly any prompt of this form was recorded, so the largest stage answers",
         )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self._artifact)
 
     @property
     def how_to_calibrate(self) -> str:
@@ -67,6 +77,21 @@ class FittedJudge:
         policy = self._artifact.policy if evidence.covered else self._top
         return policy.decide(evidence, lam)
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        if evidence.covered:
+            return self._artifact.policy.draft_costs(evidence)
+        if evidence.held:
+            return {}
+        return dict(
+            enumerate(
+                prior_cost(self._artifact.prior, self._rates(stage), record.votes)
+                for stage, record in enumerate(self._artifact.stages)
+            )
+        )
+
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        return self._artifact.policy.estimates(evidence)
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         if not evidence.covered or not progress.token_logprobs:
             return 0.0
@@ -77,10 +102,13 @@ class FittedJudge:
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return self._artifact.acceptance.get((drafted, target, prompt.form), Acceptance())
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
+        return cost_of(draft, self._rates(stage))
+
+    def _rates(self, stage: int) -> Rates:
         rates = self._artifact.stages[stage].rates
         assert rates is not None  # an artifact of a recorded ladder has them
-        return cost_of(draft, rates)
+        return rates
 
 
 class PriorJudge:
@@ -91,6 +119,7 @@ class PriorJudge:
 
     how_to_calibrate = f"nothing was fitted for this ladder; {_RECORD}"
     certificates = None
+    agreement_with = None
     lam_origin = "half as much again as makes a first draft of the expected quality escalate"
 
     def __init__(
@@ -116,9 +145,8 @@ class PriorJudge:
     @property
     def policy(self) -> KnownPPolicy:
         if self._policy is None:  # measuring rates takes seconds: not before the first prompt
-            tokens_in, tokens_out = self._prior.tokens_in, self._prior.tokens_out
             costs = tuple(
-                self._rates(k).votes_s(tokens_in, [tokens_out] * count)
+                prior_cost(self._prior, self._rates(k), count)
                 for k, count in enumerate(self._votes)
             )
             self._policy = KnownPPolicy(self._prior.chances, self._sizes, costs)
@@ -137,13 +165,16 @@ class PriorJudge:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.policy.decide(evidence, lam)
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        return self.policy.draft_costs(evidence)
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         return 0.0  # the prior knows whole drafts only
 
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return Acceptance()
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
         return cost_of(draft, self._rates(stage))
 
 
@@ -168,11 +199,18 @@ def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -
     return HeldDraft(stage, prior.predictor.predict(features), features, view.answer)
 
 
-def cost_of(draft: Draft, rates: Rates) -> float:
+def prior_cost(prior: Prior, rates: Rates, num_votes: int) -> float:
+    """Expected of a draft on which nothing was recorded: a recorded answer's tokens."""
+    return rates.votes_s(prior.tokens_in, [prior.tokens_out] * num_votes)
+
+
+def cost_of(draft: Draft | Work, rates: Rates) -> float:
     """Token counts times rates; prompt tokens that were in the KV cache cost nothing.
 
     Of votes those count that were sampled for it, also if they were cut short.
     """
+    if isinstance(draft, Work):
+        return rates.work_s(draft)
     uncached = draft.tokens_in - draft.num_cached
     if draft.votes is None:
         return rates.draft_s(uncached, draft.num_chosen, draft.verified)

@@ -251,8 +251,8 @@ class Stage(Closing):
         election = Election(form, self.votes, held)
         seeds = [sampling.seed + place for place in election.missing]
 
-        def keep_going(_: Progress) -> bool:
-            return observer is None or observer(Progress("", 0, ()))
+        def keep_going(seen: Progress) -> bool:
+            return observer is None or observer(Progress("", 0, (), seen.work))
 
         sampled = (
             engine.sample(

@@ -8,10 +8,36 @@ from adaptive_sd.types import Action, CostUnit, Decision
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """What is expected of stopping (`stage` None), or of running a stage and following the rule.
+
+    `quality` is that of the answer in the end, `gain` what it is above that of stopping (None where
+    nothing could be returned yet), `cost` is from here on; loss = cost + lambda * (1 - quality).
+    `fits`: what the request may cost and take allows it.
+    """
+
+    stage: str | None
+    quality: float
+    gain: float | None
+    cost: float
+    loss: float
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What a decision rests on; a rule that compares nothing has no alternatives."""
+
+    reason: str
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What one stage did and what the policy made of it; `quality` is the estimate in [0, 1].
 
-    `tokens_out` counts all votes that the stage sampled.
+    `tokens_out` counts all votes that the stage sampled. `alternatives` are those of the decision
+    that was made after it, of a skipped stage of the one that skipped it.
     """
 
     stage: str
@@ -26,6 +52,7 @@ class Step:
     num_spans: int = 0
     latency_s: float = 0.0
     cost: float = 0.0
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +60,12 @@ class Answer:
     """The answer returned (with recall: not always the last draft), and how it came about.
 
     `cost` is token counts times the stages' rates, in `cost_unit`; `latency_s` is wall time.
+    `degraded`: what the request may cost and take kept a stage from running or to its end, or one
+    failed that is larger than the stage whose draft is returned.
+    `abstained`: the draft that would be returned, of `stage`, is not good enough; there is no text.
+    `opening` is the decision before the first draft.
+    `quality` is the chance of being right or, where the ladder was calibrated without labels,
+    agreement with what the stage `agreement_with` would answer.
     """
 
     trace_id: str
@@ -48,6 +81,8 @@ class Answer:
     degraded: bool
     calibrated: bool
     trace: tuple[Step, ...]
+    opening: Why = Why("")
+    agreement_with: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The document of `answer --json`; fields are only ever added."""

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 import time
 from pathlib import Path
 
-from adaptive_sd.errors import ConfigError
 from adaptive_sd.trace import Answer
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS trace (
-  trace_id TEXT PRIMARY KEY, created_s REAL, prompt TEXT, answer TEXT);
-"""
+from adaptive_sd.trace_file import open_traces
 
 
 class TraceStore:
@@ -35,18 +28,5 @@ class TraceStore:
             prompt if self._keep_prompts else None,
             json.dumps(document),
         )
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            database = sqlite3.connect(self.path, timeout=10)
-            try:
-                with database:
-                    database.executescript(_SCHEMA)
-                    database.execute("INSERT INTO trace VALUES (?, ?, ?, ?)", row)
-            finally:
-                database.close()
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(
-                f"{self.path}: cannot store the trace ({error}); set ADAPTIVE_SD_HOME to a folder "
-                "that can be written."
-            ) from error
+        with open_traces(self.path) as database:
+            database.execute("INSERT INTO trace VALUES (?, ?, ?, ?)", row)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -94,6 +95,11 @@ class Rates:
         verify_s = tuple((n, s) for n, s in raw["verify_s"])
         return cls(raw["prefill_s"], raw["decode_s"], verify_s, raw.get("unit", "s"))
 
+    def work_s(self, work: Work) -> float:
+        """Of an answer so far; as `draft_s` and `votes_s` of what it came to."""
+        passes_s = sum(count * self.pass_s(rows) for rows, count in work.passes.items())
+        return self.prefill_s * work.num_read + passes_s
+
     def pass_s(self, num_rows: float) -> float:
         """Seconds of a pass over `num_rows` with logits; between the measured sizes, lines."""
         rows, seconds = zip((1, self.decode_s), *self.verify_s, strict=True)
@@ -118,38 +124,6 @@ class Rates:
             return 0.0
         running = [sum(n > step for n in num_chosen) for step in range(max(num_chosen))]
         return self.prefill_s * tokens_in + sum(map(self.pass_s, running))
-
-
-@dataclass(frozen=True, slots=True)
-class StageRecord:
-    """What tables and artifacts say of a stage; empty for tables of others."""
-
-    name: str
-    model: str = ""
-    model_hash: str = ""
-    styles: Mapping[str, str] = field(default_factory=dict)
-    rates: Rates | None = None
-    num_parameters: int = 0
-    votes: int = 1
-
-    def shares_prompts(self, other: StageRecord, form: str) -> bool:
-        """Whether both read prompts of a form alike, and so the second finds them in the cache."""
-        same = bool(self.model_hash) and self.model_hash == other.model_hash
-        return same and self.styles[form] == other.styles[form]
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self) | {"styles": dict(self.styles)}
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Raises KeyError and TypeError for what `to_json` did not write."""
-        rates = raw["rates"]
-        return cls(**raw | {"rates": None if rates is None else Rates.from_json(rates)})
-
-
-def unit_of(stages: Sequence[StageRecord]) -> CostUnit:
-    """Of their costs; seconds where nothing is said of it."""
-    return next((stage.rates.unit for stage in stages if stage.rates), "s")
 
 
 class Acceptance(NamedTuple):
@@ -288,12 +262,23 @@ class Votes:
     source: VoteSource | None = None
 
 
+class Work(NamedTuple):
+    """What an answer has taken so far.
+
+    `num_read` prompt tokens that were not cached; `passes` that gave tokens, by their rows.
+    """
+
+    num_read: int = 0
+    passes: Mapping[int, int] = MappingProxyType({})
+
+
 class Progress(NamedTuple):
     """What an observer sees while an answer grows; `new_text` came since its last call."""
 
     new_text: str
     num_tokens: int
     token_logprobs: Sequence[float]
+    work: Work = Work()
 
 
 Observer = Callable[[Progress], bool]

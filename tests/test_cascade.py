@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import CancelledError, ConfigError
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Acceptance, Action, CostUnit, Decision, Draft, Progress
+from adaptive_sd.types import Acceptance, Action, CostUnit, Decision, Draft, Progress, Work
 
 NAMES = ("small", "middle", "large")
 
@@ -35,6 +34,7 @@ class ScriptedJudge:
     recommended_lam = 5.0
     lam_origin = "written in the test"
     certificates: Certificates | None = None
+    agreement_with: str | None = None
     cost_unit: CostUnit = "s"
 
     def __init__(
@@ -54,10 +54,19 @@ class ScriptedJudge:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         qualities = tuple(held.quality for held in evidence.held)
         last = max([evidence.abandoned, *(held.stage for held in evidence.held)], default=-1)
-        if later := [stage for stage in self._path if stage > last]:
-            stage = later[0]
-            return Choice(Decision.ESCALATE, stage, qualities, math.inf, (), "the script")
-        return Choice(Decision.STOP, self._returned, qualities, 0.0, (), "the script")
+        later = [stage for stage in self._path if stage > last]
+        if runs := [*filter(evidence.affords, later)]:
+            return Choice(Decision.ESCALATE, runs[0], qualities, note="the script")
+        if not evidence.held:
+            stage = evidence.instead_of(later[0])
+            return Choice(Decision.ESCALATE, stage, qualities, note="the script")
+        held = [held.stage for held in evidence.held]
+        returned = self._returned if self._returned in held else held[-1]
+        return Choice(Decision.STOP, returned, qualities, note="the script")
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        last = max([evidence.abandoned, *(held.stage for held in evidence.held)], default=-1)
+        return {stage: 10.0**stage for stage in self._path if stage > last}
 
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         assert len(progress.token_logprobs) == progress.num_tokens
@@ -67,7 +76,7 @@ class ScriptedJudge:
     def acceptance(self, drafted: int, target: int, prompt: PromptView) -> Acceptance:
         return Acceptance()
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
         return 10.0**stage
 
 
@@ -121,14 +130,15 @@ def test_the_json_of_an_answer_has_the_fields_of_the_contract() -> None:
     document = cascade_of((0, 2), 2).answer("a question").to_json()
     assert list(document) == [
         *("trace_id", "text", "stage", "stage_index", "quality", "cost", "cost_unit"),
-        *("latency_s", "abstained", "degraded", "calibrated", "lambda", "trace"),
+        *("latency_s", "abstained", "degraded", "calibrated", "opening", "agreement_with"),
+        *("lambda", "trace"),
     ]
     steps = document["trace"]
     assert isinstance(steps, tuple)
     assert [list(step) for step in steps] == [
         [
             *("stage", "action", "quality", "decision", "reason", "tokens_in", "tokens_out"),
-            *("num_drafted", "num_accepted", "num_spans", "latency_s", "cost"),
+            *("num_drafted", "num_accepted", "num_spans", "latency_s", "cost", "alternatives"),
         ]
     ] * 3
 

@@ -88,7 +88,7 @@ class Suspicious(ScriptedJudge):
         held = evidence.held
         goes_on = not held or (len(held) == 1 and held[0].answer.startswith("1"))
         decision = Decision.ESCALATE if goes_on else Decision.STOP
-        return Choice(decision, len(held) - (not goes_on), (0.5,) * len(held), 0.0, (), "")
+        return Choice(decision, len(held) - (not goes_on), (0.5,) * len(held))
 
 
 def test_an_answer_after_an_escalation_is_distributed_as_the_targets_own() -> None:

@@ -163,3 +163,14 @@ def test_engine_options_are_set_for_every_stage() -> None:
     assert {s.context for s in ladder.stages} == {512}
     with pytest.raises(ConfigError, match="threads is 0"):
         ladder.with_engine_options(context=None, threads=0, gpu_layers=None)
+
+
+def test_an_online_ladder_is_configured(tmp_path: Path) -> None:
+    plain = read_config(write(tmp_path, STAGE))
+    assert (plain.online, plain.explore, plain.on_drift) == (False, 0.02, "warn")
+    text = 'online = true\nexplore = 0.1\non_drift = "top"\n' + STAGE
+    config = read_config(write(tmp_path, text))
+    assert (config.online, config.explore, config.on_drift) == (True, 0.1, "top")
+    for wrong in ("online = 1\n", "explore = 0.9\n", "explore = true\n", 'on_drift = "stop"\n'):
+        with pytest.raises(ConfigError, match=wrong.split()[0]):
+            read_config(write(tmp_path, wrong + STAGE))

@@ -14,9 +14,11 @@ from adaptive_sd import __version__
 from adaptive_sd.cli import (
     answering,
     benching,
+    calibrating,
     checking,
     demo,
     importing,
+    learning,
     offline,
     recording,
     replaying,
@@ -33,6 +35,8 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("answer")(answering.answer)
+app.command("feedback")(learning.feedback)
+app.command("recalibrate")(learning.recalibrate)
 app.command("demo")(demo.demo)
 app.add_typer(model_commands.app, name="models")
 app.command("doctor")(checking.doctor)
@@ -41,6 +45,7 @@ app.command("export")(offline.export)
 app.add_typer(importing.app, name="import")
 app.command("fit")(offline.fit)
 app.command("refit")(offline.refit)
+app.command("calibrate")(calibrating.calibrate)
 app.command("replay")(replaying.replay)
 app.command("report")(reporting.report)
 app.add_typer(benching.app, name="bench")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adaptive_sd.build import Cascade, open_cascade
+from adaptive_sd.build import Cascade, open_cascade, traces_path
 from adaptive_sd.cascade import Request
-from adaptive_sd.cli.explain import explain, headline
+from adaptive_sd.cli.explain import abstention, explain, headline
 from adaptive_sd.config import Config, chosen_config
+from adaptive_sd.data.prompt_files import read_json_prompts
 from adaptive_sd.decision.certificates import Certificates
-from adaptive_sd.errors import ArtifactError, ConfigError, DataError
-from adaptive_sd.models.home import home_dir
+from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer
 from adaptive_sd.trace_store import TraceStore
@@ -49,6 +49,18 @@ def answer(
     budget: Annotated[
         float | None, typer.Option(min=0, help="Mean cost of a prompt, if the fit certified it.")
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Most seconds of cost of one answer; hard: the best so far is given."),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Most seconds that one takes; hard: the best so far is given."),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(help="Give no answer whose estimated quality, 0 to 1, is below this."),
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
@@ -73,13 +85,23 @@ def answer(
         raise typer.BadParameter("give a prompt, or --file with prompts.")
     if [lam, target_quality, budget].count(None) < 2:
         raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
-    prompts = _read_prompts(file) if file else [_read_prompt(prompt or "")]
+    caps = _caps(max_cost, deadline, abstain_below)
+    prompts = read_json_prompts(file) if file else [_read_prompt(prompt or "")]
     ladder = _ladder(config, stages, context, threads, n_gpu_layers)
     with open_cascade(ladder, offline=offline) as cascade:
         if target_quality is not None or budget is not None:
             lam = _certified_lam(cascade.judge.certificates, target_quality, budget)
-        request = Request(lam, max_tokens, temperature, top_p, seed, tuple(stop or ()), lenience)
-        store = TraceStore(home_dir() / "traces.sqlite", keep_prompts=keep_prompt)
+        request = replace(
+            caps,
+            lam=lam,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=tuple(stop or ()),
+            lenience=lenience,
+        )
+        store = TraceStore(traces_path(), keep_prompts=keep_prompt)
         for text in prompts:
             asked = _with_system(text, system)
             if file or as_json:
@@ -91,6 +113,13 @@ def answer(
             _keep(store, text, given)
             if explained:
                 print(explain(given, cascade), file=sys.stderr)
+
+
+def _caps(max_cost: float | None, deadline_s: float | None, abstain_below: float | None) -> Request:
+    try:
+        return Request(max_cost=max_cost, deadline_s=deadline_s, abstain_below=abstain_below)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _certified_lam(
@@ -120,13 +149,15 @@ def _print_text(cascade: Cascade, prompt: Prompt, request: Request) -> Answer:
     """Print the answer; on a terminal while it grows."""
     if not sys.stdout.isatty():
         given = cascade.answer(prompt, request)
-        print(given.text)
+        print(abstention(given) if given.abstained else given.text)
+        if given.degraded:
+            print(headline(given), file=sys.stderr)
         return given
     with cascade.stream(prompt, request) as stream:
         for piece in stream:
             print(piece, end="", flush=True)
-    print()
     assert stream.answer is not None  # the iteration ended without an error
+    print(abstention(stream.answer) if stream.answer.abstained else "")
     print(headline(stream.answer), file=sys.stderr)
     return stream.answer
 
@@ -154,26 +185,3 @@ def _read_prompt(prompt: str) -> str:
     if not text.strip():
         raise ConfigError("the prompt is empty; write a question.")
     return text
-
-
-def _read_prompts(path: Path) -> list[str]:
-    return list(_prompt_lines(path))
-
-
-def _prompt_lines(path: Path) -> Iterator[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            prompt = json.loads(line)["prompt"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(
-                f'{path}, line {number}: not a JSON object with a prompt, like {{"prompt": "..."}}.'
-            ) from error
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise DataError(f"{path}, line {number}: `prompt` is {prompt!r}; it must be text.")
-        yield prompt

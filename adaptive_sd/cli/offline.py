@@ -72,6 +72,13 @@ def fit(
             "table if all stages run on it.",
         ),
     ] = None,
+    onto: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of an artifact that knows all stages but one: that one joins it by the "
+            "graded prompts of the table (30 to 50 will do), and nothing else is fitted."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -97,6 +104,14 @@ def fit(
             "--confidence and --max-cost are of a promise; give --target-quality, --budget or "
             "--slo-p95 too."
         )
+    if onto is not None:
+        if claims:
+            raise typer.BadParameter(
+                "--onto promises nothing: few prompts show too little; leave out "
+                "--target-quality, --budget and --slo-p95."
+            )
+        _join(table, onto, out, as_json=as_json)
+        return
     check_out(out, [table])
     outcomes = read_outcomes(table)
     promise: Promise | None = None
@@ -116,6 +131,17 @@ def fit(
     if promise is not None:
         print(promise.as_text())
     print(f"a decision: median {timing.median_s * 1e3:.3f} ms, p99 {timing.p99_s * 1e3:.3f} ms")
+
+
+def _join(table: Path, onto: Path, out: Path, *, as_json: bool) -> None:
+    from adaptive_sd.artifact import load_artifact, save_artifact
+    from adaptive_sd.data.outcomes import read_outcomes
+    from adaptive_sd.offline.join import join_artifact
+
+    check_out(out, [table, onto])
+    artifact, report = join_artifact(load_artifact(onto), read_outcomes(table))
+    save_artifact(artifact, out)
+    print(json.dumps(report.to_json(), indent=2) if as_json else report.as_text())
 
 
 def refit(

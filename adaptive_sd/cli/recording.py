@@ -106,7 +106,7 @@ def record(
     read = [*(skip or ()), *(reuse or ()), *([config] if config else [])]
     check_out(out, [*files, *read, *([Path(grader)] if grader else [])])
     ladder = chosen_config(config, stages)
-    _check_limits(ladder)
+    check_limits(ladder)
     with ExitStack() as stack:
         graders = Graders(
             judge=_judge(stack, judge, judge_model, judge_key_env, judge_stage, offline),
@@ -123,7 +123,7 @@ def record(
             take_over(chosen, opened, recording, earlier)
         with counting_bar("grading again") as show:
             regrade(recording, graders, on_progress=show)
-        _warn_of_other_rates(recording, opened)
+        warn_of_other_rates(recording, opened)
         warm_up(chosen, opened, recording)
         with counting_bar("recording") as show:
             if votes is None:
@@ -135,7 +135,8 @@ def record(
         _print_gaps(recording)
 
 
-def _check_limits(ladder: Config) -> None:
+def check_limits(ladder: Config) -> None:
+    """Raise ConfigError for a stage with a limit of its own."""
     for stage in ladder.stages:
         if stage.max_tokens is not None:
             raise ConfigError(
@@ -144,7 +145,8 @@ def _check_limits(ladder: Config) -> None:
             )
 
 
-def _warn_of_other_rates(recording: Recording, stages: Sequence[Stage]) -> None:
+def warn_of_other_rates(recording: Recording, stages: Sequence[Stage]) -> None:
+    """Where the machine is much faster or slower than when the recording was begun."""
     for known, stage in zip(recording.stages(), stages, strict=False):
         rates = stage.rates
         if known.info == stage.engine.info and rates is not None and differ(known.rates, rates):

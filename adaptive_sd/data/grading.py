@@ -148,13 +148,14 @@ def _f1(task: Task, text: str) -> Grade:
     """Best token F1 over the aliases (Rajpurkar et al. 2016); none is right where there is none."""
     found = _words(text).split()
     aliases = [words for alias in _aliases(task) if (words := _words(alias).split())]
-    best = max(_token_f1(found, wanted) for wanted in aliases or [[]])
+    best = max(token_f1(found, wanted) for wanted in aliases or [[]])
     return Grade(best, f"found {' '.join(found)!r:.60}")
 
 
-def _token_f1(found: list[str], wanted: list[str]) -> float:
+def token_f1(found: Sequence[str], wanted: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall of the words, in any order (Rajpurkar et al. 2016)."""
     if not found or not wanted:
-        return float(found == wanted)
+        return float(not found and not wanted)
     common = sum((Counter(found) & Counter(wanted)).values())
     return 2 * common / (len(found) + len(wanted))
 

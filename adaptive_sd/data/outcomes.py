@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adaptive_sd.data.columns import SPLITS, TEXTS, Columns, Texts
 from adaptive_sd.data.table_files import read_table, write_table
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 _REQUIRED = ("prompt_id", "stage", "stage_index", "quality", "cost")
 TOKENS = ("token_ids", "draft_ids_after_", "draft_sureties_after_")
@@ -28,7 +28,8 @@ class OutcomeTable:
     """Outcomes of N prompts on K stages, cheapest first; rows sorted by prompt and stage.
 
     quality, cost (N, K). `columns` holds every other column as an array (N, K) or, for lists, an
-    object array. Prompts with a row that was not graded are left out and counted.
+    object array. Prompts with a row that was not graded are left out and counted. Quality is what
+    graders gave, or agreement with the answers of the stage `agreement_with`.
     """
 
     stages: tuple[StageRecord, ...]
@@ -37,6 +38,7 @@ class OutcomeTable:
     cost: NDArray[np.float64]
     columns: Mapping[str, NDArray[np.generic]]
     num_left_out: int
+    agreement_with: str | None = None
 
     def is_fit(self) -> NDArray[np.bool_] | None:
         """Which prompts the column `split` gives to fit on; None where the table has none.
@@ -91,8 +93,12 @@ def write_outcomes(table: pa.Table, stages: tuple[StageRecord, ...], path: Path)
     write_table(table.replace_schema_metadata(metadata), path)
 
 
-def read_outcomes(path: Path, *, without: tuple[str, ...] = ()) -> OutcomeTable:
+def read_outcomes(
+    path: Path, *, without: tuple[str, ...] = (), ungraded: bool = False
+) -> OutcomeTable:
     """Raises DataError naming the file, and the column, row and value that cannot be used.
+
+    With `ungraded` no prompt is left out, and quality is nan where none was given.
 
     Lists take most of a large table's memory: those whose names begin with one of `without` are
     left in the file.
@@ -108,7 +114,7 @@ def read_outcomes(path: Path, *, without: tuple[str, ...] = ()) -> OutcomeTable:
     order = _order(path, ids, index, num_stages)
     shape = (-1, num_stages)
     stage_names = _stage_names(path, names, order.reshape(shape))
-    kept = ~np.isnan(quality[order]).reshape(shape).any(axis=1)
+    kept = ungraded | ~np.isnan(quality[order]).reshape(shape).any(axis=1)
     num_left_out = int((~kept).sum())
     order = order.reshape(shape)[kept]
     columns.check_parts()

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import held_of, later_stages
 from adaptive_sd.decision.induction import InductionFit
 from adaptive_sd.decision.noise import noise_among, noise_units
+from adaptive_sd.decision.states import held_of, later_stages
 
 
 def abandon_where_it_pays(

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import partial_features
 from adaptive_sd.decision.noise import NOISE, noise_units
 from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.realised import Outcome, Tried
 from adaptive_sd.decision.ridge import FoldedRidge
+from adaptive_sd.decision.states import partial_features
 
 FloatArray = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import state_features
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
+from adaptive_sd.decision.states import state_features
 from adaptive_sd.errors import DataError
 
 FloatArray = NDArray[np.float64]

@@ -8,10 +8,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import InducedPolicy, nearest_lam
+from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.joined import JoinedPolicy
+from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
+from adaptive_sd.decision.states import state_reader
 from adaptive_sd.errors import ArtifactError
+from adaptive_sd.types import Decision
 
 _NONE = -1
 
@@ -23,7 +27,7 @@ class GuardedPolicy:
     A lambda between grid points goes with the nearer one, in log lambda.
     """
 
-    induced: InducedPolicy
+    induced: InducedPolicy | JoinedPolicy
     chains: tuple[ThresholdPolicy | None, ...]  # one for each lambda of the grid
 
     @property
@@ -45,9 +49,27 @@ class GuardedPolicy:
         return self.chains[nearest_lam(self.lam_grid, lam)]
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
-        """Raises ConfigError for a lambda outside the grid."""
+        """Raises ConfigError for a lambda outside the grid.
+
+        Where a chain cannot go on as it would, the induced policy decides among what is affordable.
+        """
         chain = self.chain_at(lam)
-        return (self.induced if chain is None else chain).decide(evidence, lam)
+        if chain is None or any(held.stage not in chain.stages for held in evidence.held):
+            return self.induced.decide(evidence, lam)
+        choice = chain.decide(evidence, lam)
+        if choice.decision is Decision.STOP or evidence.affords(choice.stage):
+            return choice
+        return self.induced.decide(evidence, lam)._replace(denied=choice.stage)
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """See InducedPolicy.draft_costs; a chain asks for no others."""
+        return self.induced.draft_costs(evidence)
+
+    def estimates(self, evidence: Evidence) -> tuple[float, ...]:
+        """Qualities of the drafts held, from all evidence; the same at every lambda."""
+        stages = tuple(draft.stage for draft in evidence.held)
+        found = self.induced.estimate(stages, state_reader(evidence), 0.0)
+        return tuple(found.stop_quality[0].tolist())
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
@@ -71,7 +93,8 @@ class GuardedPolicy:
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
         """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
         stages, thresholds = arrays["chain_stages"], arrays["chain_thresholds"]
-        induced = InducedPolicy.from_arrays(arrays)
+        policy = JoinedPolicy if "joined_stage" in arrays else InducedPolicy
+        induced = policy.from_arrays(arrays)
         num_lams = len(induced.lam_grid)
         if stages.shape != (num_lams, 2) or thresholds.shape != (num_lams,):
             raise ArtifactError(f"chains have shapes {stages.shape} and {thresholds.shape}.")

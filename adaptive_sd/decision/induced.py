@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import logit, sigmoid
-from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.calibration import sigmoid
+from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
-from adaptive_sd.decision.policies import Choice, Evidence, check_lam, choose
-from adaptive_sd.errors import ArtifactError, ConfigError
+from adaptive_sd.decision.policies import Choice, Evidence, Prospect, choose
+from adaptive_sd.decision.states import (
+    StateOf,
+    held_of,
+    later_stages,
+    may_abandon,
+    num_features,
+    partial_features,
+    state_index,
+    state_of_held,
+    state_reader,
+)
+from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]
-
-STATE_STATISTICS = (
-    "logprob_mean",
-    "logprob_q10",
-    "entropy_mean",
-    "margin_mean",
-    "log_tokens_out",
-    "log_tokens_in",
-    "finished_by_length",
-    "repeated_4grams",
-    "no_answer",
-)
-"""Features of the last draft that tell what going on is worth, beyond its quality."""
-
-STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
 
 
 SavingKey = tuple[int, int, int]
@@ -45,6 +40,17 @@ class StateValues(NamedTuple):
     stop_quality: FloatArray  # (num_rows, num_held)
     value_stop: FloatArray  # (num_rows, num_lams); inf with nothing held
     values_go: FloatArray  # (num_rows, num_later, num_lams)
+    quality_go: FloatArray  # the same shape, as the next
+    cost_go: FloatArray
+
+
+class Estimating(Protocol):
+    """A policy that compares estimated losses; see InducedPolicy."""
+
+    @property
+    def stages(self) -> tuple[int, ...]: ...
+
+    def estimate(self, held: Sequence[int], state_of: StateOf, lam: float) -> StateValues: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +59,9 @@ class InducedPolicy:
 
     Stages of the ladder that are not among `stages` never run. The columns of a state's weights
     are: log odds of each held draft being right; then for each later stage, linear, the quality in
-    the end and the cost from here, at each lambda of the grid, of running that stage and following
-    the policy. Between grid points they are interpolated in log lambda.
+    the end (with drafts held what it gains over the best one's) and the cost from here, at each
+    lambda of the grid, of running that stage and following the policy. Between grid points they are
+    interpolated in log lambda.
 
     `savings` are linear too, in the state and the partial statistics: the expected loss that
     abandoning a draft at a checkpoint saves, at each lambda of the grid; 0 where that was not
@@ -68,19 +75,19 @@ class InducedPolicy:
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""
-        stages, state = _state_of(evidence)
-        values = self.values(stages, state, lam)
-        later = later_stages(stages, self.stages)
-        values_go = tuple(
-            (stage, value)
-            for stage, value in zip(later, values.values_go[0, :, 0].tolist(), strict=True)
-            if stage > evidence.abandoned
-        )
-        if not stages:
-            return choose((), None, float("inf"), values_go)
-        qualities = tuple(values.stop_quality[0].tolist())
-        returned = stages[int(returned_index(values.stop_quality)[0])]
-        return choose(qualities, returned, float(values.value_stop[0, 0]), values_go)
+        return decide_by(self, evidence, lam)
+
+    def estimate(self, held: Sequence[int], state_of: StateOf, lam: float) -> StateValues:
+        """As `values`, of rows whose features in each state are known."""
+        return self.values(held, state_of(held), lam)
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """Expected of a draft of each stage that may run next: at lambda 0 none follows it."""
+        held = evidence.held
+        stages = tuple(draft.stage for draft in held)
+        costs = self.values(stages, state_of_held(held, evidence), 0.0).cost_go[0, :, 0].tolist()
+        found = zip(later_stages(stages, self.stages), costs, strict=True)
+        return {stage: cost for stage, cost in found if stage > evidence.abandoned}
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
@@ -104,7 +111,8 @@ class InducedPolicy:
         weights = self.saving_weights([held.stage for held in evidence.held], drafted, lam)
         if weights is None:
             return 0.0
-        return float((partial_features(_state_of(evidence)[1], statistics) @ weights)[0])
+        state = state_of_held(evidence.held, evidence)
+        return float((partial_features(state, statistics) @ weights)[0])
 
     def saving_weights(
         self, held: Sequence[int], drafted: Drafted, lam: float
@@ -141,7 +149,7 @@ class InducedPolicy:
         for index, matrix in enumerate(weights):
             held = held_of(index, stages)
             num_outputs = len(held) + 2 * len(grid) * len(later_stages(held, stages))
-            wanted = (_num_features(num_prompt_features, len(held)), num_outputs)
+            wanted = (num_features(num_prompt_features, len(held)), num_outputs)
             if matrix.shape != wanted:
                 raise ArtifactError(
                     f"state {index} of a policy has shape {matrix.shape}, not {wanted}."
@@ -164,123 +172,52 @@ class InducedPolicy:
         return cls(stages, grid, weights, savings)
 
 
-def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
-    """The grid points around `lam`, and how far it is from the lower to the upper one.
-
-    Raises ConfigError for a lambda outside the grid.
-    """
-    check_lam(lam)
-    if lam > grid[-1]:
-        raise ConfigError(
-            f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
-            "where the best answer is bought at any price."
-        )
-    high = int(np.searchsorted(grid, lam))
-    if grid[high] == lam:
-        return high, high, 0.0
-    if high == 1:
-        return 0, 1, float(lam / grid[1])
-    low = high - 1
-    return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
-
-
-def nearest_lam(grid: FloatArray, lam: float) -> int:
-    """Place of the grid point nearest in log lambda; raises as `place_lam`."""
-    low, high, share = place_lam(grid, lam)
-    return low if share < 0.5 else high
-
-
-def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
-    return sum(1 << stages.index(stage) for stage in held)
-
-
-def held_of(index: int, stages: Sequence[int]) -> tuple[int, ...]:
-    """The stages held in the state of this index."""
-    return tuple(stage for place, stage in enumerate(stages) if index >> place & 1)
-
-
-def later_stages(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
-    """Those of the ascending `stages` that can still run: above the last one held."""
-    return stages[bisect.bisect_right(stages, held[-1]) :] if held else stages
-
-
-def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
-    """The next stages without whose draft an answer can still be had."""
-    later = later_stages(held, stages)
-    return later if held else later[:-1]
-
-
 def _saving_name(key: SavingKey) -> str:
     return "saving{}_{}_{}".format(*key)
 
 
-def _state_of(evidence: Evidence) -> tuple[tuple[int, ...], FloatArray]:
-    """The stages held, and the features of this state, one row."""
-    held = evidence.held
-    features = state_features(
-        evidence.features[None],
-        np.array([[draft.quality for draft in held]]),
-        np.array([_agreements([draft.answer for draft in held])]),
-        held[-1].features[STATE_COLUMNS][None] if held else np.empty((1, 0), dtype=np.float32),
-    )
-    return tuple(draft.stage for draft in held), features
+def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
+    """By the least of the estimated losses, of which infinite ones are of stages that never run.
 
-
-def partial_features(state: FloatArray, statistics: NDArray[np.floating]) -> FloatArray:
-    """What tells whether to abandon a draft: the state it is made in, and its first tokens."""
-    return np.concatenate([state, statistics], axis=1)
-
-
-def state_features(
-    prompt: NDArray[np.floating],
-    quality: FloatArray,
-    agreement: NDArray[np.floating],
-    statistics: NDArray[np.floating],
-) -> FloatArray:
-    """Evidence in one state, a row each: shapes (num_rows, prompt features), (num_rows, held),
-    (num_rows, pairs of held) in the order (0,1), (0,2), (1,2), ... and (num_rows, statistics).
+    Raises as `policy.estimate` does.
     """
-    num_rows, num_held = quality.shape
-    columns = [np.ones((num_rows, 1)), prompt]
-    if num_held:
-        odds = logit(quality, 0.01)
-        columns += [odds, quality, statistics]
-    if num_held > 1:
-        agrees = agreement[:, 1 - num_held :].max(axis=1, keepdims=True)
-        last = odds[:, -1:]
-        columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
-    return np.concatenate(columns, axis=1)
-
-
-def _num_features(num_prompt_features: int, num_held: int) -> int:
-    no_rows = (
-        np.empty((0, num_prompt_features)),
-        np.empty((0, num_held)),
-        np.empty((0, num_held * (num_held - 1) // 2)),
-        np.empty((0, len(STATE_STATISTICS))),
+    stages = tuple(draft.stage for draft in evidence.held)
+    values = policy.estimate(stages, state_reader(evidence), lam)
+    sides = (values.quality_go, values.cost_go, values.values_go)
+    of_stages = zip(
+        later_stages(stages, policy.stages),
+        *(side[0, :, 0].tolist() for side in sides),
+        strict=True,
     )
-    return int(state_features(*no_rows).shape[1])
+    going = [
+        Prospect(stage, quality, cost, loss)
+        for stage, quality, cost, loss in of_stages
+        if stage > evidence.abandoned and loss < np.inf
+    ]
+    if not stages:
+        return choose(evidence, (), None, tuple(going))
+    qualities = tuple(values.stop_quality[0].tolist())
+    returned = int(returned_of(stages, values.stop_quality)[0])
+    stopping = Prospect.of(None, max(qualities), 0.0, lam)
+    return choose(evidence, qualities, returned, (stopping, *going))
 
 
-def _agreements(answers: Sequence[str]) -> list[float]:
-    return [float(agree(answers[j], answers[i])) for j in range(len(answers)) for i in range(j)]
-
-
-def returned_index(stop_quality: FloatArray) -> NDArray[np.int64]:
-    """Place of the draft to return in each row: the best estimate, ties to the later."""
-    num_held = stop_quality.shape[1]
-    returned: NDArray[np.int64] = num_held - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+def returned_of(held: Sequence[int], stop_quality: FloatArray) -> NDArray[np.int64]:
+    """The stage whose draft is returned in each row: the best estimate, ties to the later."""
+    last_best = stop_quality.shape[1] - 1 - np.argmax(stop_quality[:, ::-1], axis=1)
+    returned: NDArray[np.int64] = np.asarray(held)[last_best]
     return returned
 
 
 def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValues:
     """Expected losses: of stopping lam * (1 - q), of going on cost + lam * (1 - q).
 
-    `go` has shape (num_rows, num_later, 2, num_lams): quality and cost.
+    `go` has shape (num_rows, num_later, 2, num_lams): quality, with drafts held its gain over the
+    best one's, and cost.
     """
+    best = stop.max(axis=1, initial=0.0)[:, None]
     # np.clip takes several times as long as these on the few numbers of one decision
-    quality, cost = np.minimum(np.maximum(go[:, :, 0], 0), 1), np.maximum(go[:, :, 1], 0)
-    values_go = cost + lam * (1 - quality)
-    if not stop.shape[1]:
-        return StateValues(stop, np.full((len(stop), len(lam)), np.inf), values_go)
-    return StateValues(stop, lam * (1 - stop.max(axis=1))[:, None], values_go)
+    quality = np.minimum(np.maximum(best[..., None] + go[:, :, 0], 0), 1)
+    cost = np.maximum(go[:, :, 1], 0)
+    value_stop = lam * (1 - best) if stop.shape[1] else np.full((len(stop), len(lam)), np.inf)
+    return StateValues(stop, value_stop, cost + lam * (1 - quality), quality, cost)

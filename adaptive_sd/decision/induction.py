@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.abandoning import Growing, fit_abandoning
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    SavingKey,
-    held_of,
-    later_stages,
-    state_index,
-)
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey, returned_of
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
-from adaptive_sd.decision.ridge import FoldedRidge
+from adaptive_sd.decision.ridge import FoldedRidge, RidgeFit
+from adaptive_sd.decision.states import held_of, later_stages, state_index
 
 FloatArray = NDArray[np.float64]
 
@@ -74,7 +69,9 @@ def induce(
 
     In every state the quality in the end and the cost from here of each next stage are regressed
     on what was *realised* by following the policy after it; the decisions that lead there were
-    made by estimates that had not seen the prompt. Only `stages` may run.
+    made by estimates that had not seen the prompt. Of the quality that is the gain over what the
+    best draft held brings, which alone decides: how easy a prompt is, for all stages alike, would
+    else choose how smooth the fit is. Only `stages` may run.
     """
     table, usable = folded.table, tuple(stages)
     grid = lam_grid(table.cost)
@@ -107,17 +104,40 @@ class _State(NamedTuple):
     stop: FloatArray  # (num_prompts, num_held), out of fold
     go: FloatArray  # (num_prompts, num_later, 2, num_lams), out of fold where fitted
     ridge: FoldedRidge
+    instead: FloatArray  # (num_prompts,), quality that gains are over
+    base: RidgeFit | None
+    """Of `instead`; None where it is estimated by `stop`."""
 
     @property
     def offered(self) -> Drafted | None:
         return Drafted(self.held[-1]) if self.held else None
 
+    @classmethod
+    def begin(
+        cls, folded: FoldedTable, held: tuple[int, ...], num_lams: int, later: Sequence[int]
+    ) -> _State:
+        """Nothing is fitted yet but the odds of the drafts held."""
+        table, folds = folded.table, folded.folds
+        features = table.state(held)
+        stop = columns_of([fit.out_of_fold for fit in folded.odds(held, features)], len(folds))
+        ridge = FoldedRidge(features, folds)
+        if held:
+            instead, base = table.quality[np.arange(len(stop)), returned_of(held, stop)], None
+        else:
+            instead = table.quality[:, list(later)].mean(axis=1)
+            base = ridge.fit(instead[:, None])
+        go = np.empty((len(folds), len(later), 2, num_lams))
+        return cls(held, features, stop, go, ridge, instead, base)
+
     def regress(self, place: int, outcome: Outcome) -> list[FloatArray]:
         """Fit quality and cost of running the stage at this place; returns their weights."""
-        fits = [self.ridge.fit(side.astype(np.float64)) for side in (outcome.quality, outcome.cost)]
-        for kind, fit in enumerate(fits):
+        gain = self.ridge.fit(outcome.quality.astype(np.float64) - self.instead[:, None])
+        if self.base is not None:
+            gain = RidgeFit(*map(np.add, gain, self.base))
+        cost = self.ridge.fit(outcome.cost.astype(np.float64))
+        for kind, fit in enumerate((gain, cost)):
             self.go[:, place, kind] = fit.out_of_fold
-        return [fit.weights for fit in fits]
+        return [gain.weights, cost.weights]
 
 
 class _Fitting(NamedTuple):
@@ -132,14 +152,10 @@ class _Fitting(NamedTuple):
 
     def fit_state(self, index: int) -> FloatArray:
         """The weights of the state."""
-        table, folds = self.folded.table, self.folded.folds
+        table = self.folded.table
         held = held_of(index, self.stages)
         later = later_stages(held, self.stages)
-        features = table.state(held)
-        odds = self.folded.odds(held, features)
-        stop = columns_of([fit.out_of_fold for fit in odds], len(folds))
-        go = np.empty((len(folds), len(later), 2, len(self.grid)))
-        state = _State(held, features, stop, go, FoldedRidge(features, folds))
+        state = _State.begin(self.folded, held, len(self.grid), later)
         weights: list[FloatArray] = []
         tried: list[Tried] = []
         outcomes: list[Outcome] = []
@@ -151,9 +167,10 @@ class _Fitting(NamedTuple):
                 tried.insert(0, found)
             outcomes.insert(0, found.outcome(table, state.offered))
             weights = [*state.regress(place, outcomes[0]), *weights]
-        choices = choose_next(stop, go, self.grid)
-        self.outcomes[held] = follow(table, held, stop, choices, outcomes)
-        first = columns_of([fit.weights for fit in odds], features.shape[1])
+        choices = choose_next(state.stop, state.go, self.grid)
+        self.outcomes[held] = follow(table, held, state.stop, choices, outcomes)
+        odds = self.folded.odds(held, state.features)
+        first = columns_of([fit.weights for fit in odds], state.features.shape[1])
         return np.concatenate([first, *weights], axis=1)
 
     def _abandon(self, state: _State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:

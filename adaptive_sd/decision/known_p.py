@@ -12,6 +12,7 @@ from adaptive_sd.decision.policies import (
     Choice,
     Evidence,
     HeldDraft,
+    Prospect,
     best_held,
     check_lam,
     choose,
@@ -78,26 +79,33 @@ class KnownPPolicy:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         check_lam(lam)
         if not evidence.held:
-            values = tuple(
-                (j, self._loss(0.0, self.prior.chance(size), j, lam))
+            going = [
+                self._prospect(0.0, self.prior.chance(size), j, lam)
                 for j, size in enumerate(self.sizes)
-            )
-            return choose((), None, float("inf"), values)
+            ]
+            return choose(evidence, (), None, tuple(going))
         held, last = best_held(evidence), evidence.held[-1]
-        values = tuple(
-            (j, self._loss(held.quality, self._chance_after(last, j), j, lam))
+        going = [
+            self._prospect(held.quality, self._chance_after(last, j), j, lam)
             for j in range(last.stage + 1, len(self.sizes))
-        )
+        ]
+        stopping = Prospect.of(None, held.quality, 0.0, lam)
         qualities = tuple(h.quality for h in evidence.held)
-        return choose(qualities, held.stage, lam * (1 - held.quality), values)
+        return choose(evidence, qualities, held.stage, (stopping, *going))
+
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        """Expected cost of a draft of each stage that may run next."""
+        first = evidence.held[-1].stage + 1 if evidence.held else 0
+        return {stage: self.costs[stage] for stage in range(first, len(self.costs))}
 
     def _chance_after(self, last: HeldDraft, stage: int) -> float:
         return self.prior.chance_after(last.quality, self.sizes[last.stage], self.sizes[stage])
 
-    def _loss(self, held_quality: float, chance: float, stage: int, lam: float) -> float:
-        """Loss of running `stage` next, with the costs paid so far sunk."""
-        rule = optimal_stopping_rule((held_quality, chance), (0.0, self.costs[stage]), lam)
-        return float(rule.J[1])
+    def _prospect(self, held_quality: float, chance: float, stage: int, lam: float) -> Prospect:
+        """Of running `stage` next and stopping, with the costs paid so far sunk."""
+        cost = self.costs[stage]
+        rule = optimal_stopping_rule((held_quality, chance), (0.0, cost), lam)
+        return Prospect(stage, chance, cost, float(rule.J[1]))
 
 
 def fit_pooled_prior(

@@ -15,9 +15,10 @@ from adaptive_sd.decision.chains import chains_of
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import InducedPolicy, SavingKey, place_lam
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
-from adaptive_sd.decision.noise import NOISE, noise_units, standard_error
+from adaptive_sd.decision.lams import place_lam
+from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
 
@@ -29,6 +30,9 @@ RECOMMENDED_SHARE = 0.95
 _NUM_DRAWS = 5
 _DRAWN_ROWS = 12_000
 """Draws of folds are averaged up to this many rows in all: with more prompts they differ less."""
+
+_LEAST_RUN = 0.005
+"""Share of prompts on which a stage that pays runs at some lambda."""
 
 CHOICE_PROMPTS = 20_000
 """At most so many decide which stages pay: what so few cannot show is worth next to nothing."""
@@ -117,28 +121,22 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
 
 
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
-    """The stages without which the loss out of fold would be higher at some lambda, beyond NOISE.
+    """The stages that the policy of all of them runs, out of fold, at some lambda.
 
-    They are tried one at a time, first those that answer least.
+    One that is run but not *shown* to pay is kept: on few prompts most of what stages are worth
+    cannot be shown.
     """
     rng = np.random.default_rng(seed)
     folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group)
-    folded = FoldedTable(table, folds)
-    kept = tuple(range(table.num_stages))
-    best = induce(folded, kept)
-    answered = _answer_share(best, table.num_stages).max(axis=0)
-    for stage in np.argsort(answered, kind="stable").tolist():
-        without = tuple(s for s in kept if s != stage)
-        if not without:
-            break
-        trial = induce(folded, without)
-        if (noise_units(trial.losses, best.losses, table.group) <= NOISE).all():
-            kept, best = without, trial
-    return kept
+    ran = induce(FoldedTable(table, folds), range(table.num_stages)).run_share.max(axis=0)
+    kept = ran >= _LEAST_RUN
+    kept[ran.argmax()] = True
+    return tuple(np.flatnonzero(kept).tolist())
 
 
 def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
-    """The draws' mean policy, and a chain wherever that loses less out of fold, beyond NOISE.
+    """The draws' mean policy, and a chain wherever that loses less out of fold, beyond the noise
+    of all lambdas that are tried.
 
     The chain is the best single stage or threshold pair at that lambda; what it loses is what the
     best one on the other folds did.
@@ -170,7 +168,8 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         losses = cost + lam * (1 - quality)
         sums = losses @ members
         chosen = (sums.sum(axis=1, keepdims=True) - sums).argmin(axis=0)[folds]
-        if noise_units(ours[:, place], losses[chosen, rows], table.group) <= NOISE:
+        units = noise_units(ours[:, place], losses[chosen, rows], table.group)
+        if units <= noise_among(len(grid)):
             continue
         best = int(sums.sum(axis=1).argmin())
         chains[place] = candidates[best]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import returned_index, state_values
+from adaptive_sd.decision.induced import returned_of, state_values
 from adaptive_sd.decision.partial import WHOLE, Drafted
 
 FloatArray = NDArray[np.float64]
@@ -81,7 +81,7 @@ def follow(
     quality = np.zeros(choices.shape, dtype=np.float32)
     stage = np.full(choices.shape, STOP, dtype=np.int8)
     if held:
-        returned = np.asarray(held)[returned_index(stop)]
+        returned = returned_of(held, stop)
         quality[:] = table.quality[np.arange(len(stop)), returned][:, None]
         stage[:] = returned[:, None]
     zeros = np.zeros(choices.shape, np.float32)

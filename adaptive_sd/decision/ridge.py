@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 FloatArray = NDArray[np.float64]
 
 _STRENGTHS = np.logspace(-2, 5, 15)
+_NEIGHBOURS = 5
 
 
 class RidgeFit(NamedTuple):
@@ -34,7 +36,10 @@ class FoldedRidge:
         self._grams = [block.T @ block for block in self._blocks]
 
     def fit(self, targets: FloatArray) -> RidgeFit:
-        """One penalty for all outputs together, by generalised cross-validation."""
+        """One penalty for each output, by generalised cross-validation.
+
+        Neighbours, as settings of a dial are, choose together.
+        """
         parts = [
             _Sums(
                 np.array(float(len(block))),
@@ -89,13 +94,12 @@ def _solve(sums: _Sums) -> tuple[FloatArray, FloatArray]:
     eigenvalues, vectors = np.linalg.eigh(gram)
     eigenvalues = np.maximum(eigenvalues, 0.0)
     rotated = vectors.T @ products
-    varies = squares > 1e-12 * sums.squares
     errors = [
-        _gcv(strength, eigenvalues, rotated[:, varies], squares[varies], float(sums.num_rows))
+        _gcv(strength, eigenvalues, rotated, squares, float(sums.num_rows))
         for strength in _STRENGTHS
     ]
-    strength = _STRENGTHS[int(np.argmin(errors))]
-    slopes = vectors @ (rotated / (eigenvalues + strength)[:, None])
+    strengths = _STRENGTHS[uniform_filter1d(errors, _NEIGHBOURS, mode="nearest").argmin(axis=0)]
+    slopes = vectors @ (rotated / (eigenvalues[:, None] + strengths))
     return target_mean - mean @ slopes, slopes
 
 
@@ -105,12 +109,14 @@ def _gcv(
     rotated: FloatArray,
     squares: FloatArray,
     count: float,
-) -> float:
-    """Relative squared error, summed over outputs, by generalised cross-validation."""
+) -> FloatArray:
+    """Relative squared error of each output by generalised cross-validation."""
     shrunk = eigenvalues + strength
     explained = (rotated**2 * ((shrunk + strength) / shrunk**2)[:, None]).sum(axis=0)
     freedom = 1 + (eigenvalues / shrunk).sum()
     if freedom >= count:
-        return np.inf
-    relative = np.maximum(squares - explained, 0.0) / squares
-    return float(relative.sum() / (1 - freedom / count) ** 2)
+        return np.full(len(squares), np.inf)
+    left = np.maximum(squares - explained, 0.0)
+    relative = np.divide(left, squares, out=np.zeros_like(left), where=squares > 0)
+    error: FloatArray = relative / (1 - freedom / count) ** 2
+    return error

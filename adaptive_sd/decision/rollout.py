@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import (
-    InducedPolicy,
-    later_stages,
-    partial_features,
-    returned_index,
-)
+from adaptive_sd.decision.induced import InducedPolicy, returned_of
+from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.partial import WHOLE, Drafted
 from adaptive_sd.decision.policies import ThresholdPolicy
+from adaptive_sd.decision.states import later_stages, partial_features
 
 FloatArray = NDArray[np.float64]
 
@@ -119,7 +116,7 @@ class _Place(NamedTuple):
 class _Follower(NamedTuple):
     """The policy at one lambda, on a table."""
 
-    policy: InducedPolicy
+    policy: InducedPolicy | JoinedPolicy
     table: FitTable
     state_of: Callable[[tuple[int, ...]], FloatArray]
     lam: float
@@ -127,17 +124,19 @@ class _Follower(NamedTuple):
 
     def visit(self, place: _Place, rows: NDArray[np.int64]) -> None:
         held, result, stages = place.held, self.result, self.policy.stages
-        state = self.state_of(held)
-        values = self.policy.values(
-            held, state if len(rows) == len(state) else state[rows], self.lam
-        )
+
+        def state_of(some: Sequence[int]) -> FloatArray:
+            state = self.state_of(tuple(some))
+            return state if len(rows) == len(state) else state[rows]
+
+        values = self.policy.estimate(held, state_of, self.lam)
         later = later_stages(held if place.last is None else (place.last.stage,), stages)
         values_go = values.values_go[:, values.values_go.shape[1] - len(later) :, 0]
         best = values_go.argmin(axis=1) if len(later) else rows * 0
         stops = np.zeros(len(rows), dtype=bool)
         if held:
             stops = values.value_stop[:, 0] <= values_go.min(axis=1, initial=np.inf)
-            returned = np.asarray(held)[returned_index(values.stop_quality)][stops]
+            returned = returned_of(held, values.stop_quality)[stops]
             ended = rows[stops]
             result.stage[ended] = returned
             result.quality[ended] = self.table.quality[ended, returned]

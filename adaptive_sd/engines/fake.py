@@ -23,6 +23,7 @@ from adaptive_sd.types import (
     Rates,
     Sampling,
     Verified,
+    Work,
 )
 
 
@@ -67,12 +68,15 @@ class FakeEngine:
         asked = messages[-1].content
         logprob = self._logprob(asked) if callable(self._logprob) else self._logprob
         words = self._script(asked).split(" ")[: sampling.max_tokens]
+        num_read = sum(len(m.content.split()) for m in messages)
+        verified = _verify(draft.text.split(" "), words) if draft else Verified()
         shown: list[str] = []
         cancelled = False
         for word in words:
             piece = word if not shown else f" {word}"
             shown.append(piece)
-            seen = Progress(piece, len(shown), [logprob] * len(shown))
+            work = Work(num_read, _passes(verified, len(shown)))
+            seen = Progress(piece, len(shown), [logprob] * len(shown), work)
             if observer is not None and not observer(seen):
                 cancelled = True
                 break
@@ -85,7 +89,7 @@ class FakeEngine:
             token_margins=(1.0,) * count,
             finish_reason="cancelled" if cancelled else "stop",
             hidden=np.zeros(4, dtype=np.float16),
-            tokens_in=sum(len(m.content.split()) for m in messages),
+            tokens_in=num_read,
             prefill_s=0.001,
             decode_s=0.01 * count,
             verified=_verify(draft.text.split(" "), words[:count]) if draft else Verified(),
@@ -131,6 +135,12 @@ class FakeEngine:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _passes(verified: Verified, num_shown: int) -> dict[int, int]:
+    """By rows: the draft is verified first, in one."""
+    num_decoded = max(0, num_shown - verified.num_chosen)
+    return {1: num_decoded} | dict.fromkeys(verified.span_rows, 1)
 
 
 def _verify(drafted: Sequence[str], words: Sequence[str]) -> Verified:

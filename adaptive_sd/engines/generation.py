@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Protocol
@@ -15,7 +16,7 @@ from adaptive_sd.engines.passes import Piece, Steps, TokenSequence
 from adaptive_sd.engines.sampling import TokenChoice, choose_token
 from adaptive_sd.engines.text import TextStream, token_ends
 from adaptive_sd.engines.verification import DraftVerifier
-from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified
+from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified, Work
 
 
 class Vocabulary(Protocol):
@@ -26,15 +27,36 @@ class Vocabulary(Protocol):
     def is_end(self, token: int) -> bool: ...
 
 
+class Meter:
+    """Counts the work on a request; see Work."""
+
+    def __init__(self) -> None:
+        self.num_read = 0
+        self.passes: Counter[int] = Counter()
+
+    @property
+    def work(self) -> Work:
+        return Work(self.num_read, self.passes)
+
+
 class Answer:
-    """The answer while it grows: tokens, evidence and text, and whether it has ended."""
+    """The answer while it grows: tokens, evidence and text, and whether it has ended.
+
+    `meter` counts the work on it, together with that on others that are decoded with it.
+    """
 
     def __init__(
-        self, vocabulary: Vocabulary, sampling: Sampling, limit: int, observer: Observer | None
+        self,
+        vocabulary: Vocabulary,
+        sampling: Sampling,
+        limit: int,
+        observer: Observer | None,
+        meter: Meter,
     ) -> None:
         self._vocabulary = vocabulary
         self._limit = limit
         self._observer = observer
+        self.meter = meter
         self._stream = TextStream(sampling.stop)
         self.choices: list[TokenChoice] = []
         self.logprobs: list[float] = []
@@ -81,7 +103,8 @@ class Answer:
     def _report(self, new_text: str) -> bool:
         if self._observer is None:
             return True
-        return self._observer(Progress(new_text, len(self.choices), self.logprobs))
+        seen = Progress(new_text, len(self.choices), self.logprobs, self.meter.work)
+        return self._observer(seen)
 
 
 def generate(
@@ -104,7 +127,8 @@ def generate(
     """
     start_s = clock()
     limit = min(sampling.max_tokens, sequence.size - len(prompt))
-    answer = Answer(vocabulary, sampling, limit, observer)
+    meter = Meter()
+    answer = Answer(vocabulary, sampling, limit, observer, meter)
     sequence.start(prompt)
     num_cached = len(sequence.tokens)
     yield from read_prompt(sequence, prompt[:-1], answer)
@@ -114,7 +138,9 @@ def generate(
     while answer.finish_reason is None:
         span = verifier.propose(limit - len(answer.choices) - 1, beside(sequence))
         (rows,) = yield [Piece(sequence, [pending, *span], hidden=first_s is None)]
+        meter.passes[1 + len(span)] += 1
         if first_s is None:
+            meter.num_read += 1
             hidden, first_s = rows.hidden, clock()
         known = len(sequence.tokens) - len(span)
         chosen = _walk(rows.logits, span, sampling, verifier, answer)
@@ -125,7 +151,7 @@ def generate(
     end_s = clock()
     return draft_of(
         answer,
-        prompt,
+        num_cached + meter.num_read,
         num_cached,
         (end_s if first_s is None else first_s) - start_s,
         0.0 if first_s is None else end_s - first_s,
@@ -136,14 +162,14 @@ def generate(
 
 def draft_of(
     answer: Answer,
-    prompt: Sequence[int],
+    tokens_in: int,
     num_cached: int,
     prefill_s: float,
     decode_s: float,
     hidden: NDArray[np.float16] | None,
     verified: Verified | None = None,
 ) -> Draft:
-    """An answer that has ended, with what it took."""
+    """An answer that has ended, with what it took; `tokens_in` are those of the prompt it read."""
     assert answer.finish_reason is not None
     return Draft(
         text=answer.text,
@@ -152,7 +178,7 @@ def draft_of(
         token_entropies=tuple(c.entropy for c in answer.choices),
         token_margins=tuple(c.margin for c in answer.choices),
         finish_reason=answer.finish_reason,
-        tokens_in=len(prompt),
+        tokens_in=tokens_in,
         prefill_s=prefill_s,
         decode_s=decode_s,
         num_cached=num_cached,
@@ -164,8 +190,10 @@ def draft_of(
 
 def read_prompt(sequence: TokenSequence, tokens: Sequence[int], answer: Answer) -> Steps[None]:
     """Bring `tokens`, of which the sequence holds a prefix, into it; ends when cancelled."""
-    while len(sequence.tokens) < len(tokens) and not answer.cancelled():
+    num_cached = len(sequence.tokens)
+    while not answer.cancelled() and len(sequence.tokens) < len(tokens):
         yield [Piece(sequence, tokens[len(sequence.tokens) :], logits=False)]
+        answer.meter.num_read = len(sequence.tokens) - num_cached
 
 
 def _walk(

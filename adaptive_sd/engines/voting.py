@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.engines.generation import Answer, Vocabulary, draft_of, read_prompt
+from adaptive_sd.engines.generation import Answer, Meter, Vocabulary, draft_of, read_prompt
 from adaptive_sd.engines.passes import Piece, Steps, TokenSequence
 from adaptive_sd.engines.sampling import choose_token
 from adaptive_sd.types import Draft, IsDecided, Observer, Sampling
@@ -37,7 +37,8 @@ def generate_votes(
     count = len(seeds)
     limit = min(sampling.max_tokens, max(1, (sequence.size - len(prompt)) // count))
     samplings = [replace(sampling, seed=seed) for seed in seeds]
-    answers = [Answer(vocabulary, each, limit, observer) for each in samplings]
+    meter = Meter()
+    answers = [Answer(vocabulary, each, limit, observer, meter) for each in samplings]
     sequence.start(prompt)
     num_cached = len(sequence.tokens)
     yield from read_prompt(sequence, prompt[:-1], answers[0])
@@ -47,14 +48,16 @@ def generate_votes(
         first_s = clock()
     else:
         (first,) = yield [Piece(sequence, prompt[-1:], hidden=True)]
+        meter.num_read += 1
         hidden, first_s = first.hidden, clock()
         yield from _decode(sequence, first.logits[0], answers, samplings, is_decided)
     each_s = (clock() - first_s) / count
+    tokens_in = num_cached + meter.num_read
     return [
-        draft_of(answer, prompt, cached, prefill_s, each_s, hidden)
+        draft_of(answer, tokens_in, cached, prefill_s, each_s, hidden)
         for answer, cached, prefill_s in zip(
             answers,
-            [num_cached] + [len(prompt)] * (count - 1),
+            [num_cached] + [tokens_in] * (count - 1),
             [first_s - start_s] + [0.0] * (count - 1),
             strict=True,
         )
@@ -69,22 +72,30 @@ def _decode(
     is_decided: IsDecided | None,
 ) -> Steps[None]:
     """Passes of one token of every answer that runs, from the prompt's last row of logits on."""
-    count = len(answers)
+    count, meter = len(answers), answers[0].meter
+    meter.passes[count] += 1  # the prompt's last row gives each its first token
     pending = [_choose(first, answers[i], samplings[i]) for i in range(count)]
     branches = sequence.fork(count)
     num_running = count
     try:
         while running := [i for i in range(count) if answers[i].finish_reason is None]:
-            ended = [a.text for a in answers if a.finish_reason not in (None, "cancelled")]
-            if len(running) < num_running and is_decided is not None and is_decided(ended):
+            if len(running) < num_running and _is_over(answers, is_decided):
                 _cut_short(answers)
                 break
             num_running = len(running)
             rows = yield [Piece(branches[i], [pending[i]]) for i in running]
+            meter.passes[len(running)] += 1
             for i, (logits, _) in zip(running, rows, strict=True):
                 pending[i] = _choose(logits[0], answers[i], samplings[i])
     finally:
         sequence.drop_branches()
+
+
+def _is_over(answers: Sequence[Answer], is_decided: IsDecided | None) -> bool:
+    """Whether the observer has ended one, and so all, or no further one can change anything."""
+    if any(answer.finish_reason == "cancelled" for answer in answers):
+        return True
+    return is_decided is not None and is_decided([a.text for a in answers if a.finish_reason])
 
 
 def _cut_short(answers: Sequence[Answer]) -> None:

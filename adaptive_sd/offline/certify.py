@@ -27,10 +27,12 @@ from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.policy_fit import PolicyFit, with_safest
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
-from adaptive_sd.offline.evidence import prompt_views
+from adaptive_sd.offline.answers import prompt_views
 from adaptive_sd.offline.fit import (
     MIN_FORM_PROMPTS,
     MIN_PROMPTS,
+    LadderFit,
+    check_enough,
     covered_forms,
     data_hash,
     fit_ladder,
@@ -79,35 +81,18 @@ def fit_certified(
     where no dial is shown to keep the claim.
     """
     whole = fit_part(table)
-    if len(whole.prompt_ids) < MIN_CERTIFIED:
-        raise DataError(
-            f"{len(whole.prompt_ids)} graded prompts; a fit with a promise needs at least "
-            f"{MIN_CERTIFIED}, of which {SET_ASIDE:.0%} are set aside."
-        )
+    timed = isinstance(claim, FastEnough)
     with threadpool_limits(limits=1):
-        used, aside = set_aside(whole, seed=seed)
-        ladder = fit_ladder(used, seed=seed)
-        safe = with_safest(ladder.policy, ladder.seen)
-        lams = choose_dials(safe, ladder.seen)
-        most, level = most_cost(whole, max_cost), 1 - confidence
-        trials = _Trials(safe.policy, lams, most, timed=isinstance(claim, FastEnough))
-        aside = _of_forms(aside, covered_forms(ladder.evidence.prompts))
-        predictors = [fit.predictor for fit in ladder.predictors]
-        trial = trials.of(aside, see(aside, predictors, ladder.projections))
-        certificates = Certificates(
-            confidence=confidence,
-            num_prompts=trial.num_prompts,
-            max_cost=most,
-            qualities=_shown(TARGETS, claim, trial, lams, level),
-            budgets=_shown(_budgets(safe, lams), claim, trial, lams, level),
-        )
-        found = certify(claim, trial, level)
+        tried = _try(whole, max_cost=max_cost, timed=timed, seed=seed)
+        trial, lams = tried.trial, tried.trials.lams
+        certificates = tried.certificates(confidence, claim)
+        found = certify(claim, trial, 1 - confidence)
         if found.last is None:
-            known = trial.plus(trials.of(used, ladder.seen))
+            known = trial.plus(tried.trials.of(tried.ladder.table, tried.ladder.seen))
             raise DataError(refusal(claim, certificates, known))
         origin = f"{claim}; {shown_by(certificates)}"
-        fitted = safe._replace(recommended_lam=lams[found.last])
-        artifact, report = to_artifact(ladder, fitted, origin)
+        fitted = tried.safe._replace(recommended_lam=lams[found.last])
+        artifact, report = to_artifact(tried.ladder, fitted, origin)
     artifact = replace(
         artifact,
         certificates=certificates,
@@ -116,6 +101,52 @@ def fit_certified(
     )
     promise = promise_of(claim, certificates, trial, found, lams, artifact)
     return CertifiedFit(artifact, report, promise)
+
+
+def certifiable(table: OutcomeTable, *, confidence: float, seed: int = 0) -> Certificates:
+    """What `fit_certified` would certify, whatever is claimed. Raises DataError for too few."""
+    with threadpool_limits(limits=1):
+        tried = _try(fit_part(table), max_cost=None, timed=False, seed=seed)
+        return tried.certificates(confidence)
+
+
+class _Tried(NamedTuple):
+    """A fit on 70 % of the prompts, and its dials on the others; `safe` is its policy."""
+
+    ladder: LadderFit
+    safe: PolicyFit
+    trials: _Trials
+    trial: Trial
+
+    def certificates(self, confidence: float, claim: Claim | None = None) -> Certificates:
+        """Of what is tried from the easiest on, and of the claim by itself."""
+        lams, level = self.trials.lams, 1 - confidence
+        return Certificates(
+            confidence=confidence,
+            num_prompts=self.trial.num_prompts,
+            max_cost=self.trials.max_cost,
+            qualities=_shown(TARGETS, claim, self.trial, lams, level),
+            budgets=_shown(_budgets(self.safe, lams), claim, self.trial, lams, level),
+        )
+
+
+def _try(whole: OutcomeTable, *, max_cost: float | None, timed: bool, seed: int) -> _Tried:
+    if len(whole.prompt_ids) < MIN_CERTIFIED:
+        raise DataError(
+            f"{len(whole.prompt_ids)} graded prompts; a fit with a promise needs at least "
+            f"{MIN_CERTIFIED}, of which {SET_ASIDE:.0%} are set aside."
+        )
+    used, aside = set_aside(whole, seed=seed)
+    check_enough(used)
+    ladder = fit_ladder(used, seed=seed)
+    safe = with_safest(ladder.policy, ladder.seen)
+    lams = choose_dials(safe, ladder.seen)
+    trials = _Trials(safe.policy, lams, most_cost(whole, max_cost), timed)
+    aside = _of_forms(aside, covered_forms(ladder.evidence.prompts))
+    predictors = [fit.predictor for fit in ladder.predictors]
+    return _Tried(
+        ladder, safe, trials, trials.of(aside, see(aside, predictors, ladder.projections))
+    )
 
 
 def _of_forms(table: OutcomeTable, forms: Sequence[Form]) -> OutcomeTable:
@@ -154,7 +185,7 @@ def _budgets(fitted: PolicyFit, lams: Sequence[float]) -> list[MeanCost]:
 
 
 def _shown(
-    claims: Sequence[Claim], asked: Claim, trial: Trial, lams: Sequence[float], level: float
+    claims: Sequence[Claim], asked: Claim | None, trial: Trial, lams: Sequence[float], level: float
 ) -> tuple[Certificate, ...]:
     """Of the claims those shown in turn; what is asked is shown or not by itself, if of a kind."""
     tried = shown_in_turn(claims, trial, level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,10 @@ from adaptive_sd.decision.features import (
     fit_projection,
 )
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
-from adaptive_sd.forms import Form, canonical_answer, detect_form
-from adaptive_sd.offline.prompts import prompt_groups, prompt_texts
+from adaptive_sd.decision.states import STATE_COLUMNS
+from adaptive_sd.offline.answers import canonical_answers, prompt_views
+from adaptive_sd.offline.prompts import prompt_groups
 from adaptive_sd.offline.signals import put_signals
 
 FloatArray = NDArray[np.float64]
@@ -71,7 +71,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     columns, shape = table.columns, table.quality.shape
     prompts = prompt_views(table)
     of_prompts = prompt_rows(prompts)
-    answers = _canonical_answers(table, prompts)
+    answers = canonical_answers(table, prompts)
     tokens_out = _counts(table, "tokens_out", _counts(table, "signal_tokens_out", np.zeros(shape)))
     tokens_in = _counts(table, "tokens_in", np.zeros(shape))
     features = np.empty((*shape, FEATURE_DIM), dtype=np.float32)
@@ -112,62 +112,6 @@ def to_fit_table(
         group=evidence.group,
         **_parts(table),
     )
-
-
-def prompt_views(table: OutcomeTable) -> tuple[PromptView, ...]:
-    if "prompt" not in table.columns:
-        return (PromptView(Form.OPEN),) * len(table.prompt_ids)
-    return tuple(PromptView.of(text, detect_form(text)) for text in prompt_texts(table))
-
-
-class _Answers(NamedTuple):
-    """Of canonical answers, "" for none."""
-
-    lengths: NDArray[np.int64]  # (num_prompts, num_stages), in characters
-    agreement: NDArray[np.bool_]  # (num_prompts, num_stages, num_stages)
-
-
-def _canonical_answers(table: OutcomeTable, prompts: Sequence[PromptView]) -> _Answers:
-    column = table.columns.get("answer")
-    num_prompts, num_stages = table.quality.shape
-    if column is None:
-        return _Answers(
-            np.zeros((num_prompts, num_stages), np.int64),
-            np.zeros((num_prompts, num_stages, num_stages), np.bool_),
-        )
-    bare = not any(stage.model for stage in table.stages)
-    numbers = {"": 0}  # equal answers have one number
-    known = {form: _Numbered(form, bare, numbers) for form in Form}
-    found = np.array(
-        [
-            [known[prompt.form][text] for text in texts]
-            for prompt, texts in zip(prompts, column.tolist(), strict=True)
-        ],
-        dtype=np.int64,
-    ).reshape(num_prompts, num_stages)
-    lengths = np.array([len(answer) for answer in numbers])
-    agreement = (found[:, :, None] == found[:, None, :]) & (found > 0)[:, :, None]
-    return _Answers(lengths[found], agreement)
-
-
-class _Numbered(dict[object, int]):
-    """From an answer's text to the number of its canonical form, made when it is first asked."""
-
-    def __init__(self, form: Form, bare: bool, numbers: dict[str, int]) -> None:
-        self._form, self._bare, self._numbers = form, bare, numbers
-
-    def __missing__(self, text: object) -> int:
-        answer = _canonical(text, self._form, self._bare)
-        self[text] = number = self._numbers.setdefault(answer, len(self._numbers))
-        return number
-
-
-def _canonical(given: object, form: Form, bare: bool) -> str:
-    text = "" if given is None or given != given else str(given)
-    answer = canonical_answer(text, form)
-    if bare and not answer:  # a letter to a question that looks like one for a number
-        answer = text.strip().casefold()
-    return answer
 
 
 def _counts(table: OutcomeTable, name: str, missing: FloatArray) -> FloatArray:

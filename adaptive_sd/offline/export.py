@@ -36,7 +36,8 @@ from adaptive_sd.offline.verification import (
     learn_acceptance,
     uncached_after,
 )
-from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
+from adaptive_sd.stage_record import StageRecord
+from adaptive_sd.types import Acceptance, Draft, Rates
 
 TOKEN_STATISTICS = frozenset(
     name

@@ -30,6 +30,7 @@ from adaptive_sd.offline.evidence import (
 from adaptive_sd.offline.fit_report import FitReport, guards_of, make_report
 from adaptive_sd.offline.importance import permutation_importance
 from adaptive_sd.offline.prompts import hashes_of
+from adaptive_sd.offline.reference import reference_of
 from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.offline.verification import PairKey, compared_of, learn_acceptance
 from adaptive_sd.types import Acceptance
@@ -61,16 +62,16 @@ def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitRe
 
     Raises DataError for too few prompts.
     """
+    used = fit_part(table)
+    check_enough(used)
     with threadpool_limits(limits=1):  # the products are small: threads only wait for each other
-        ladder = fit_ladder(fit_part(table), seed=seed)
+        ladder = fit_ladder(used, seed=seed)
         return to_artifact(ladder, ladder.policy, lam_origin(ladder.policy, ladder.table))
 
 
 def fit_ladder(table: OutcomeTable, *, seed: int) -> LadderFit:
-    """Predictors and policy, on all prompts of the table. Raises DataError for too few."""
-    num_prompts, num_stages = table.quality.shape
-    if num_prompts < MIN_PROMPTS:
-        raise DataError(f"{num_prompts} graded prompts; a fit needs at least {MIN_PROMPTS}.")
+    """Predictors and policy, on all prompts of the table. Raises DataError as `make_folds` does."""
+    num_stages = len(table.stages)
     rng = np.random.default_rng(seed)
     projections = fit_projections(table)
     evidence = read_evidence(table, projections)
@@ -111,8 +112,16 @@ def to_artifact(ladder: LadderFit, fitted: PolicyFit, origin: str) -> tuple[Arti
         prompt_hashes=hashes_of(table),
         data_hash=data_hash(table),
         metrics=report.to_json(),
+        agreement_with=table.agreement_with,
+        reference=reference_of(fitted.policy, ladder.seen, fitted.recommended_lam),
     )
     return artifact, report
+
+
+def check_enough(table: OutcomeTable) -> None:
+    """Raise DataError for fewer than MIN_PROMPTS prompts."""
+    if (num_prompts := len(table.prompt_ids)) < MIN_PROMPTS:
+        raise DataError(f"{num_prompts} graded prompts; a fit needs at least {MIN_PROMPTS}.")
 
 
 def fit_part(table: OutcomeTable) -> OutcomeTable:
@@ -125,6 +134,8 @@ def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     """Why its lambda is recommended, in words; `table` is what it was fitted on."""
     single = table.quality.mean(axis=0)
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
+    if table.agreement_with:
+        best = f"{RECOMMENDED_SHARE:.0%} agreement with {table.agreement_with}"
     if fitted.margin.max() >= 0:
         return f"the least shown, by {NOISE} standard errors, to keep {best} {_WHERE}"
     return f"the best quality {_WHERE}; no lambda was shown to keep {best}"

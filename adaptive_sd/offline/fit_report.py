@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,8 @@ def _span(low: float, high: float) -> str:
 class FitReport:
     """Quality and cost are the policy's, at the recommended lambda.
 
-    `abandoning` is None where the table tells nothing of drafts that grow.
+    `abandoning` is None where the table tells nothing of drafts that grow. All quality is agreement
+    with the stage `agreement_with`, if that is given.
     """
 
     num_prompts: int
@@ -123,12 +125,16 @@ class FitReport:
     lambda_origin: str
     quality: float
     cost: float
+    agreement_with: str | None
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        """null stands for what has no value: the AUC of a stage that is always right."""
+        return {name: _without_nan(value) for name, value in asdict(self).items()}
 
     def as_text(self) -> str:
         lines = [f"{self.num_prompts} prompts fitted, {self.num_left_out} left out"]
+        if self.agreement_with:
+            lines.append(f"quality is agreement with {self.agreement_with}")
         if drawn := [f"{d} {n:,}" for d, n in _DRAWN.items() if n < self.num_prompts]:
             lines.append(f"of these, drawn by the seed: {'; '.join(drawn)}")
         for stage in self.stages:
@@ -148,6 +154,18 @@ class FitReport:
             f"quality {self.quality:.3f}, cost {self.cost:.3f}"
         )
         return "\n".join(lines)
+
+
+def _without_nan(value: Any) -> Any:
+    """Mappings, and tuples of any kind, with None for each number that is none."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _without_nan(part) for key, part in value.items()}
+        case tuple():
+            return tuple(map(_without_nan, value))
+    return value
 
 
 def make_report(
@@ -185,6 +203,7 @@ def make_report(
         lambda_origin=lam_origin,
         quality=seen.quality,
         cost=seen.cost,
+        agreement_with=table.agreement_with,
     )
 
 

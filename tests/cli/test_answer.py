@@ -46,12 +46,48 @@ def test_json_is_one_document_with_the_fields_of_the_contract(
     assert document["cost"] == pytest.approx(sum(s["cost"] for s in document["trace"]))
 
 
+def test_caps_and_abstention_reach_every_prompt_of_a_file(
+    ladder: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "hello"}\n{"prompt": "hello again"}\n')
+    asked = ["answer", "--file", str(path), *ladder]
+    for options, degraded, abstained in (
+        (["--max-cost", "1e9", "--deadline", "1e9", "--abstain-below", "0"], False, False),
+        (["--max-cost", "1e-9"], True, False),
+        (["--deadline", "1e-9"], True, False),
+        (["--abstain-below", "1"], False, True),
+    ):
+        assert run([*asked, *options]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["degraded"] for line in lines] == [degraded] * 2
+        assert [line["abstained"] for line in lines] == [abstained] * 2
+        assert all((line["text"] is None) == abstained for line in lines)
+        for line in lines:
+            assert line["trace"][-1]["action"] == ("abstain" if abstained else "draft")
+            for told in (line["opening"], *line["trace"]):
+                for found in told["alternatives"]:
+                    loss = found["cost"] + line["lambda"] * (1 - found["quality"])
+                    assert found["loss"] == pytest.approx(loss)
+
+
+def test_no_answer_is_one_line_and_a_degraded_one_is_marked(
+    ladder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["answer", "hello", "--abstain-below", "1", "--explain", *ladder]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("no answer: no stage is good enough; the best draft, of ")
+    assert out.count("\n") == 1 and "abstain quality" in err and ", abstained" in err
+    assert run(["answer", "hello", "--max-cost", "1e-9", *ladder]) == 0
+    assert ", degraded" in capsys.readouterr().err
+
+
 def test_an_explanation_says_how_to_calibrate_and_goes_to_stderr(
     ladder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["answer", "hello", "--explain", *ladder]) == 0
     out, err = capsys.readouterr()
-    assert "adaptive-sd record" in err and "lambda" in err
+    assert "adaptive-sd calibrate" in err and "adaptive-sd record" in err and "lambda" in err
     assert "lambda" not in out
 
 
@@ -110,6 +146,11 @@ def test_the_seed_decides_a_sampled_answer(
         (["answer", "x", "--stages", "TINY", "--lambda", "-1"], 1, "lambda is -1"),
         (["answer", "x", "--lambda", "2", "--target-quality", "0.9"], 2, "give one of --lambda"),
         (["answer", "x", "--budget", "2", "--target-quality", "0.9"], 2, "give one of --lambda"),
+        (["answer", "x", "--max-cost", "0"], 2, "max_cost is 0"),
+        (["answer", "x", "--max-cost", "nan"], 2, "max_cost is nan"),
+        (["answer", "x", "--deadline", "-1"], 2, "deadline_s is -1"),
+        (["answer", "x", "--deadline", "inf"], 2, "deadline_s is inf"),
+        (["answer", "x", "--abstain-below", "1.5"], 2, "abstain_below is 1.5"),
         (["answer", "x", "--stages", "TINY", "--budget", "2"], 1, "nothing is certified"),
         (["answer", "x", "--stages", "TINY", "--target-quality", "0.9"], 1, "`adaptive-sd fit"),
         (["answer", "x", "--stages", "TINY", "--context", "0"], 1, "context is 0"),

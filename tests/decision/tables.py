@@ -12,11 +12,13 @@ from adaptive_sd.decision.features import FEATURE_DIM
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.induced import STATE_COLUMNS, InducedPolicy, held_of, may_abandon
+from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
+from adaptive_sd.decision.joining import make_room
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Evidence, HeldDraft
 from adaptive_sd.decision.rollout import Rollout, roll_out
+from adaptive_sd.decision.states import STATE_COLUMNS, held_of, may_abandon
 from adaptive_sd.types import Decision
 
 
@@ -222,3 +224,28 @@ def unguarded(policy: InducedPolicy) -> GuardedPolicy:
 
 def roll_out_induced(policy: InducedPolicy, table: FitTable, lam: float) -> Rollout:
     return roll_out(unguarded(policy), table, lam)
+
+
+def without_stage(table: FitTable, stage: int) -> FitTable:
+    """The table of the ladder before this stage joined."""
+    kept = [k for k in range(table.num_stages) if k != stage]
+    pairs = np.ix_(range(len(table.quality)), kept, kept)
+    return replace(
+        table,
+        quality=table.quality[:, kept],
+        cost=table.cost[:, kept],
+        estimates=table.estimates[:, kept],
+        statistics=table.statistics[:, kept],
+        agreement=table.agreement[pairs],
+        cost_after=None if table.cost_after is None else table.cost_after[pairs],
+        part_cost=None if table.part_cost is None else table.part_cost[:, kept],
+        part_cost_after=None if table.part_cost_after is None else table.part_cost_after[pairs],
+        part_statistics=None if table.part_statistics is None else table.part_statistics[:, kept],
+    )
+
+
+def old_policy(table: FitTable, stage: int, *, may_abandon: bool = False) -> GuardedPolicy:
+    """Fitted without the stage, on a ladder with room for it."""
+    rng = np.random.default_rng(0)
+    fit = fit_induction(without_stage(table, stage), rng=rng, may_abandon=may_abandon)
+    return make_room(unguarded(fit.policy), stage)

@@ -10,10 +10,10 @@ import pytest
 from adaptive_sd.decision.abandon_guard import abandon_where_it_pays
 from adaptive_sd.decision.abandoning import MIN_PROMPTS
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import held_of, may_abandon
 from adaptive_sd.decision.induction import InductionFit
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.policy_fit import fit_policy
+from adaptive_sd.decision.states import held_of, may_abandon
 from tests.decision.tables import (
     fit_induction,
     roll_out_induced,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,15 @@ from adaptive_sd.decision.partial import WHOLE
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError
-from tests.decision.tables import drive, fit_induction, wild_table, with_parts, with_savings
+from adaptive_sd.types import Decision
+from tests.decision.tables import (
+    drive,
+    evidence_of,
+    fit_induction,
+    wild_table,
+    with_parts,
+    with_savings,
+)
 
 INDUCED = fit_induction(
     wild_table(60, 4, seed=0).table, rng=np.random.default_rng(0), num_folds=2, stages=(0, 1, 3)
@@ -91,3 +101,41 @@ def test_a_lambda_outside_the_grid_is_refused_with_or_without_a_chain() -> None:
         for lam in (-1.0, 2 * float(INDUCED.lam_grid[-1]), float("nan")):
             with pytest.raises(AdaptiveSDError, match="lambda is"):
                 policy.chain_at(lam)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, len(INDUCED.lam_grid) - 1), st.data())
+def test_what_is_not_affordable_never_runs_and_a_chain_gives_way_to_the_fit(
+    seed: int, place: int, data: st.DataObject
+) -> None:
+    """Stages are taken away as the drafts go on, as from a cap; the walk always ends."""
+    policy, lam = guarded(seed), float(INDUCED.lam_grid[place])
+    table = wild_table(3, 4, seed=seed).table
+    left = data.draw(st.sets(st.sampled_from(policy.stages), min_size=1))
+    stages: tuple[int, ...] = ()
+    while True:
+        plain = evidence_of(table, 0, stages)
+        seen = replace(plain, affordable=frozenset(left))
+        choice = policy.decide(seen, lam)
+        assert choice.denied not in left
+        if choice.denied is None and policy.induced.decide(plain, lam).stage in left:
+            assert choice[:2] == policy.decide(plain, lam)[:2]
+        if choice.decision is Decision.STOP:
+            assert choice.stage in stages
+            break
+        assert choice.stage in left and choice.stage in policy.draft_costs(seen)
+        stages = (*stages, choice.stage)
+        left = {s for s in left if s > choice.stage}
+        left = data.draw(st.sets(st.sampled_from(sorted(left)))) if left else left
+
+
+def test_what_a_draft_is_expected_to_cost_is_right_in_the_mean() -> None:
+    table = wild_table(400, 3, seed=3, verified=True).table
+    policy = fit_induction(table, rng=np.random.default_rng(0)).policy
+    for held in ((), (0,), (1,), (0, 1)):
+        found = [policy.draft_costs(evidence_of(table, n, held)) for n in range(400)]
+        for stage in range(held[-1] + 1 if held else 0, 3):
+            mean = np.mean([costs[stage] for costs in found])
+            assert mean == pytest.approx(table.cost_of(stage, held).mean(), rel=0.05)
+    begun = replace(evidence_of(table, 0, ()), abandoned=1)
+    assert list(policy.draft_costs(begun)) == [2]

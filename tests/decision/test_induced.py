@@ -9,19 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.features import FEATURE_DIM
-from adaptive_sd.decision.induced import (
+from adaptive_sd.decision.induced import InducedPolicy, returned_of, state_values
+from adaptive_sd.decision.partial import Drafted
+from adaptive_sd.decision.policies import Evidence, HeldDraft, Prospect
+from adaptive_sd.decision.states import (
     STATE_COLUMNS,
-    InducedPolicy,
     held_of,
     later_stages,
-    returned_index,
     state_features,
     state_index,
-    state_values,
 )
-from adaptive_sd.decision.partial import Drafted
-from adaptive_sd.decision.policies import Evidence, HeldDraft
 from adaptive_sd.errors import AdaptiveSDError, ArtifactError, ConfigError
 from adaptive_sd.types import Decision
 from tests.decision.tables import features_of, fit_induction, wild_table, with_parts
@@ -35,9 +34,10 @@ SUBSETS = [s for n in range(4) for s in itertools.combinations(range(3), n)]
 def go_on_at(stages: tuple[int, ...], column: int) -> tuple[np.ndarray, np.ndarray]:
     """Quality and cost of each next stage at one lambda of the grid, read off the weights."""
     weights = POLICY.weights[state_index(stages, range(3))]
-    outputs = (TABLE.state(stages) @ weights)[:, len(stages) :]
-    kinds = outputs.reshape(len(outputs), -1, 2, len(GRID))[..., column]
-    return np.clip(kinds[:, :, 0], 0, 1), np.maximum(kinds[:, :, 1], 0)
+    outputs = TABLE.state(stages) @ weights
+    best = sigmoid(outputs[:, : len(stages)]).max(axis=1, initial=0)[:, None]
+    kinds = outputs[:, len(stages) :].reshape(len(outputs), -1, 2, len(GRID))[..., column]
+    return np.clip(best + kinds[:, :, 0], 0, 1), np.maximum(kinds[:, :, 1], 0)
 
 
 @pytest.mark.parametrize("stages", SUBSETS[:-1])
@@ -87,11 +87,18 @@ def test_decide_reports_the_estimates_that_it_compared(stages: tuple[int, ...]) 
     choice = POLICY.decide(Evidence(TABLE.prompt_features[5], held), lam)
     assert len(choice.qualities) == len(stages)
     assert all(0 <= quality <= 1 for quality in choice.qualities)
-    assert [stage for stage, _ in choice.values_go] == list(later_stages(stages, range(3)))
+    going = choice.prospects
     if stages:
-        assert choice.value_stop == pytest.approx(lam * (1 - max(choice.qualities)))
-    losses = [loss for _, loss in choice.values_go]
-    stops = choice.value_stop <= min(losses, default=np.inf)
+        stopping, *going = choice.prospects
+        assert stopping == Prospect.of(None, max(choice.qualities), 0.0, lam)
+    assert [prospect.stage for prospect in going] == list(later_stages(stages, range(3)))
+    if len(stages) < 2:  # the table has agreements that these answers do not
+        quality, cost = go_on_at(stages, 9)
+        np.testing.assert_allclose([p.quality for p in going], quality[5], atol=1e-9)
+        np.testing.assert_allclose([p.cost for p in going], cost[5], atol=1e-9)
+    for prospect in choice.prospects:
+        assert prospect.loss == prospect.cost + lam * (1 - prospect.quality)
+    stops = stages and stopping.loss <= min((p.loss for p in going), default=np.inf)
     assert choice.decision is (Decision.STOP if stops else Decision.ESCALATE)
 
 
@@ -116,7 +123,7 @@ def test_each_subset_has_an_index_of_its_own_and_the_later_stages_are_those_abov
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
 def test_the_best_estimate_is_returned_ties_to_the_later(qualities: list[int]) -> None:
-    found = int(returned_index(np.array([qualities], dtype=float))[0])
+    found = int(returned_of(range(len(qualities)), np.array([qualities], dtype=float))[0])
     assert found == max(i for i, q in enumerate(qualities) if q == max(qualities))
 
 

@@ -53,8 +53,15 @@ def test_decide_equals_brute_force(
         losses[Decision.ESCALATE, j] = COSTS[j] + lam * (1 - p)
     assert losses[choice.decision, choice.stage] == pytest.approx(min(losses.values()), rel=1e-9)
     assert choice.qualities == tuple(qualities[s] for s in stages)
-    for stage, loss in choice.values_go:
-        assert loss == pytest.approx(losses[Decision.ESCALATE, stage], rel=1e-9)
+    stopping = [(Decision.STOP, best)] if stages else []
+    compared = [
+        *stopping,
+        *((Decision.ESCALATE, p.stage) for p in choice.prospects[bool(stages) :]),
+    ]
+    assert set(compared) == losses.keys()
+    for prospect, what in zip(choice.prospects, compared, strict=True):
+        assert prospect.loss == pytest.approx(losses[what], rel=1e-9)
+        assert prospect.cost + lam * (1 - prospect.quality) == pytest.approx(prospect.loss)
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,3 +140,10 @@ def test_a_pooled_prior_of_one_stage_keeps_the_default_for_the_next() -> None:
     assert prior.chance(1.0) == pytest.approx(0.5, abs=1e-6)
     default = PooledPrior()
     assert prior.chance_after(0.7, 1.0, 4.0) == default.chance_after(0.7, 1.0, 4.0)
+
+
+@pytest.mark.parametrize("stages", [(), (0,), (1,), (0, 1), (2,)])
+def test_drafts_are_expected_to_cost_what_the_rule_compares(stages: tuple[int, ...]) -> None:
+    seen = evidence(*((s, 0.5) for s in stages))
+    compared = {p.stage: p.cost for p in POLICY.decide(seen, 3.0).prospects if p.stage is not None}
+    assert POLICY.draft_costs(seen) == compared

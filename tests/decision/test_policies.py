@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from adaptive_sd.decision.policies import (
     Evidence,
     FixedPolicy,
     HeldDraft,
+    Prospect,
     StoppingPolicy,
     ThresholdPolicy,
     best_held,
@@ -34,6 +36,10 @@ def evidence(*qualities: float, stages: tuple[int, ...] | None = None) -> Eviden
     return Evidence(np.zeros(3, np.float32), held)
 
 
+def going(*losses: tuple[int, float]) -> tuple[Prospect, ...]:
+    return tuple(Prospect(stage, 0.5, 0.0, loss) for stage, loss in losses)
+
+
 def run(policy: StoppingPolicy, qualities: tuple[float, ...], lam: float = 1.0) -> list[int]:
     """The stages that ran, then the one returned."""
     stages: tuple[int, ...] = ()
@@ -52,31 +58,33 @@ def run(policy: StoppingPolicy, qualities: tuple[float, ...], lam: float = 1.0) 
 def test_the_least_loss_is_chosen_ties_stop_or_take_the_smaller_stage(
     value_stop: float, losses: list[float]
 ) -> None:
-    values_go = tuple(enumerate(losses, start=1))
-    choice = choose((0.5,), 0, value_stop, values_go)
+    prospects = (Prospect(None, 0.5, 0.0, value_stop), *going(*enumerate(losses, start=1)))
+    choice = choose(evidence(0.5), (0.5,), 0, prospects)
     least = min([value_stop, *losses])
     if value_stop == least:
         assert (choice.decision, choice.stage) == (Decision.STOP, 0)
     else:
         assert choice.decision is Decision.ESCALATE
-        assert choice.stage == next(stage for stage, loss in values_go if loss == least)
-    assert choice.value_stop == value_stop and choice.values_go == values_go
+        assert choice.stage == next(p.stage for p in prospects[1:] if p.loss == least)
+    assert choice.prospects == prospects and choice.denied is None
 
 
 @given(st.lists(small_numbers, min_size=1, max_size=4))
 def test_with_nothing_held_something_has_to_run(losses: list[float]) -> None:
-    choice = choose((), None, np.inf, tuple(enumerate(losses)))
+    choice = choose(evidence(), (), None, going(*enumerate(losses)))
     assert (choice.decision, choice.stage) == (Decision.ESCALATE, losses.index(min(losses)))
 
 
 def test_the_reason_names_the_losses_that_were_compared() -> None:
-    begin = choose((), None, np.inf, ((0, 1.5), (2, 2.25)))
+    stopping = Prospect(None, 0.5, 0.0, 0.75)
+    begin = choose(evidence(), (), None, going((0, 1.5), (2, 2.25)))
     assert reason_of(begin, NAMES) == "expected loss of beginning with tiny 1.5, large 2.25"
-    between = choose((0.5,), 0, 0.75, ((1, 1.5), (2, 0.25)))
+    between = choose(evidence(0.5), (0.5,), 0, (stopping, *going((1, 1.5), (2, 0.25))))
     wanted = "expected loss of stopping 0.75, of going on to small 1.5, large 0.25"
     assert reason_of(between, NAMES) == wanted
-    assert reason_of(choose((0.5,), 2, 0.75, ()), NAMES) == "no larger stage is left"
-    noted = Choice(Decision.STOP, 0, (0.5,), 0.5, ((1, 2.0),), "because")
+    last = choose(evidence(0.5), (0.5,), 2, (stopping,))
+    assert reason_of(last, NAMES) == "no larger stage is left"
+    noted = Choice(Decision.STOP, 0, (0.5,), (stopping,), "because")
     assert reason_of(noted, NAMES) == "because"
 
 
@@ -112,7 +120,7 @@ def test_a_chain_says_what_it_compared() -> None:
     assert reason_of(first, NAMES) == "first of the chain"
     second = policy.decide(evidence(0.25), 2.0)
     assert reason_of(second, NAMES) == "quality 0.25 against threshold 0.50"
-    assert second.value_stop == 1.5
+    assert second.prospects == (Prospect(None, 0.25, 0.0, 1.5),)
     last = policy.decide(evidence(0.25, 0.5, stages=(0, 2)), 2.0)
     assert reason_of(last, NAMES) == "no larger stage is left"
 
@@ -130,3 +138,38 @@ def test_a_chain_needs_a_threshold_for_each_stage_but_the_last(
 def test_a_lambda_that_is_no_weight_is_refused(policy: StoppingPolicy, lam: float) -> None:
     with pytest.raises(ConfigError, match="lambda is"):
         policy.decide(evidence(), lam)
+
+
+@given(
+    st.lists(small_numbers, min_size=1, max_size=4),
+    st.booleans(),
+    st.sets(st.integers(1, 4)),
+)
+def test_only_what_is_affordable_is_chosen_and_what_would_be_is_told(
+    losses: list[float], holds: bool, affordable: set[int]
+) -> None:
+    seen = replace(evidence(*[0.5] * holds), affordable=frozenset(affordable))
+    prospects = going(*enumerate(losses, start=1))
+    if holds:
+        prospects = (Prospect(None, 0.5, 0.0, 1.5), *prospects)
+    if not holds and not affordable & {p.stage for p in prospects}:
+        return  # one always is: see Evidence
+    plain = choose(replace(seen, affordable=None), (), 0 if holds else None, prospects)
+    choice = choose(seen, (), 0 if holds else None, prospects)
+    left = [p for p in prospects if p.stage is None or p.stage in affordable]
+    best = min(left, key=lambda p: p.loss)
+    assert choice.decision is (Decision.STOP if best.stage is None else Decision.ESCALATE)
+    assert choice.stage == (best.stage or 0)
+    is_plain = (choice.decision, choice.stage) == (plain.decision, plain.stage)
+    assert choice.denied == (None if is_plain else plain.stage)
+    assert plain.denied is None
+
+
+@pytest.mark.parametrize("affordable", [{0}, {0, 1}, {1}, {0, 1, 2}])
+def test_a_fixed_policy_takes_the_largest_that_is_affordable(affordable: set[int]) -> None:
+    seen = replace(evidence(), affordable=frozenset(affordable))
+    choice = FixedPolicy(2).decide(seen, 1.0)
+    assert choice.stage == max(affordable)
+    assert choice.denied == (None if 2 in affordable else 2)
+    then = FixedPolicy(2).decide(evidence(0.5, stages=(choice.stage,)), 1.0)
+    assert (then.decision, then.stage) == (Decision.STOP, choice.stage)

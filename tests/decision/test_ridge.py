@@ -17,11 +17,11 @@ STRENGTHS = np.logspace(-2, 5, 15)
 def problem(
     seed: int, num_rows: int = 60, width: int = 5, noise: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows led by a 1, two outputs, and folds."""
+    """Rows led by a 1, seven outputs, and folds."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(num_rows, width)) * 10.0 ** rng.integers(-2, 3, size=width)
-    weights = rng.normal(size=(width, 2)) / features.std(axis=0)[:, None]
-    targets = 3.0 + features @ weights + noise * rng.normal(size=(num_rows, 2))
+    weights = rng.normal(size=(width, 7)) / features.std(axis=0)[:, None]
+    targets = 3.0 + features @ weights + noise * rng.normal(size=(num_rows, 7))
     rows = np.concatenate([np.ones((num_rows, 1)), features], axis=1)
     return rows, targets, make_folds(num_rows, 5, rng=rng)
 
@@ -30,19 +30,26 @@ def standardised(rows: np.ndarray) -> np.ndarray:
     return (rows[:, 1:] - rows[:, 1:].mean(axis=0)) / rows[:, 1:].std(axis=0)
 
 
-def cross_validation_error(rows: np.ndarray, targets: np.ndarray, strength: float) -> float:
+def cross_validation_errors(rows: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
     """Generalised, by the hat matrix; each output as a share of its own variance."""
     centred = rows - rows.mean(axis=0)
     inner = centred.T @ centred + strength * np.eye(rows.shape[1])
     hat = centred @ np.linalg.solve(inner, centred.T) + 1 / len(rows)
     misfit = ((targets - hat @ targets) ** 2).sum(axis=0)
     spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
-    return float((misfit / spread).sum() / (1 - np.trace(hat) / len(rows)) ** 2)
+    errors: np.ndarray = misfit / spread / (1 - np.trace(hat) / len(rows)) ** 2
+    return errors
 
 
-def strength_of(rows: np.ndarray, targets: np.ndarray) -> float:
-    errors = [cross_validation_error(rows, targets, strength) for strength in STRENGTHS]
-    return float(STRENGTHS[int(np.argmin(errors))])
+def strengths_of(rows: np.ndarray, targets: np.ndarray) -> list[float]:
+    """Of each output, by the errors of itself and two neighbours on each side."""
+    errors = np.array([cross_validation_errors(rows, targets, s) for s in STRENGTHS])
+    last = errors.shape[1] - 1
+    chosen = []
+    for output in range(last + 1):
+        around = [min(max(output + step, 0), last) for step in (-2, -1, 0, 1, 2)]
+        chosen.append(float(STRENGTHS[errors[:, around].sum(axis=1).argmin()]))
+    return chosen
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,8 +60,8 @@ def test_each_fold_is_predicted_by_a_ridge_fitted_on_the_others(seed: int, noise
     inputs = standardised(rows)
     for fold in range(5):
         others = folds != fold
-        strength = strength_of(inputs[others], targets[others])
-        refitted = Ridge(alpha=strength).fit(inputs[others], targets[others])
+        strengths = strengths_of(inputs[others], targets[others])
+        refitted = Ridge(alpha=strengths).fit(inputs[others], targets[others])
         np.testing.assert_allclose(
             found[~others], refitted.predict(inputs[~others]), rtol=1e-6, atol=1e-6
         )
@@ -66,9 +73,11 @@ def test_weights_are_the_closed_form_on_all_rows(seed: int) -> None:
     rows, targets, folds = problem(seed)
     weights = FoldedRidge(rows, folds).fit(targets).weights
     inputs = standardised(rows)
-    strength = strength_of(inputs, targets)
-    slopes = np.linalg.solve(inputs.T @ inputs + strength * np.eye(5), inputs.T @ targets)
-    wanted = inputs @ slopes + targets.mean(axis=0)
+    slopes = [
+        np.linalg.solve(inputs.T @ inputs + strength * np.eye(5), inputs.T @ target)
+        for strength, target in zip(strengths_of(inputs, targets), targets.T, strict=True)
+    ]
+    wanted = inputs @ np.stack(slopes, axis=1) + targets.mean(axis=0)
     np.testing.assert_allclose(rows @ weights, wanted, rtol=1e-6, atol=1e-6)
 
 

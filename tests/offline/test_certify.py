@@ -19,6 +19,7 @@ from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.judge import FittedJudge
+from adaptive_sd.offline.answers import prompt_views
 from adaptive_sd.offline.certify import (
     MIN_CERTIFIED,
     TARGETS,
@@ -26,12 +27,12 @@ from adaptive_sd.offline.certify import (
     fit_certified,
     set_aside,
 )
-from adaptive_sd.offline.evidence import prompt_views
 from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
 from adaptive_sd.offline.trials import most_cost
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Rates, StageRecord
+from adaptive_sd.stage_record import StageRecord
+from adaptive_sd.types import Rates
 from tests.ladder import make_stages, make_table, make_tasks
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import later_stages
+from adaptive_sd.decision.states import later_stages
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
 from adaptive_sd.offline.replay.halves import Halves

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
+from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import auc, bootstrap, brier_score, expected_calibration_error
 from adaptive_sd.decision.fit_table import FitTable
@@ -54,6 +56,25 @@ class Subject:
     lam_origin: str
     table: FitTable
     outcomes: OutcomeTable
+    agreement_with: str | None = None
+
+    @classmethod
+    def of(cls, artifact: Artifact, table: FitTable, outcomes: OutcomeTable) -> Self:
+        return cls(
+            policy=artifact.policy,
+            predictors=artifact.predictors,
+            projections=artifact.projections,
+            recommended_lam=artifact.recommended_lam,
+            lam_origin=artifact.lam_origin,
+            table=table,
+            outcomes=outcomes,
+            agreement_with=artifact.agreement_with,
+        )
+
+    def origin_of(self, given: float | None) -> str:
+        """Where a lambda comes from, in words; None: the recommended one."""
+        known = f"{self.recommended_lam:.3g}: {self.lam_origin}"
+        return f"recommended, {known}" if given is None else f"given; recommended: {known}"
 
 
 class Field:
@@ -83,16 +104,8 @@ class Field:
     def subject(self) -> Subject:
         """The artifact, else what the fit half gave; on the test half."""
         if self._seen is not None:
-            artifact = self._seen.artifact
-            return Subject(
-                policy=artifact.policy,
-                predictors=artifact.predictors,
-                projections=artifact.projections,
-                recommended_lam=artifact.recommended_lam,
-                lam_origin=artifact.lam_origin,
-                table=self._judged.test,
-                outcomes=self._outcomes.take(self._parts.test),
-            )
+            outcomes = self._outcomes.take(self._parts.test)
+            return Subject.of(self._seen.artifact, self._judged.test, outcomes)
         halves, fitted = self.contest.halves, self.contest.fitted
         return Subject(
             policy=fitted.policy,
@@ -165,6 +178,7 @@ class Field:
             num_left_out=self._num_seen,
             saw_fit_half=not self._told,
             overlap_checked=seen.overlap.checked,
+            agreement_with=seen.artifact.agreement_with,
         )
 
     def _predictors(self, num_resamples: int) -> tuple[PredictorQuality, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import returned_index
+from adaptive_sd.decision.induced import returned_of
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
 from adaptive_sd.offline.replay.halves import Halves
@@ -43,6 +43,6 @@ def cheapest_move(held: Held, held_quality: np.ndarray, losses: np.ndarray, lam:
     best = losses.argmin(axis=1) if losses.shape[1] else np.full(num_rows, -1)
     if not held:
         return Move(later[best], np.full(num_rows, -1))
-    returned = np.asarray(held)[returned_index(held_quality)]
+    returned = returned_of(held, held_quality)
     stops = lam * (1 - held_quality.max(axis=1)) <= losses.min(axis=1, initial=np.inf)
     return Move(np.where(stops, STOP, later[best]), returned)

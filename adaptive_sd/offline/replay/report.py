@@ -38,11 +38,13 @@ class ArtifactUse:
     """What an artifact has to do with the table that it is replayed on.
 
     `num_left_out` prompts to test on have the text of one that it was fitted on, and were left out.
+    Its estimates are of agreement with the stage `agreement_with`, if that is given.
     """
 
     num_left_out: int
     saw_fit_half: bool
     overlap_checked: bool
+    agreement_with: str | None
 
     def notes(self) -> list[str]:
         lines = ["adaptive: the artifact's"]
@@ -56,6 +58,11 @@ class ArtifactUse:
             )
         if not self.overlap_checked:
             lines.append("the table has no prompts: nobody can tell whether the fit saw them")
+        if self.agreement_with:
+            lines.append(
+                f"its estimates are of agreement with {self.agreement_with}: it was calibrated "
+                "without labels"
+            )
         return lines
 
 
@@ -120,6 +127,7 @@ class ReplayReport:
             "used": "adaptive, random and predictors: the artifact's, on the test half; others: "
             f"{others}, chosen on the fit half, measured on the test half",
             "overlap_checked": use.overlap_checked,
+            "agreement_with": use.agreement_with,
         }
 
     def as_rows(self) -> list[tuple[str, ...]]:

@@ -16,7 +16,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.offline.fit import data_hash, fit_part
 from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 
 class Overlap(NamedTuple):
@@ -67,7 +67,7 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
     Of that table, rows to report on whose text was fitted on are left out. Raises DataError where
     another table has such rows, where none is left, and for another ladder.
     """
-    _check_ladder(artifact.stages, table.stages)
+    check_ladder(artifact.stages, table.stages)
     is_fit = table.is_fit()
     is_own = data_hash(fit_part(table)) == artifact.data_hash
     fitted = set(artifact.prompt_hashes)
@@ -86,7 +86,7 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
     return Overlap(known, left, checked=is_own or any(hashes))
 
 
-def _check_ladder(ours: Sequence[StageRecord], theirs: Sequence[StageRecord]) -> None:
+def check_ladder(ours: Sequence[StageRecord], theirs: Sequence[StageRecord]) -> None:
     """The same names; and the same model files, asked in the same styles, where both tell."""
     names, others = ([stage.name for stage in side] for side in (ours, theirs))
     if names != others:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.paths import Path
 from adaptive_sd.offline.prompts import prompt_texts
-from adaptive_sd.offline.replay.adaptive import Path
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.offline.report.recorded import answer_recorded
 from adaptive_sd.trace import Step
@@ -86,19 +86,25 @@ def _example(
         num_alike=num_alike,
         quality=float(outcomes.quality[row, answer.stage_index]),
         cost=answer.cost,
-        answers=tuple(
-            StageAnswer(
-                stage=name,
-                text=_text(outcomes, row, k),
-                estimate=float(subject.table.estimates[row, k]),
-                quality=float(outcomes.quality[row, k]),
-                cost=float(outcomes.cost[row, k]),
-                ran=k in path.stages,
-                returned=k == path.returned,
-            )
-            for k, name in enumerate(names)
-        ),
+        answers=stage_answers(subject, row, path),
         steps=answer.trace,
+    )
+
+
+def stage_answers(subject: Subject, row: int, path: Path) -> tuple[StageAnswer, ...]:
+    """What each stage brought on prompt `row`, whether it ran or not."""
+    outcomes = subject.outcomes
+    return tuple(
+        StageAnswer(
+            stage=stage.name,
+            text=_text(outcomes, row, k),
+            estimate=float(subject.table.estimates[row, k]),
+            quality=float(outcomes.quality[row, k]),
+            cost=float(outcomes.cost[row, k]),
+            ran=k in path.stages,
+            returned=k == path.returned,
+        )
+        for k, stage in enumerate(outcomes.stages)
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.offline.replay.adaptive import Path, follow, run_adaptive
+from adaptive_sd.decision.paths import Path, follow
+from adaptive_sd.offline.replay.adaptive import run_adaptive
 from adaptive_sd.offline.replay.field import Subject
 
 FloatArray = NDArray[np.float64]

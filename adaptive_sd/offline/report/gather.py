@@ -28,7 +28,7 @@ from adaptive_sd.offline.report.frontier import Frontier, make_frontier
 from adaptive_sd.offline.report.latency import Latency, measure_latency
 from adaptive_sd.offline.report.reliability import Reliability, make_reliability
 from adaptive_sd.offline.signals import signal_columns
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +75,7 @@ def make_report(
 
 def report_on(field: Field, *, lam: float | None, num_resamples: int, num_calls: int) -> Report:
     """As `make_report`, of halves that are fitted."""
-    subject, origin = field.subject, _origin(field.subject, lam)
+    subject, origin = field.subject, field.subject.origin_of(lam)
     lam = subject.recommended_lam if lam is None else lam
     flow = make_flow(subject, lam)
     replay = field.report(POLICIES, num_resamples)
@@ -92,11 +92,6 @@ def report_on(field: Field, *, lam: float | None, num_resamples: int, num_calls:
         lam_origin=origin,
         decision=_time_decision(subject, lam, num_calls),
     )
-
-
-def _origin(subject: Subject, given: float | None) -> str:
-    recommended = f"{subject.recommended_lam:.3g}: {subject.lam_origin}"
-    return f"recommended, {recommended}" if given is None else f"given; recommended: {recommended}"
 
 
 def _importance(subject: Subject, *, rng: np.random.Generator) -> tuple[Mapping[str, float], ...]:

@@ -24,7 +24,7 @@ from adaptive_sd.offline.report.plots import (
     draw_stopping,
 )
 from adaptive_sd.offline.report.provenance import Settings
-from adaptive_sd.types import unit_of
+from adaptive_sd.stage_record import unit_of
 
 DESCRIPTIONS = {
     "single_stages": "always one stage",

@@ -6,12 +6,13 @@ import numpy as np
 
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.decision.features import FEATURE_DIM, PromptView
-from adaptive_sd.decision.induced import STATE_COLUMNS
 from adaptive_sd.decision.partial import CHECKPOINTS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
+from adaptive_sd.decision.states import STATE_COLUMNS
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.prompt import Prompt
+from adaptive_sd.stage_record import unit_of
 from adaptive_sd.trace import Answer
 from adaptive_sd.types import (
     Acceptance,
@@ -22,19 +23,19 @@ from adaptive_sd.types import (
     Progress,
     Sampling,
     Verified,
-    unit_of,
+    Work,
 )
 
 
 def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
     """What the policy does on prompt `row` of its table."""
-    prompt = _RecordedPrompt(subject, row)
-    stages = [_RecordedStage(prompt, k, s.name) for k, s in enumerate(subject.outcomes.stages)]
+    prompt = RecordedPrompt(subject, row)
+    stages = [RecordedStage(prompt, k, s.name) for k, s in enumerate(subject.outcomes.stages)]
     name = f"prompt {subject.outcomes.prompt_ids[row]}"
     return Cascade(stages, prompt).answer(name, Request(lam=lam))
 
 
-class _RecordedPrompt:
+class RecordedPrompt:
     """The judge: all that the policy sees is the table's, so no text is needed."""
 
     how_to_calibrate = ""
@@ -46,6 +47,7 @@ class _RecordedPrompt:
         self.recommended_lam = subject.recommended_lam
         self.lam_origin = subject.lam_origin
         self.cost_unit: CostUnit = unit_of(subject.outcomes.stages)
+        self.agreement_with = subject.agreement_with
         self.drafted: dict[int, int] = {}
         """The earlier stage whose draft each stage was given."""
         self.places: dict[int, int] = {}
@@ -66,6 +68,9 @@ class _RecordedPrompt:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.subject.policy.decide(evidence, lam)
 
+    def draft_costs(self, evidence: Evidence) -> dict[int, float]:
+        return self.subject.policy.draft_costs(evidence)
+
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
         draft = Drafted(stage, CHECKPOINTS.index(progress.num_tokens))
         statistics = self.subject.table.part_statistics
@@ -76,7 +81,7 @@ class _RecordedPrompt:
         self.drafted[target] = drafted
         return Acceptance()
 
-    def cost(self, stage: int, draft: Draft) -> float:
+    def cost(self, stage: int, draft: Draft | Work) -> float:
         earlier = self.drafted.get(stage)
         offered = None if earlier is None else Drafted(earlier, self.places[earlier])
         paid = self.subject.table.cost_to(Drafted(stage, self.places[stage]), offered)
@@ -100,8 +105,8 @@ class _RecordedPrompt:
         return float(value) if known else 0.0  # type: ignore[arg-type]
 
 
-class _RecordedStage:
-    def __init__(self, prompt: _RecordedPrompt, index: int, name: str) -> None:
+class RecordedStage:
+    def __init__(self, prompt: RecordedPrompt, index: int, name: str) -> None:
         self.name = name
         self._prompt = prompt
         self._index = index

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adaptive_sd.offline.panels import png_bytes, stacked_axes
 from adaptive_sd.offline.replay.measure import PolicyReport
 from adaptive_sd.offline.studies.sets import SetResult
 from adaptive_sd.offline.studies.sweep import SweepPoint
+
+FloatArray = NDArray[np.float64]
 
 
 def plot_sweep(points: Sequence[SweepPoint], names: Sequence[str], recommended: float) -> bytes:
@@ -62,5 +67,18 @@ def plot_ladders(reports: Mapping[str, PolicyReport]) -> bytes:
         axes.plot(*zip(*points, strict=True), "o-", markersize=3, label=name)
     axes.set_xlabel("mean cost of a prompt (s)")
     axes.set_ylabel("mean quality")
+    axes.legend(fontsize="small")
+    return png_bytes(figure)
+
+
+def plot_stream(gaps: Mapping[str, FloatArray], width: int, num_early: int) -> bytes:
+    """How much too high estimates are, in windows of `width` answers; the mix changes once."""
+    figure, (axes,) = stacked_axes(1)
+    for name, gap in gaps.items():
+        axes.plot(width * (np.arange(len(gap)) + 0.5), gap, label=name)
+    axes.axvline(num_early, color="grey", linestyle=":")
+    axes.axhline(0, color="grey", linewidth=0.5)
+    axes.set_xlabel("answers (dotted: the mix of prompts changes)")
+    axes.set_ylabel("estimated less graded quality")
     axes.legend(fontsize="small")
     return png_bytes(figure)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.paths import follow
 from adaptive_sd.offline.bootstrap import paired_difference, ratio_of_means
-from adaptive_sd.offline.replay.adaptive import follow, run_adaptive
+from adaptive_sd.offline.replay.adaptive import run_adaptive
 from adaptive_sd.offline.replay.dials import Run
 
 

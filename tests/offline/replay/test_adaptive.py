@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.decision.partial import WHOLE, Drafted
+from adaptive_sd.decision.paths import follow
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.offline.replay.adaptive import (
     adaptive_of,
-    follow,
     run_random,
     shares,
 )

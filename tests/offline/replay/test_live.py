@@ -19,17 +19,18 @@ from adaptive_sd.decision.partial import (
     checkpoints_before,
     partial_statistics,
 )
+from adaptive_sd.decision.paths import follow
 from adaptive_sd.decision.policy_fit import fit_policy
 from adaptive_sd.decision.rollout import roll_out_all
 from adaptive_sd.decision.selection import CANDIDATES, fit_predictor
 from adaptive_sd.forms import Form
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
-from adaptive_sd.offline.replay.adaptive import follow
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.prompt import Prompt
+from adaptive_sd.stage_record import StageRecord
 from adaptive_sd.trace import Step
-from adaptive_sd.types import Action, Draft, Observer, Progress, Sampling, StageRecord
+from adaptive_sd.types import Action, Draft, Observer, Progress, Sampling
 from tests.ladder import RATES, make_tasks
 
 NAMES = list(RATES)

@@ -137,6 +137,17 @@ def test_what_an_artifact_does_to_prompts_it_was_fitted_on_chooses_nothing(
     assert any("cannot be told" in note for note in on_own.notes())
 
 
+@pytest.mark.parametrize("stage", [None, "large"])
+def test_estimates_of_agreement_are_called_that(
+    table: OutcomeTable, artifact: Artifact, stage: str | None
+) -> None:
+    own = replace(artifact, agreement_with=stage)
+    report = replay(table, policies=["single_stages"], artifact=own, num_resamples=2)
+    assert ("of agreement with large" in " ".join(report.notes())) is (stage is not None)
+    document = report.to_json("t")["artifact"]
+    assert isinstance(document, dict) and document["agreement_with"] == stage
+
+
 def test_a_table_without_texts_is_known_by_its_outcomes(
     own_table: OutcomeTable, artifact: Artifact
 ) -> None:

@@ -14,9 +14,10 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import expected_calibration_error
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.partial import CHECKPOINTS, WHOLE, Drafted
+from adaptive_sd.decision.paths import follow
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.errors import ConfigError, DataError
-from adaptive_sd.offline.replay.adaptive import follow, run_adaptive
+from adaptive_sd.offline.replay.adaptive import run_adaptive
 from adaptive_sd.offline.replay.curve import Scale, area, heights_at
 from adaptive_sd.offline.replay.field import Field, Subject
 from adaptive_sd.offline.replay.run import replay

@@ -1,0 +1,37 @@
+"""The place of a lambda in the grid that a policy was fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.policies import check_lam
+from adaptive_sd.errors import ConfigError
+
+FloatArray = NDArray[np.float64]
+
+
+def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
+    """The grid points around `lam`, and how far it is from the lower to the upper one.
+
+    Raises ConfigError for a lambda outside the grid.
+    """
+    check_lam(lam)
+    if lam > grid[-1]:
+        raise ConfigError(
+            f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
+            "where the best answer is bought at any price."
+        )
+    high = int(np.searchsorted(grid, lam))
+    if grid[high] == lam:
+        return high, high, 0.0
+    if high == 1:
+        return 0, 1, float(lam / grid[1])
+    low = high - 1
+    return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
+
+
+def nearest_lam(grid: FloatArray, lam: float) -> int:
+    """Place of the grid point nearest in log lambda; raises as `place_lam`."""
+    low, high, share = place_lam(grid, lam)
+    return low if share < 0.5 else high

@@ -1,0 +1,113 @@
+"""States of a policy, which are subsets of stages held, and what is known in each."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_sd.decision.calibration import logit
+from adaptive_sd.decision.features import FEATURE_NAMES, agree
+from adaptive_sd.decision.policies import Evidence, HeldDraft
+
+FloatArray = NDArray[np.float64]
+
+STATE_STATISTICS = (
+    "logprob_mean",
+    "logprob_q10",
+    "entropy_mean",
+    "margin_mean",
+    "log_tokens_out",
+    "log_tokens_in",
+    "finished_by_length",
+    "repeated_4grams",
+    "no_answer",
+)
+"""Features of the last draft that tell what going on is worth, beyond its quality."""
+
+STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
+
+
+StateOf = Callable[[Sequence[int]], FloatArray]
+"""Features of rows, (num_rows, num_state_features), with some of the stages held."""
+
+
+def state_index(held: Sequence[int], stages: Sequence[int]) -> int:
+    return sum(1 << stages.index(stage) for stage in held)
+
+
+def held_of(index: int, stages: Sequence[int]) -> tuple[int, ...]:
+    """The stages held in the state of this index."""
+    return tuple(stage for place, stage in enumerate(stages) if index >> place & 1)
+
+
+def later_stages(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
+    """Those of the ascending `stages` that can still run: above the last one held."""
+    return stages[bisect.bisect_right(stages, held[-1]) :] if held else stages
+
+
+def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
+    """The next stages without whose draft an answer can still be had."""
+    later = later_stages(held, stages)
+    return later if held else later[:-1]
+
+
+def state_reader(evidence: Evidence) -> StateOf:
+    """Of one row, the evidence."""
+
+    def state_of(stages: Sequence[int]) -> FloatArray:
+        return state_of_held([draft for draft in evidence.held if draft.stage in stages], evidence)
+
+    return state_of
+
+
+def state_of_held(held: Sequence[HeldDraft], evidence: Evidence) -> FloatArray:
+    """The features of the state with these drafts held, one row."""
+    return state_features(
+        evidence.features[None],
+        np.array([[draft.quality for draft in held]]),
+        np.array([_agreements([draft.answer for draft in held])]),
+        held[-1].features[STATE_COLUMNS][None] if held else np.empty((1, 0), dtype=np.float32),
+    )
+
+
+def partial_features(state: FloatArray, statistics: NDArray[np.floating]) -> FloatArray:
+    """What tells whether to abandon a draft: the state it is made in, and its first tokens."""
+    return np.concatenate([state, statistics], axis=1)
+
+
+def state_features(
+    prompt: NDArray[np.floating],
+    quality: FloatArray,
+    agreement: NDArray[np.floating],
+    statistics: NDArray[np.floating],
+) -> FloatArray:
+    """Evidence in one state, a row each: shapes (num_rows, prompt features), (num_rows, held),
+    (num_rows, pairs of held) in the order (0,1), (0,2), (1,2), ... and (num_rows, statistics).
+    """
+    num_rows, num_held = quality.shape
+    columns = [np.ones((num_rows, 1)), prompt]
+    if num_held:
+        odds = logit(quality, 0.01)
+        columns += [odds, quality, statistics]
+    if num_held > 1:
+        agrees = agreement[:, 1 - num_held :].max(axis=1, keepdims=True)
+        last = odds[:, -1:]
+        columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
+    return np.concatenate(columns, axis=1)
+
+
+def num_features(num_prompt_features: int, num_held: int) -> int:
+    no_rows = (
+        np.empty((0, num_prompt_features)),
+        np.empty((0, num_held)),
+        np.empty((0, num_held * (num_held - 1) // 2)),
+        np.empty((0, len(STATE_STATISTICS))),
+    )
+    return int(state_features(*no_rows).shape[1])
+
+
+def _agreements(answers: Sequence[str]) -> list[float]:
+    return [float(agree(answers[j], answers[i])) for j in range(len(answers)) for i in range(j)]

@@ -1,0 +1,1 @@
+"""Calibration on prompts without answers: by agreement with the largest stage."""
