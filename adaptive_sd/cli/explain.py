@@ -112,7 +112,8 @@ def _step_line(step: Step, *, same: bool) -> str:
     if same:
         return f"{step.stage:<20} {step.action.value}"
     if step.action in (Action.SKIP, Action.RECALL, Action.ABSTAIN):
-        return f"{step.stage:<20} {step.action.value:<7} {step.reason}"
+        paid = f" (cost {step.cost:.3g})" if step.cost else ""  # of a stage that failed
+        return f"{step.stage:<20} {step.action.value:<7} {step.reason}{paid}"
     took = [f"cost {step.cost:.3g}"]
     if step.tokens_in:
         took.append(f"{step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s")

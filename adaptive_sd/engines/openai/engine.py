@@ -107,15 +107,15 @@ class OpenAIEngine:
         if self._closed:
             raise EngineClosedError(f"{self._options.model} was closed.")
         question = Question(messages, sampling, draft, rates, acceptance)
-        growing = Growing(sampling, observer)
+        num_bytes_in = sum(len(message.content.encode()) for message in messages)
+        growing = Growing(sampling, observer, num_bytes_in)
         try:
-            opening = self._ask(question, growing)
+            self._ask(question, growing)
         except Fault as fault:
             raise self._public(fault) from fault
-        num_bytes_in = sum(len(message.content.encode()) for message in messages)
-        return growing.draft(opening, num_bytes_in)
+        return growing.draft()
 
-    def _ask(self, question: Question, growing: Growing) -> Opening:
+    def _ask(self, question: Question, growing: Growing) -> None:
         abilities = self._find_abilities()
 
         async def work(push: Push) -> None:
@@ -124,12 +124,11 @@ class OpenAIEngine:
 
         job: Job[Delta | Opening, None] = self._loop.start(work)
         try:
-            opening = _follow(job, growing)
+            _follow(job, growing)
             if growing.finish_reason is None:
                 job.result()  # raises why no more came
         finally:
             job.cancel()
-        return opening
 
     def sample(
         self,
@@ -210,13 +209,12 @@ class OpenAIEngine:
             raise self._public(fault) from fault
 
 
-def _follow(job: Job[Delta | Opening, None], growing: Growing) -> Opening:
+def _follow(job: Job[Delta | Opening, None], growing: Growing) -> None:
     """Feed what comes until the end of it, or of the answer.
 
     After an end that the server set it has a moment to say what it counted, and to end the reply:
     only then can the connection be used again.
     """
-    opening = Opening()
     while growing.finish_reason is None or growing.was_ended:
         is_over = growing.finish_reason is not None
         try:
@@ -230,7 +228,6 @@ def _follow(job: Job[Delta | Opening, None], growing: Growing) -> Opening:
             break
         (found,) = item
         if isinstance(found, Opening):
-            opening = found
+            growing.opening = found
         else:
             growing.add(found)
-    return opening

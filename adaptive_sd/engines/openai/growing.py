@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from adaptive_sd.engines.openai.replies import Delta, Token, Usage
 from adaptive_sd.engines.text import TextStream
-from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified
+from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified, Work
 
 _BYTES_A_TOKEN = 4
 """Where a server does not count."""
@@ -40,11 +40,15 @@ class Growing:
         self,
         sampling: Sampling,
         observer: Observer | None,
+        num_bytes_in: int,
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """Of a prompt of so many bytes."""
+        self.opening = Opening()
         self._limit = sampling.max_tokens
         self._observer = observer
+        self._num_bytes_in = num_bytes_in
         self._clock = clock
         self._start_s = clock()
         self._first_s: float | None = None
@@ -90,7 +94,7 @@ class Growing:
     def _report(self, new_text: str) -> None:
         if self._observer is None or self.finish_reason == "cancelled":
             return
-        progress = Progress(new_text, self._num_seen, self._logprobs)
+        progress = Progress(new_text, self._num_seen, self._logprobs, self._work)
         if not self._observer(progress) and self.finish_reason is None:
             self.finish_reason = "cancelled"
 
@@ -98,8 +102,18 @@ class Growing:
     def _num_seen(self) -> int:
         return len(self._tokens) + self._num_untold
 
-    def draft(self, opening: Opening, num_bytes_in: int) -> Draft:
-        """Of a prompt of so many bytes; the answer has ended."""
+    @property
+    def _work(self) -> Work:
+        """As what the draft will cost, by what was counted or came so far; before that, nothing."""
+        verified = self.opening.verified
+        if self._first_s is None and self._usage is None and not verified.num_spans:
+            return Work()
+        tokens_in, tokens_out, _ = self._counts(self._num_seen)
+        num_decoded = tokens_out + (self.finish_reason == "stop") - verified.num_chosen
+        return Work(tokens_in, {1: max(0, num_decoded)} | dict.fromkeys(verified.span_rows, 1))
+
+    def draft(self) -> Draft:
+        """The answer, which has ended."""
         assert self.finish_reason is not None
         end_s = self._clock()
         first_s = end_s if self._first_s is None else self._first_s
@@ -107,7 +121,7 @@ class Growing:
         tokens, ends = _spelling(self._tokens, text)
         if self._num_untold and not ends:  # some were told, others not
             tokens = ()
-        tokens_in, tokens_out, doubt = self._counts(opening, num_bytes_in, len(tokens))
+        tokens_in, tokens_out, doubt = self._counts(len(tokens))
         is_telling = len(tokens) < _LEAST_TO_DOUBT or any(t.logprob for t in tokens)
         known = tokens if is_telling else ()
         return Draft(
@@ -120,21 +134,21 @@ class Growing:
             tokens_in=tokens_in,
             prefill_s=first_s - self._start_s,
             decode_s=end_s - first_s,
-            verified=opening.verified,
+            verified=self.opening.verified,
             token_ends=ends if known else (),
-            remark="; ".join(filter(None, (opening.remark, doubt))),
+            remark="; ".join(filter(None, (self.opening.remark, doubt))),
         )
 
-    def _counts(self, opening: Opening, num_bytes_in: int, num_shown: int) -> tuple[int, int, str]:
+    def _counts(self, num_shown: int) -> tuple[int, int, str]:
         """Tokens in and out, without the one that ended the answer, and why they are estimates.
 
         A server counts also what it does not show, as tokens of reasoning.
         """
-        usage, ended = self._usage, self.finish_reason == "stop"
-        if usage is not None and self._is_likely(usage, num_bytes_in, num_shown, opening):
-            counted = usage.tokens_out + opening.num_accepted - ended
-            return opening.tokens_in or usage.tokens_in, max(num_shown, counted), ""
-        estimate = opening.tokens_in or max(1, num_bytes_in // _BYTES_A_TOKEN)
+        usage, ended, known_in = self._usage, self.finish_reason == "stop", self.opening.tokens_in
+        if usage is not None and self._is_likely(usage, num_shown):
+            counted = usage.tokens_out + self.opening.num_accepted - ended
+            return known_in or usage.tokens_in, max(num_shown, counted), ""
+        estimate = known_in or max(1, self._num_bytes_in // _BYTES_A_TOKEN)
         says = (
             "the server told none"
             if usage is None
@@ -143,11 +157,11 @@ class Growing:
         doubt = f"token counts are estimates: {says}"
         return estimate, num_shown or self._num_seen, doubt
 
-    def _is_likely(self, usage: Usage, num_bytes_in: int, num_shown: int, opening: Opening) -> bool:
-        """Whether a prompt of so many bytes and what was shown can be so many tokens."""
-        shown = num_shown - opening.num_accepted
-        least_out = max(shown, bool(self._stream.text) and not opening.num_accepted)
-        most_in = num_bytes_in + _MOST_ADDED
+    def _is_likely(self, usage: Usage, num_shown: int) -> bool:
+        """Whether the prompt and what was shown can be so many tokens."""
+        num_accepted = self.opening.num_accepted
+        least_out = max(num_shown - num_accepted, bool(self._stream.text) and not num_accepted)
+        most_in = self._num_bytes_in + _MOST_ADDED
         return 1 <= usage.tokens_in <= most_in and least_out <= usage.tokens_out <= self._limit
 
 
