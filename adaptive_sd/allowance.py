@@ -59,27 +59,22 @@ class Allowance:
         """With the stages that work and whose draft is expected to fit what is left.
 
         Where none does and nothing is held it is the cheapest: its beginning is better than none.
-        Where all have failed it is one that was abandoned, or any that the policy never runs; none
-        is left only where the whole ladder has failed.
+        Where all have failed they are those that the policy would not run, or not again.
         """
         if self._max_cost is None and self._deadline_s is None and not self.failed:
             return evidence
         self._costs = self._judge.draft_costs(evidence)
-        if self.failed and not evidence.held and not self._working:
-            evidence = replace(evidence, abandoned=-1)
-            self._costs = self._judge.draft_costs(evidence)
         self._left = self._find_left()
         working = self._working
         fitting = frozenset(stage for stage in working if self._costs[stage] < self._left)
-        if not fitting and not evidence.held and working:
-            fitting = frozenset([min(working, key=self._costs.__getitem__)])
-        elif not fitting and not evidence.held and self.failed:
-            fitting = frozenset(range(self._num_stages)) - self.failed
+        if not fitting and not evidence.held:
+            cheapest = [min(working, key=self._costs.__getitem__)] if working else []
+            fitting = frozenset(cheapest or set(range(self._num_stages)) - self.failed)
         self._fitting = fitting
         return replace(evidence, affordable=fitting)
 
     def knows(self, stage: int) -> bool:
-        """Whether the policy could choose `stage` at the last `limit`."""
+        """Whether it was the policy's to choose `stage` at the last `limit`."""
         return not self.failed or stage in self._costs
 
     @property

@@ -35,7 +35,7 @@ class Always(FixedPolicy):
     """As a fitted judge on forms that it does not know: see FittedJudge.draft_costs."""
 
     def draft_costs(self, evidence: Evidence) -> dict[int, float]:
-        return {} if evidence.held else {stage: 3.0**stage for stage in range(NUM_STAGES)}
+        return {} if evidence.held else {stage: 0.3 * 3.0**stage for stage in range(NUM_STAGES)}
 
 
 def joined(runs: bool) -> JoinedPolicy:
@@ -99,6 +99,21 @@ def test_an_answer_comes_of_a_stage_that_works_unless_all_have_failed(
         assert answer.text == " ".join([answer.stage] * NUM_WORDS)
         failed = [stage for stage in asked if stage in broken]
         assert answer.degraded == any(stage > answer.stage_index for stage in failed)
+        for stage in failed:
+            *_, told = (step for step in answer.trace if step.stage == name(stage))
+            assert told.reason.startswith(f"failed: {name(stage)} broke; ")
+
+
+@pytest.mark.parametrize("chain", range(9))
+def test_a_stage_that_the_policy_never_runs_answers_where_all_others_have_failed(
+    chain: int,
+) -> None:
+    judge = PolicyJudge(guarded(chain), NOTHING, (0.2, 0.2, 0.7, 0.2), set(range(NUM_STAGES)))
+    for lam in LAMS:
+        asked, answer = walk(judge, {0: 0, 1: 5, 3: 33}, Request(lam=lam))
+        assert answer is not None and sorted(asked) == [0, 1, 2, 3] and asked[-1] == 2
+        assert (answer.stage_index, answer.quality) == (2, 0.7)
+        assert answer.text == " ".join([name(2)] * NUM_WORDS)
 
 
 @FEW
@@ -169,14 +184,22 @@ def test_what_came_before_the_failure_is_paid() -> None:
         assert answer.cost == failed.cost + answered.cost
 
 
+def test_what_came_before_the_failure_counts_against_the_cap() -> None:
+    judge = PolicyJudge(Always(3), NOTHING, (0.5,) * NUM_STAGES, set())
+    lost = judge.cost(3, Work(2, {1: 30}))
+    _, answer = walk(judge, {3: 30}, Request(max_cost=lost + 0.1))
+    assert answer is not None and answer.stage_index == 0  # where nothing fits, the cheapest
+    assert lost + 0.1 <= answer.cost <= lost + 0.1 + RATES.decode_s
+    assert answer.trace[-1].reason.startswith("cut at the cost")
+
+
 def test_an_abandoned_draft_runs_again_where_nothing_else_is_left() -> None:
     policy = GuardedPolicy(INDUCED, (None,) * len(INDUCED.lam_grid))
     stages = set(range(NUM_STAGES))
     judge = PolicyJudge(policy, NOTHING, (0.5,) * NUM_STAGES, stages)
-    asked, answer = walk(judge, dict.fromkeys(stages - {0, 2}, 0), Request(lam=0.0))
-    first = policy.decide(NOTHING, 0.0).stage
-    assert answer is not None and first == 0, "the least dear is first"
-    assert asked == [0, *asked[1:-1], 0] and set(asked[1:-1]) == {1, 3}
+    asked, answer = walk(judge, dict.fromkeys(stages - {0}, 0), Request(lam=0.0))
+    assert answer is not None and policy.decide(NOTHING, 0.0).stage == 0
+    assert asked == [0, *asked[1:-1], 0] and {1, 3} <= set(asked[1:-1])
     assert [step.action for step in answer.trace if step.stage == name(0)] == [
         Action.ABANDON,
         Action.VERIFY,
