@@ -16,8 +16,9 @@ class Allowance:
     """The caps of one request, from the moment it is made, and the stages that failed in it.
 
     Both caps are looked at before every pass of a model and after every token, so that an answer
-    exceeds them by at most one pass: 128 prompt tokens, a token, or a span that is verified. A
-    served model tells no passes: there its prompt is one, and what came of it until then is known.
+    exceeds them by at most one pass: 128 prompt tokens, a token, or a span that is verified. Of a
+    served model the prompt counts whole when its answer begins, or is verified, and tokens that it
+    does not show when its server counts them.
     """
 
     def __init__(
