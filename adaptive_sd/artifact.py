@@ -23,7 +23,8 @@ from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.forms import Form
-from adaptive_sd.types import Acceptance, StageRecord
+from adaptive_sd.stage_record import StageRecord, unit_of
+from adaptive_sd.types import Acceptance
 
 SCHEMA_VERSION = 5
 """Since 5 a policy tells what going on gains over stopping; of older ones the numbers mislead."""
@@ -174,7 +175,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "recommended_lambda": artifact.recommended_lam,
         "lambda_origin": artifact.lam_origin,
         "forms": list(artifact.forms),
-        "cost_unit": "s",
+        "cost_unit": unit_of(artifact.stages),
         "prompt_hashes": list(artifact.prompt_hashes),
         "data_hash": artifact.data_hash,
         "metrics": artifact.metrics,

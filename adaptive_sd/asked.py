@@ -11,8 +11,7 @@ from adaptive_sd.decision.observed import Compared, Estimate, Observed
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft, Prospect
 from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.ladder import LearnableJudge
-from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Decision, Draft, Progress, Work
+from adaptive_sd.types import Acceptance, CostUnit, Decision, Draft, Progress, Work
 
 
 class Asked:
@@ -96,6 +95,7 @@ class Asked:
             self._explore is not None
             and choice.decision is Decision.STOP
             and last < self._judge.top
+            and evidence.affords(self._judge.top)
         )
 
     def _run_on(self, evidence: Evidence, choice: Choice) -> Choice:

@@ -12,7 +12,10 @@ from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.judge import FittedJudge, PriorJudge
 from adaptive_sd.models.home import home_dir, use_home
 from adaptive_sd.online import Online
+from adaptive_sd.rates import differ
+from adaptive_sd.sources import served
 from adaptive_sd.stage import Engines, Stage
+from adaptive_sd.stage_record import unit_of
 from adaptive_sd.types import Rates
 
 DEFAULT_ARTIFACT = Path(__file__).with_name("artifacts") / "default"
@@ -39,7 +42,7 @@ def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
     stages = open_stages(config, offline=offline)
     judge = _judge(config, stages)
     online = _open_online(config, judge) if config.online else None
-    return Cascade(stages, judge, lam=config.lam, online=online)
+    return Cascade(stages, judge, lam=config.lam, on_failure=config.on_failure, online=online)
 
 
 def _open_online(config: Config, judge: FittedJudge | PriorJudge) -> Online:
@@ -60,15 +63,26 @@ def traces_path() -> Path:
 def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
     """The stages of a ladder, their models found and checked.
 
-    Those of one model with the same engine options have one engine, and so one KV cache.
+    Those of one model with the same engine options have one engine, and so one KV cache. Raises
+    ConfigError where their costs are of different units.
     """
     if config.home is not None:
         use_home(config.home)
     engines: Engines = {}
-    return [_open_stage(stage, offline, engines) for stage in config.stages]
+    stages = [_open_stage(stage, offline, engines) for stage in config.stages]
+    if len({stage.cost_unit for stage in stages}) > 1:
+        units = ", ".join(f"{stage.name} {stage.cost_unit}" for stage in stages)
+        raise ConfigError(
+            f"costs of different units cannot be compared ({units}); give each stage a `cost` in "
+            "the same one."
+        )
+    return stages
 
 
 def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
+    source = None
+    if stage.endpoint is not None:
+        source = served(stage.endpoint, parameters=stage.parameters, rates=stage.cost)
     return Stage(
         stage.model,
         name=stage.name,
@@ -82,6 +96,8 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
         max_tokens=stage.max_tokens,
         rates_path=home_dir() / "rates.json",
         offline=offline,
+        rates=stage.cost,
+        source=source,
         engines=engines,
     )
 
@@ -96,6 +112,7 @@ def chosen_artifact(config: Config) -> Artifact:
 def _judge(config: Config, stages: list[Stage]) -> FittedJudge | PriorJudge:
     artifact = chosen_artifact(config)
     if fits_ladder(artifact, stages):
+        _warn_of_other_prices(config, artifact)
         return FittedJudge(artifact)
     if config.artifact != "default":
         raise ArtifactError(f"{config.artifact}: {_why_not(artifact, stages)}")
@@ -105,9 +122,30 @@ def _judge(config: Config, stages: list[Stage]) -> FittedJudge | PriorJudge:
         assert known is not None  # every stage was opened with a place for its rates
         return known
 
-    sizes = [stage.num_parameters / 1e9 for stage in stages]
+    sizes = [_size(stage) for stage in stages]
+    votes, unit = [stage.votes for stage in stages], stages[0].cost_unit
     prior = load_artifact(DEFAULT_ARTIFACT).prior
-    return PriorJudge(prior, sizes, rates, votes=[stage.votes for stage in stages])
+    return PriorJudge(prior, sizes, rates, votes=votes, unit=unit)
+
+
+def _warn_of_other_prices(config: Config, artifact: Artifact) -> None:
+    for stage, fitted in zip(config.stages, artifact.stages, strict=True):
+        if stage.cost is not None and fitted.rates is not None and differ(fitted.rates, stage.cost):
+            warnings.warn(
+                f"stage {stage.name!r} has another price than when it was recorded; decisions and "
+                "costs are still by that one.",
+                stacklevel=2,
+            )
+
+
+def _size(stage: Stage) -> float:
+    """Billions of parameters. Raises ConfigError where nothing tells it."""
+    if not stage.num_parameters:
+        raise ConfigError(
+            f"stage {stage.name!r}: nothing tells the size of its model, by which a ladder without "
+            'an artifact goes; write parameters = "70b", or what comes near it.'
+        )
+    return stage.num_parameters / 1e9
 
 
 def _why_not(artifact: Artifact, stages: list[Stage]) -> str:
@@ -118,6 +156,9 @@ def _why_not(artifact: Artifact, stages: list[Stage]) -> str:
                 f"stage {stage.name!r} has max_tokens, but a fit goes by the limits of the styles; "
                 "leave out max_tokens, or `artifact`."
             )
+    unit, fitted_unit = stages[0].cost_unit, unit_of(artifact.stages)
+    if unit != fitted_unit:
+        return f"fitted for costs in {fitted_unit}, this ladder's are in {unit}; record and fit it."
     fitted = ", ".join(s.name for s in artifact.stages)
     return (
         f"fitted for the models and styles of {fitted}, not for this ladder; record and fit it "
@@ -149,6 +190,7 @@ def _origin(artifact: Artifact) -> object:
 
 
 def fits_ladder(artifact: Artifact, stages: list[Stage]) -> bool:
-    """Whether the artifact was fitted on these very model files, asked in the same way."""
+    """Whether the artifact was fitted on these very models, asked in the same way and unit."""
     wanted = [(s.model_hash, dict(s.styles), s.votes, None) for s in artifact.stages]
-    return wanted == [(s.model_hash, s.style_names(), s.votes, s.max_tokens) for s in stages]
+    found = [(s.model_hash, s.style_names(), s.votes, s.max_tokens) for s in stages]
+    return wanted == found and unit_of(artifact.stages) == stages[0].cost_unit

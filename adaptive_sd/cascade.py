@@ -11,7 +11,7 @@ from functools import partial
 from adaptive_sd.allowance import Allowance
 from adaptive_sd.closing import Closing
 from adaptive_sd.decision.features import PromptView
-from adaptive_sd.errors import ConfigError
+from adaptive_sd.errors import ConfigError, EndpointError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.ladder import Judge, LadderStage
 from adaptive_sd.online import Online
@@ -20,7 +20,7 @@ from adaptive_sd.request import Request as Request
 from adaptive_sd.run import Run
 from adaptive_sd.streaming import AnswerStream, run_async
 from adaptive_sd.trace import Answer
-from adaptive_sd.types import Decision
+from adaptive_sd.types import Decision, OnFailure
 
 
 class Cascade(Closing):
@@ -32,11 +32,13 @@ class Cascade(Closing):
         judge: Judge,
         *,
         lam: float | None = None,
+        on_failure: OnFailure = "degrade",
         online: Online | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`lam` is the weight of quality unless a request says otherwise; None: the judge's.
 
+        Where a stage's server fails the ladder goes on without that stage, or not (`on_failure`).
         With `online`, made for this judge, the ladder learns while it runs. `clock` tells seconds.
         """
         if not stages:
@@ -44,6 +46,7 @@ class Cascade(Closing):
         self.stages = tuple(stages)
         self.judge = judge
         self._lam = lam
+        self._on_failure = on_failure
         self.clock = clock
         self._online = online
 
@@ -72,8 +75,9 @@ class Cascade(Closing):
 
         `on_text` gets the answer's text as soon as it is certain to be returned: the largest
         stage's while it grows, where no other draft is held and it is given however bad. The work
-        ends with CancelledError when `keep_going` says False. Raises ConfigError for a bad request
-        and ContextOverflowError when the prompt does not fit a stage.
+        ends with CancelledError when `keep_going` says False. Raises ConfigError for a bad request,
+        ContextOverflowError when the prompt does not fit a stage, and EndpointError when no stage
+        could answer or part of the answer had been shown already.
         """
         request = request or Request()
         lam = self.lam if request.lam is None else request.lam
@@ -82,26 +86,33 @@ class Cascade(Closing):
         may_explore = isinstance(prompt, str) and request == Request(lam=request.lam)
         asked = None if self._online is None else self._online.ask(may_explore=may_explore)
         judge = asked or self.judge
-        allowance = Allowance(judge, request.max_cost, request.deadline_s, clock=self.clock)
+        caps = (request.max_cost, request.deadline_s)
+        allowance = Allowance(judge, len(self.stages), *caps, clock=self.clock)
         run = Run(self.stages, judge, prompt, view, request, lam, allowance, on_text, keep_going)
-        evidence = allowance.limit(judge.begin(view))
-        choice = judge.decide(evidence, lam)
+        evidence = judge.begin(view)
+        choice = run.decide(evidence)
         opening = run.why(choice)
         while choice.decision is Decision.ESCALATE:
-            run.skip(range(run.last + 1, choice.stage), choice)
-            draft = run.draft(choice.stage, evidence)
+            run.skip(choice)
+            try:
+                draft = run.draft(choice.stage, evidence)
+            except EndpointError as error:
+                if self._on_failure == "error":
+                    raise
+                choice = run.without(error, evidence)
+                continue
             if draft.has_ended:
                 held = judge.judge(view, run.last, draft)
                 evidence = replace(evidence, held=(*evidence.held, held))
             else:
                 evidence = replace(evidence, abandoned=run.last)
-            evidence = allowance.limit(evidence)
-            choice = run.fragment(draft) or judge.decide(evidence, lam)
+            choice = run.fragment(draft) or run.spare(evidence.held) or run.decide(evidence)
             run.note(draft, choice)
         abstained = run.end(choice)
         trace_id, quality = uuid.uuid4().hex, run.quality_of(choice)
         calibrated = evidence.covered and run.as_recorded
-        if self._online is not None and asked is not None and calibrated and not run.degraded:
+        is_regular = calibrated and not run.degraded and not allowance.failed
+        if self._online is not None and asked is not None and is_regular:
             observed = asked.observed(choice.stage, quality, lam, evidence)
             self._online.keep(trace_id, observed)
         return Answer(

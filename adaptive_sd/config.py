@@ -7,18 +7,23 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
+from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
+from adaptive_sd.models.sizes import size_of
 from adaptive_sd.online import MAX_EXPLORE, OnDrift
 from adaptive_sd.styles import STYLES
+from adaptive_sd.types import CostUnit, OnFailure, Rates
 
 T = TypeVar("T")
 
-_ENGINES_HERE = ("llama_cpp",)
+_ENGINES_HERE = ("llama_cpp", "openai")
 _ENGINES_KNOWN = ("llama_cpp", "openai", "vllm", "transformers")
+_EMBEDDED_ONLY = ("votes", "context", "threads", "gpu_layers", "slots", "max_waiting")
+_ENDPOINT_KEYS = tuple(f.name for f in fields(EndpointOptions) if f.name != "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class StageConfig:
     """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it.
 
     More than one of `votes` are cast on forms whose style answers in steps; others get one answer.
+    A stage of the engine "openai" has an `endpoint`. `cost` is a token's price, without which rates
+    are measured, `parameters` a size ("70b") that the model's name does not tell.
     """
 
     name: str
@@ -39,6 +46,9 @@ class StageConfig:
     gpu_layers: int = 0
     slots: int = 1
     max_waiting: int = 64
+    cost: Rates | None = None
+    parameters: str | None = None
+    endpoint: EndpointOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Config:
     artifact: str = "default"
     lam: float | None = None
     home: Path | None = None
+    on_failure: OnFailure = "degrade"
     online: bool = False
     explore: float = 0.02
     on_drift: OnDrift = "warn"
@@ -59,13 +70,17 @@ class Config:
     def with_engine_options(
         self, *, context: int | None, threads: int | None, gpu_layers: int | None
     ) -> Config:
-        """The same ladder with engine options set for every stage where they are given."""
+        """The same ladder with engine options set for embedded stages, where they are given."""
         options = {"context": context, "threads": threads, "gpu_layers": gpu_layers}
         given = {key: value for key, value in options.items() if value is not None}
         for key, value in given.items():
             if value < (0 if key == "gpu_layers" else 1):
                 raise ConfigError(f"{key} is {value}; it must be positive.")
-        return replace(self, stages=tuple(replace(s, **given) for s in self.stages))  # type: ignore[arg-type]
+        stages = (
+            s if s.endpoint is not None else replace(s, **given)  # type: ignore[arg-type]
+            for s in self.stages
+        )
+        return replace(self, stages=tuple(stages))
 
 
 def default_config() -> Config:
@@ -105,8 +120,8 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}.") from error
-    known = ("home", "artifact", "lambda", "online", "explore", "on_drift", "stage")
-    _check_keys(raw, known, str(path))
+    known = tuple(f.name for f in fields(Config) if f.name not in ("stages", "lam"))
+    _check_keys(raw, (*known, "lambda", "stage"), str(path))
     tables = raw.get("stage", [])
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path}: no [[stage]]; add at least one.")
@@ -116,11 +131,15 @@ def read_config(path: Path) -> Config:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two stages are named {name!r}; names must differ.")
     home = raw.get("home")
+    on_failure = raw.get("on_failure", "degrade")
+    if on_failure not in get_args(OnFailure):
+        raise ConfigError(f'{path}: on_failure is {on_failure!r}; write "degrade" or "error".')
     return Config(
         stages=stages,
         artifact=_typed(raw.get("artifact", "default"), str, f"{path}: artifact"),
         lam=_read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
         home=None if home is None else Path(_typed(home, str, f"{path}: home")).expanduser(),
+        on_failure=on_failure,
         online=_typed(raw.get("online", False), bool, f"{path}: online"),
         explore=_read_explore(raw.get("explore", 0.02), f"{path}: explore"),
         on_drift=_read_on_drift(raw.get("on_drift", "warn"), f"{path}: on_drift"),
@@ -129,12 +148,13 @@ def read_config(path: Path) -> Config:
 
 def _read_stage(raw: object, where: str) -> StageConfig:
     table = _typed(raw, dict, where)
-    known = tuple(f.name for f in fields(StageConfig))
-    _check_keys(table, known, where)
+    known = tuple(f.name for f in fields(StageConfig) if f.name != "endpoint")
+    _check_keys(table, (*known, *_ENDPOINT_KEYS), where)
     for key in ("name", "model"):
         if not table.get(key):
             raise ConfigError(f"{where}: {key} is missing.")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
+    types |= {"parameters": str}
     types |= dict.fromkeys(("threads", "gpu_layers", "slots", "max_waiting", "votes"), int)
     for key, wanted in types.items():
         if key in table:
@@ -144,16 +164,74 @@ def _read_stage(raw: object, where: str) -> StageConfig:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
     if table.get("max_waiting", 0) < 0:
         raise ConfigError(f"{where}: max_waiting is {table['max_waiting']}; it must be at least 0.")
-    stage = StageConfig(**table)
+    engine = table.get("engine", _ENGINES_HERE[0])
+    if engine not in _ENGINES_HERE:
+        near = "is not built in yet" if engine in _ENGINES_KNOWN else "is unknown"
+        raise ConfigError(f"{where}: engine {engine!r} {near}; use {', '.join(_ENGINES_HERE)}.")
+    stage = StageConfig(
+        **{key: value for key, value in table.items() if key in known and key != "cost"},
+        cost=_read_cost(table["cost"], f"{where}: cost") if "cost" in table else None,
+        endpoint=_read_endpoint(table, where),
+    )
+    if stage.parameters is not None and not size_of(stage.parameters):
+        raise ConfigError(f"{where}: parameters is {stage.parameters!r}; write it like '70b'.")
     if not 1 <= stage.votes <= MAX_BRANCHES:
         raise ConfigError(f"{where}: votes is {stage.votes}; it must be 1 to {MAX_BRANCHES}.")
-    if stage.engine not in _ENGINES_HERE:
-        near = "is not built in yet" if stage.engine in _ENGINES_KNOWN else "is unknown"
+    if stage.votes > 1 and stage.cost is not None:
         raise ConfigError(
-            f"{where}: engine {stage.engine!r} {near}; use {', '.join(_ENGINES_HERE)}."
+            f"{where}: votes is {stage.votes} and a token has a price, but votes that are decoded "
+            "together are not paid by the token; leave one of them out."
         )
     stage_styles(stage)
     return stage
+
+
+def _read_endpoint(table: Mapping[str, Any], where: str) -> EndpointOptions | None:
+    """Of a stage of the engine "openai"; keys of the other kind of engine are refused."""
+    engine = table.get("engine", "llama_cpp")
+    is_served = engine == "openai"
+    for key in _EMBEDDED_ONLY if is_served else _ENDPOINT_KEYS:
+        if key in table:
+            raise ConfigError(f"{where}: {key} is not for engine {engine!r}; leave it out.")
+    if not is_served:
+        return None
+    if "base_url" not in table:
+        raise ConfigError(f'{where}: base_url is missing; write base_url = "http://host:port/v1".')
+    given: dict[str, Any] = {}
+    for field in fields(EndpointOptions):
+        if field.name in table:
+            value, wanted = table[field.name], _TYPES[str(field.type)]
+            is_whole = wanted is float and type(value) is int
+            given[field.name] = _typed(float(value) if is_whole else value, wanted, where)
+    options = EndpointOptions(**given)
+    options.check(where)
+    return options
+
+
+_TYPES: Mapping[str, type] = {"str": str, "bool": bool, "float": float}
+"""By the names that the options have for them."""
+
+
+def _read_cost(raw: object, where: str) -> Rates:
+    """A token's price as rates: { unit, per_million_in, per_million_out }."""
+    table = _typed(raw, dict, where)
+    keys = ("unit", "per_million_in", "per_million_out")
+    _check_keys(table, keys, where)
+    for key in keys:
+        if key not in table:
+            raise ConfigError(f"{where}: {key} is missing.")
+    if table["unit"] not in get_args(CostUnit):
+        raise ConfigError(
+            f"{where}: unit is {table['unit']!r}; write one of {', '.join(get_args(CostUnit))}."
+        )
+    prices = [table["per_million_in"], table["per_million_out"]]
+    for price in prices:
+        is_number = isinstance(price, int | float) and not isinstance(price, bool)
+        if not is_number or not 0 <= price < float("inf"):
+            raise ConfigError(f"{where}: {price!r} is no price; write a number >= 0.")
+    if not any(prices):
+        raise ConfigError(f"{where}: both prices are 0; something must cost.")
+    return Rates.linear(prices[0] / 1e6, prices[1] / 1e6, table["unit"])
 
 
 def stage_styles(stage: StageConfig) -> dict[Form, str]:

@@ -7,16 +7,21 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from adaptive_sd.config import Config, StageConfig
 from adaptive_sd.errors import AdaptiveSDError
 from adaptive_sd.models.catalogue import CatalogueEntry, load_catalogue
 from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import home_dir
-from adaptive_sd.models.store import file_of, verify
+from adaptive_sd.models.store import file_of, resolve, verify
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
+
+if TYPE_CHECKING:
+    from adaptive_sd.engines.openai.examining import EndpointReport
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "f16c", "fma", "asimd")
 _KV_BYTES_A_TOKEN = 32_000  # of the largest model of the catalogue, in 16 bits, rounded up
@@ -61,6 +66,18 @@ class Report:
     tools: tuple[Tool, ...]
     models: tuple[ModelReport, ...]
     advice: tuple[str, ...]
+    stages: tuple[StageReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """A stage of a configured ladder: whether it can answer, else why not ("" where it can)."""
+
+    name: str
+    engine: str
+    model: str
+    error: str = ""
+    endpoint: EndpointReport | None = None
 
 
 def examine(
@@ -92,6 +109,24 @@ def examine(
         models=models,
         advice=_advice(models, context, slots, free),
     )
+
+
+def examine_stages(config: Config) -> tuple[StageReport, ...]:
+    """Whether each stage's model is here and whole, or what works at its endpoint."""
+    return tuple(map(_stage, config.stages))
+
+
+def _stage(stage: StageConfig) -> StageReport:
+    report = StageReport(stage.name, stage.engine, stage.model)
+    try:
+        if stage.endpoint is None:
+            resolve(stage.model, offline=True)
+            return report
+        from adaptive_sd.engines.openai.examining import examine_endpoint  # loads an HTTP library
+
+        return replace(report, endpoint=examine_endpoint(stage.endpoint))
+    except AdaptiveSDError as error:
+        return replace(report, error=str(error))
 
 
 def needed_bytes(model_bytes: int, context: int) -> int:

@@ -12,6 +12,8 @@ AdaptiveSDError
     ├── ContextOverflowError prompt longer than the context
     ├── CancelledError       the caller ended the answer
     ├── QueueFullError       more requests than may wait
+    ├── EndpointError        a server did not answer as it should; another stage may
+    │   └── EndpointTimeoutError  nor in time
     └── EngineClosedError    used after close()
 """
 
@@ -64,6 +66,14 @@ class CancelledError(EngineError):
 
 class QueueFullError(EngineError):
     """More requests wait for a slot than may."""
+
+
+class EndpointError(EngineError):
+    """A stage's server did not answer as it should."""
+
+
+class EndpointTimeoutError(EndpointError):
+    """A stage's server did not answer in time."""
 
 
 class EngineClosedError(EngineError):

@@ -21,8 +21,8 @@ from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.partial import CHECKPOINTS, Drafted, partial_statistics
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft
 from adaptive_sd.forms import Form
-from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Draft, Progress, Rates, Work
+from adaptive_sd.stage_record import unit_of
+from adaptive_sd.types import Acceptance, CostUnit, Draft, Progress, Rates, Work
 
 _RECORD = (
     "to calibrate on prompts of yours: `adaptive-sd calibrate`; or with answers to grade by, "
@@ -36,10 +36,9 @@ class FittedJudge:
     On a prompt of a form that was hardly recorded the fit cannot speak: the largest stage answers.
     """
 
-    cost_unit: CostUnit = "s"
-
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
+        self.cost_unit: CostUnit = unit_of(artifact.stages)
         self.recommended_lam = artifact.recommended_lam
         self.lam_origin = artifact.lam_origin
         self.certificates = artifact.certificates
@@ -94,7 +93,7 @@ class FittedJudge:
         return self._artifact.policy.estimates(evidence)
 
     def saved(self, evidence: Evidence, stage: int, progress: Progress, lam: float) -> float:
-        if not evidence.covered:
+        if not evidence.covered or not progress.token_logprobs:
             return 0.0
         draft = Drafted(stage, CHECKPOINTS.index(progress.num_tokens))
         statistics = partial_statistics(np.array([progress.token_logprobs]))
@@ -118,7 +117,6 @@ class PriorJudge:
     A stage is expected to cost what the recorded answers' token counts would at its own rates.
     """
 
-    cost_unit: CostUnit = "s"
     how_to_calibrate = f"nothing was fitted for this ladder; {_RECORD}"
     certificates = None
     agreement_with = None
@@ -131,11 +129,13 @@ class PriorJudge:
         rates: Callable[[int], Rates],
         *,
         votes: Sequence[int] | None = None,
+        unit: CostUnit = "s",
     ) -> None:
-        """`sizes` in billions of parameters; `rates` measures a stage when it must.
+        """`sizes` in billions of parameters; `rates`, of this unit, measures a stage when it must.
 
         `votes` are each stage's, by default one.
         """
+        self.cost_unit = unit
         self._prior = prior
         self._sizes = tuple(sizes)
         self._votes = tuple(votes or [1] * len(sizes))

@@ -10,8 +10,16 @@ from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft
 from adaptive_sd.forms import Form
 from adaptive_sd.prompt import Prompt
-from adaptive_sd.trace import CostUnit
-from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling, Work
+from adaptive_sd.types import (
+    Acceptance,
+    CostUnit,
+    Draft,
+    Observer,
+    Offer,
+    Progress,
+    Sampling,
+    Work,
+)
 
 
 class LadderStage(Protocol):

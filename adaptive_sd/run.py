@@ -8,13 +8,13 @@ from dataclasses import replace
 from adaptive_sd.allowance import Allowance
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.partial import CHECKPOINTS
-from adaptive_sd.decision.policies import Choice, Evidence, Prospect
-from adaptive_sd.errors import CancelledError
+from adaptive_sd.decision.policies import Choice, Evidence, HeldDraft, Prospect
+from adaptive_sd.errors import CancelledError, EndpointError
 from adaptive_sd.ladder import LadderStage, PromptJudge
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.request import Request
 from adaptive_sd.trace import Step, Why
-from adaptive_sd.types import Action, Decision, Draft, Observer, Progress
+from adaptive_sd.types import Action, Decision, Draft, Observer, Progress, Work
 
 
 class Run:
@@ -43,7 +43,10 @@ class Run:
         self._on_text = on_text
         self._keep_going = keep_going
         self._num_told = 0
-        self._offered: Draft | None = None
+        self._offered: tuple[int, Draft] | None = None
+        self._start_s = 0.0
+        self._work = Work()
+        """What the last stage is known to have done."""
         self._cost = 0.0
         self._saved = 0.0
         """The expected loss that abandoning the last draft saved."""
@@ -57,14 +60,18 @@ class Run:
         """Those that could be returned."""
         self.steps: list[Step] = []
 
+    def decide(self, evidence: Evidence) -> Choice:
+        return self._judge.decide(self._allowance.limit(evidence), self._lam)
+
     def why(self, choice: Choice) -> Why:
         """What the choice rests on; notes where the allowance changed it."""
-        self.degraded |= choice.denied is not None
+        self.degraded |= choice.denied is not None and self._allowance.is_short
         return self._allowance.why(choice, self._names)
 
-    def skip(self, stages: Sequence[int], choice: Choice) -> None:
+    def skip(self, choice: Choice) -> None:
+        """The stages before the one chosen; failed ones have been told."""
         why = self.why(choice)
-        for index in stages:
+        for index in sorted({*range(self.last + 1, choice.stage)} - self._allowance.failed):
             told = (Action.SKIP, None, Decision.ESCALATE, why.reason)
             self.steps.append(Step(self._names[index], *told, alternatives=why.alternatives))
 
@@ -73,8 +80,9 @@ class Run:
 
         The draft is held unless it is abandoned, or cut while another one is held.
         """
+        self.last, self._start_s = index, self._allowance.elapsed_s
         draft = self._run_stage(index, evidence)
-        self.last, self._offered = index, draft
+        self._offered = index, draft
         self._cost = self._judge.cost(index, draft)
         self._allowance.pay(self._cost)
         if draft.has_ended:
@@ -96,14 +104,20 @@ class Run:
             return None
         ended = replace(draft, finish_reason="length")
         judged = self._judge.judge(self._view, self.last, ended)
-        quality = judged.quality if judged.answer else 0.0
         self.drafts[self.last] = draft
         self.as_recorded, self._is_fragment = False, True
+        return self._only(judged.quality if judged.answer else 0.0)
+
+    def spare(self, held: Sequence[HeldDraft]) -> Choice | None:
+        """To return the draft of a stage that ran since those that the policy knows have failed."""
+        return None if self._allowance.knows(self.last) else self._only(held[-1].quality)
+
+    def _only(self, quality: float) -> Choice:
         stopping = Prospect.of(None, quality, 0.0, self._lam)
         return Choice(Decision.STOP, self.last, (quality,), (stopping,), "nothing else is held")
 
     def _run_stage(self, index: int, evidence: Evidence) -> Draft:
-        stage, offered = self._stages[index], self._offered
+        stage, (drafted, offered) = self._stages[index], self._offered or (-1, None)
         try:
             return stage.run(
                 self._prompt,
@@ -112,7 +126,7 @@ class Run:
                 draft=None if offered is None else offered.offer,
                 acceptance=None
                 if offered is None
-                else self._judge.acceptance(self.last, index, self._view),
+                else self._judge.acceptance(drafted, index, self._view),
                 observer=self._observer(index, evidence),
             )
         except CancelledError:
@@ -124,11 +138,13 @@ class Run:
     def _observer(self, index: int, evidence: Evidence) -> Observer:
         judge, allowance, keep_going = self._judge, self._allowance, self._keep_going
         # Only this draft can be the answer then; with one held, that may yet be returned.
-        is_only = index == len(self._stages) - 1 and not self.drafts
+        later = set(range(index + 1, len(self._stages))) - allowance.failed
+        is_only = not later and not self.drafts
         is_certain = is_only and self._request.abstain_below is None
-        self._saved, allowance.cut = 0.0, ""
+        self._saved, self._work, allowance.cut = 0.0, Work(), ""
 
         def observe(progress: Progress) -> bool:
+            self._work = progress.work
             if is_certain:
                 self._tell(progress.new_text)
             if not allowance.allows(index, progress.work):
@@ -136,7 +152,8 @@ class Run:
             if progress.num_tokens in CHECKPOINTS and not is_only:
                 self._saved = judge.saved(evidence, index, progress, self._lam)
                 if self._saved > 0 and not allowance.fits_all_after(index, evidence):
-                    self._saved, self.degraded = 0.0, True
+                    self._saved = 0.0
+                    self.degraded |= allowance.is_short
             return self._saved <= 0 and (keep_going is None or keep_going())
 
         return observe
@@ -144,7 +161,7 @@ class Run:
     def note(self, draft: Draft, choice: Choice) -> None:
         """The step of the last stage."""
         why, cut = self.why(choice), self._allowance.cut
-        reason = f"{cut}; {why.reason}" if cut else why.reason
+        reason = "; ".join(filter(None, (cut, draft.remark, why.reason)))
         action = Action.VERIFY if draft.verified.num_drafted else Action.DRAFT
         if not draft.has_ended and not cut:
             action = Action.ABANDON
@@ -167,12 +184,40 @@ class Run:
             )
         )
 
+    def without(self, error: EndpointError, evidence: Evidence) -> Choice:
+        """How to go on now that the last stage has failed, whose step this notes.
+
+        Raises `error` where nothing else can answer, or part of the answer has been shown. What
+        came of the draft is paid; a failed stage that is larger than the one returned degrades.
+        """
+        allowance = self._allowance
+        allowance.failed.add(self.last)
+        if self._num_told or len(allowance.failed) == len(self._stages):
+            raise error
+        cost = self._judge.cost(self.last, self._work)
+        allowance.pay(cost)
+        choice = self.decide(evidence)
+        why = self.why(choice)
+        self.steps.append(
+            Step(
+                stage=self._names[self.last],
+                action=Action.SKIP,
+                decision=choice.decision,
+                reason=f"failed: {error}; {why.reason}",
+                latency_s=allowance.elapsed_s - self._start_s,
+                cost=cost,
+                alternatives=why.alternatives,
+            )
+        )
+        return choice
+
     def quality_of(self, choice: Choice) -> float:
         """Of the draft that stopping returns."""
         return choice.qualities[list(self.drafts).index(choice.stage)]
 
     def end(self, choice: Choice) -> bool:
         """Give the text of the stage chosen, or abstain: True."""
+        self.degraded |= any(stage > choice.stage for stage in self._allowance.failed)
         quality, least = self.quality_of(choice), self._request.abstain_below
         if abstains := least is not None and (quality < least or self._is_fragment):
             reason = f"quality {quality:.2f} of the best draft is below {least:g}"

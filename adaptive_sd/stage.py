@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +16,14 @@ from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.engines.shared import SharedEngine
 from adaptive_sd.errors import ConfigError, ContextOverflowError
 from adaptive_sd.forms import Form, detect_form
-from adaptive_sd.models.store import ResolvedModel, resolve
+from adaptive_sd.models.sizes import SIZE
 from adaptive_sd.prompt import Prompt, to_messages
 from adaptive_sd.rates import rates_key, rates_of
+from adaptive_sd.sources import Source, embedded
 from adaptive_sd.styles import DEFAULT_STYLES, STEP_STYLES, find_style
 from adaptive_sd.types import (
     Acceptance,
+    CostUnit,
     Draft,
     Message,
     Observer,
@@ -36,8 +36,6 @@ from adaptive_sd.types import (
 
 Engines = MutableMapping[Hashable, SharedEngine]
 """By file and options."""
-
-_SIZE = re.compile(r"\d+(\.\d+)?[bm]", re.IGNORECASE)
 
 
 class StageOutput(NamedTuple):
@@ -67,7 +65,9 @@ class Stage(Closing):
         max_tokens: int | None = None,
         rates_path: Path | None = None,
         offline: bool = False,
+        rates: Rates | None = None,
         load: Callable[[], Engine] | None = None,
+        source: Source | None = None,
         engines: Engines | None = None,
     ) -> None:
         """Find the model (catalogue name, hub id or GGUF path) and fetch it if absent.
@@ -77,12 +77,13 @@ class Stage(Closing):
         wait, but for more than `max_waiting`, which get QueueFullError.
         `styles` says how each form of task is asked; what is asked for in steps (STEP_STYLES) is
         answered by the majority of so many `votes`, where they are more than one.
-        `rates_path` is where measured rates are kept, without which typical ones are taken; `load`
-        replaces the embedded engine. Stages that are given the same `engines` share those of one
-        file and one set of options. Raises UnknownModelError with near names, DamagedModelError,
-        DownloadError, and ConfigError for values that the engine cannot honour.
+        `rates_path` is where measured rates are kept, without which typical ones are taken; with
+        `rates` tokens have a price instead. `source` replaces the embedded engine, as `load` does
+        where no more is known. Stages with the same `engines` share those of one source. Raises
+        UnknownModelError with near names, DamagedModelError, DownloadError, and ConfigError for
+        values that the engine cannot honour.
         """
-        if model_size is not None and not _SIZE.fullmatch(model_size):
+        if model_size is not None and not SIZE.fullmatch(model_size):
             raise ConfigError(f"model_size is {model_size!r}; write it like '0.5b' or '135m'.")
         if tensor_parallel_size != 1:
             raise ConfigError(
@@ -99,24 +100,29 @@ class Stage(Closing):
         self._styles = dict(DEFAULT_STYLES) | dict(styles or {})
         for form, style in self._styles.items():
             find_style(form, style)
-        self.model_hash = ""
-        self.num_parameters = 0
-        key: Hashable = load
-        if load is None:
-            model = resolve(model_name, offline=offline)
-            self.model_hash, self.num_parameters = model.sha256, model.num_parameters
-            load = _embedded(model, context, threads, gpu_layers, slots, max_waiting)
-            key = (model.path, context, threads, gpu_layers, slots, max_waiting)
+        if load is not None:
+            key = rates_key(self.name, "", threads=threads, gpu_layers=gpu_layers)
+            source = Source(load, load, key, rates=rates)
+        elif source is None:
+            source = embedded(
+                model_name,
+                context=context,
+                threads=threads,
+                gpu_layers=gpu_layers,
+                slots=slots,
+                max_waiting=max_waiting,
+                offline=offline,
+                rates=rates,
+            )
+        self.model_hash, self.num_parameters = source.model_hash, source.num_parameters
         engines = {} if engines is None else engines
-        self._shared = engines.setdefault(key, SharedEngine(load))
-        engine = f"llama_cpp {version('llama-cpp-python')}"
-        self._rates_key = rates_key(
-            self.model_hash or self.name, engine, threads=threads, gpu_layers=gpu_layers
-        )
+        self._shared = engines.setdefault(source.key, SharedEngine(source.load))
+        self._rates_key = source.rates_key
+        self._price = source.rates
         self._lock = threading.Lock()
         self._rates_lock = threading.Lock()
         self._engine: Engine | None = None
-        self._rates: Rates | None = None
+        self._rates: Rates | None = self._price
 
     @property
     def engine(self) -> Engine:
@@ -127,8 +133,13 @@ class Stage(Closing):
             return self._engine
 
     @property
+    def cost_unit(self) -> CostUnit:
+        """That of its price; seconds of what is measured."""
+        return "s" if self._price is None else self._price.unit
+
+    @property
     def rates(self) -> Rates | None:
-        """Measured rates of this model here; measured now if they never were.
+        """Its price, or measured rates of this model here; measured now if they never were.
 
         This stage's other requests wait meanwhile, those of other stages do not, and any of them
         makes the rates too slow: `adaptive-sd doctor` measures beforehand.
@@ -140,20 +151,21 @@ class Stage(Closing):
 
     def measure_rates(self, *, again: bool = False) -> Rates:
         """As `rates`; with `again` measured in any case. Raises ConfigError without a place."""
+        if self._price is not None:
+            return self._price
         if self._rates_path is None:
             raise ConfigError(f"stage {self.name!r} has no rates_path to keep rates in.")
-        measure = self._measure
-        return rates_of(self._rates_key, self._rates_path, measure, again=again)
-
-    def _measure(self) -> Rates:
-        return self.engine.measure_rates()
+        key, path = self._rates_key, self._rates_path
+        return rates_of(key, path, lambda: self.engine.measure_rates(), again=again)
 
     def warm_up(self, forms: Iterable[Form] = tuple(Form)) -> None:
         """Load the model and read its worked examples for these forms: then no answer has to wait.
 
         Twice each: the engine keeps a beginning that two prompts share. Examples that the context
-        has no room for are left to the prompts themselves, which will say so.
+        has no room for are left to the prompts themselves, which will say so. Never at a price.
         """
+        if self._price is not None:
+            return
         for form in forms:
             if find_style(*self.style_of(form)).examples:
                 with contextlib.suppress(ContextOverflowError):
@@ -284,28 +296,3 @@ class Stage(Closing):
             if self._engine is not None:
                 self._engine = None
                 self._shared.release()
-
-
-def _embedded(
-    model: ResolvedModel,
-    context: int,
-    threads: int | None,
-    gpu_layers: int,
-    slots: int,
-    max_waiting: int,
-) -> Callable[[], Engine]:
-    def load() -> Engine:
-        from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
-
-        return LlamaCppEngine(
-            model.path,
-            name=model.name,
-            model_hash=model.sha256,
-            context=context,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            slots=slots,
-            max_waiting=max_waiting,
-        )
-
-    return load

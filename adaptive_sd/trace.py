@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
 
-from adaptive_sd.types import Action, Decision
-
-CostUnit = Literal["s", "gpu_s", "usd"]
+from adaptive_sd.types import Action, CostUnit, Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,8 @@ class Answer:
     """The answer returned (with recall: not always the last draft), and how it came about.
 
     `cost` is token counts times the stages' rates, in `cost_unit`; `latency_s` is wall time.
-    `degraded`: what the request may cost and take kept a stage from running or to its end.
+    `degraded`: what the request may cost and take kept a stage from running or to its end, or one
+    failed that is larger than the stage whose draft is returned.
     `abstained`: the draft that would be returned, of `stage`, is not good enough; there is no text.
     `opening` is the decision before the first draft.
     `quality` is the chance of being right or, where the ladder was calibrated without labels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "stop_string", "length", "cancelled"]
 """The model ended its turn, a stop string came, no room was left, or an observer ended it."""
+
+CostUnit = Literal["s", "gpu_s", "usd"]
+"""Seconds of this machine, seconds of a GPU, or dollars: one for all stages of a ladder."""
+
+OnFailure = Literal["degrade", "error"]
+"""A stage's server fails: answer without that stage, or not at all."""
+
+_FAR = 1_000_000
+"""Rows of a pass up to which a price is a straight line."""
 
 
 class Decision(enum.StrEnum):
@@ -64,16 +73,27 @@ class Rates:
     """Seconds a token of one model on one idle machine: reading a prompt, decoding, verifying.
 
     `verify_s` pairs a number of rows verified in one pass with that pass's seconds, ascending.
+    Where a token has a price all of these are in its `unit` instead.
     """
 
     prefill_s: float
     decode_s: float
     verify_s: tuple[tuple[int, float], ...] = ()
+    unit: CostUnit = "s"
+
+    @classmethod
+    def linear(cls, read: float, decode: float, unit: CostUnit = "s") -> Self:
+        """Of tokens that cost the same however many are read or verified at a time.
+
+        A verified row costs what reading a token does.
+        """
+        return cls(read, decode, ((_FAR, decode + (_FAR - 1) * read),), unit)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """From what `dataclasses.asdict` gave; raises KeyError and TypeError for other things."""
-        return cls(raw["prefill_s"], raw["decode_s"], tuple((n, s) for n, s in raw["verify_s"]))
+        verify_s = tuple((n, s) for n, s in raw["verify_s"])
+        return cls(raw["prefill_s"], raw["decode_s"], verify_s, raw.get("unit", "s"))
 
     def work_s(self, work: Work) -> float:
         """Of an answer so far; as `draft_s` and `votes_s` of what it came to."""
@@ -104,33 +124,6 @@ class Rates:
             return 0.0
         running = [sum(n > step for n in num_chosen) for step in range(max(num_chosen))]
         return self.prefill_s * tokens_in + sum(map(self.pass_s, running))
-
-
-@dataclass(frozen=True, slots=True)
-class StageRecord:
-    """What tables and artifacts say of a stage; empty for tables of others."""
-
-    name: str
-    model: str = ""
-    model_hash: str = ""
-    styles: Mapping[str, str] = field(default_factory=dict)
-    rates: Rates | None = None
-    num_parameters: int = 0
-    votes: int = 1
-
-    def shares_prompts(self, other: StageRecord, form: str) -> bool:
-        """Whether both read prompts of a form alike, and so the second finds them in the cache."""
-        same = bool(self.model_hash) and self.model_hash == other.model_hash
-        return same and self.styles[form] == other.styles[form]
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self) | {"styles": dict(self.styles)}
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Raises KeyError and TypeError for what `to_json` did not write."""
-        rates = raw["rates"]
-        return cls(**raw | {"rates": None if rates is None else Rates.from_json(rates)})
 
 
 class Acceptance(NamedTuple):
@@ -199,6 +192,7 @@ class Draft:
     at the last prompt token, shape (width,). `num_cached` prompt tokens were already in the KV
     cache. `token_ends` are the bytes of the text up to each token's end, where they were kept.
     A draft that `votes` elected has the evidence of that one vote and what all of them took.
+    Evidence that a server did not give is empty; `remark` is what a trace should say of the draft.
     """
 
     text: str
@@ -215,6 +209,7 @@ class Draft:
     hidden: NDArray[np.float16] | None = None
     token_ends: tuple[int, ...] = ()
     votes: Votes | None = None
+    remark: str = ""
 
     @property
     def offer(self) -> Offer:

@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from adaptive_sd.config import default_config, ladder_of, read_config, stage_styles
+from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
+from adaptive_sd.types import Verified
 
+SERVED = (
+    '[[stage]]\nname = "b"\nengine = "openai"\nmodel = "big"\n'
+    'base_url = "http://127.0.0.1:8000/v1"\n'
+)
+PRICE = "cost = {{ unit = '{}', per_million_in = {}, per_million_out = {} }}\n"
 STAGE = '[[stage]]\nname = "a"\nmodel = "smollm2-135m"\n'
 
 
@@ -41,6 +48,58 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
     (stage,) = config.stages
     assert (stage.context, stage.threads, stage.slots) == (99, 1, 4)
     assert (stage.max_waiting, stage.votes) == (0, 3)
+
+
+def test_a_served_stage_has_an_endpoint_and_a_price(tmp_path: Path) -> None:
+    text = (
+        'on_failure = "error"\n'
+        + SERVED
+        + "stream = false\nverify = false\nwhole_s = 9\nparameters = '70b'\n"
+        + "cost = { unit = 'usd', per_million_in = 0.5, per_million_out = 2 }\n"
+    )
+    config = read_config(write(tmp_path, text))
+    (stage,) = config.stages
+    assert config.on_failure == "error"
+    assert stage.endpoint == EndpointOptions(
+        "http://127.0.0.1:8000/v1", "big", stream=False, verify=False, whole_s=9.0
+    )
+    assert stage.cost is not None and stage.cost.unit == "usd"
+    # 1,000 tokens in, of which none is decoded, and 100 out
+    assert stage.cost.draft_s(1000, 100) == pytest.approx((1000 * 0.5 + 100 * 2) / 1e6)
+    verified = Verified(num_drafted=9, num_accepted=4, num_chosen=5, span_rows=(10,))
+    assert stage.cost.draft_s(1000, 100, verified) == pytest.approx((1009 * 0.5 + 2 + 95 * 2) / 1e6)
+    assert config.with_engine_options(context=9, threads=None, gpu_layers=None) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SERVED + "threads = 2\n", "threads is not for engine 'openai'; leave it out"),
+        (STAGE + "votes = 3\n" + PRICE.format("usd", 1, 1), "votes is 3 and a token has a price"),
+        (SERVED + "votes = 3\n", "votes is not for engine 'openai'"),
+        (STAGE + "base_url = 'http://x/v1'\n", "base_url is not for engine 'llama_cpp'"),
+        (STAGE + "engine = 'openai'\n", "base_url is missing; write base_url = "),
+        (SERVED + "api_key = 'sk-1'\n", "unknown key 'api_key'; did you mean 'api_key_"),
+        (SERVED + "api_key_env = 'A'\napi_key_file = 'b'\n", "api_key_env or api_key_file"),
+        (SERVED + "whole_s = 0\n", "whole_s is 0.0; it must be positive"),
+        (SERVED + "stream = 1\n", "is 1; it must be of type bool"),
+        (SERVED + "parameters = 'big'\n", "parameters is 'big'; write it like '70b'"),
+        (SERVED + "cost = 3\n", "cost is 3; it must be of type dict"),
+        (SERVED + "cost = { unit = 'usd' }\n", "per_million_in is missing"),
+        (SERVED + PRICE.format("eur", 1, 1), "unit is 'eur'; write one of s, gpu_s, usd"),
+        (SERVED + PRICE.format("usd", -1, 1), "-1 is no price"),
+        (SERVED + PRICE.format("usd", "nan", 1), "nan is no price"),
+        (SERVED + PRICE.format("usd", 0, 0), "both prices are 0"),
+        (SERVED.replace("http://127.0.0.1", "http://me:pw@host"), "without a user, a password"),
+        (SERVED.replace("http://", "ftp://"), "write base_url as http://host:port/v1"),
+        (SERVED.replace("127.0.0.1:8000", "[::1"), "write base_url as http://host:port/v1"),
+        ("on_failure = 'ignore'\n" + SERVED, "on_failure is 'ignore'; write \"degrade\" or"),
+    ],
+)
+def test_bad_endpoints_and_prices_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+    assert message in str(caught.value) and "pw" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +138,16 @@ def test_bad_files_name_the_key_and_what_to_do(tmp_path: Path, text: str, messag
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no.toml: cannot be read"):
         read_config(tmp_path / "no.toml")
+
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_an_example_is_a_ladder_whose_costs_can_be_compared(path: Path) -> None:
+    stages = read_config(path).stages
+    assert len(stages) > 1
+    assert len({"s" if stage.cost is None else stage.cost.unit for stage in stages}) == 1
 
 
 def test_a_ladder_by_names_keeps_what_is_known_of_them() -> None:

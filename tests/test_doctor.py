@@ -10,6 +10,8 @@ import pytest
 from adaptive_sd.cli import run
 from adaptive_sd.doctor import examine, needed_bytes
 from adaptive_sd.models.catalogue import load_catalogue
+from tests.engines.openai_script import Script
+from tests.engines.openai_server import serving
 
 
 @pytest.fixture
@@ -69,3 +71,40 @@ def test_json_is_one_document(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {"cpu", "cpu_flags", "num_cores", "memory_bytes", "tools", "models"} <= document.keys()
+
+
+STAGE = """
+[[stage]]
+name = "{name}"
+engine = "openai"
+base_url = "{url}"
+model = "tiny-7b"
+"""
+
+
+def test_the_stages_of_a_configuration_are_asked_what_works(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = home / "ladder.toml"
+    plain = Script(logprobs=False, usage=lambda _: None)
+    with serving(Script(kind="vllm", cached=True)) as able, serving(plain) as other:
+        config.write_text(
+            '[[stage]]\nname = "local"\nmodel = "smollm2-135m"\n'
+            + STAGE.format(name="able", url=able.url)
+            + STAGE.format(name="other", url=other.url)
+            + STAGE.format(name="keyed", url=other.url)
+            + 'api_key_env = "NO_SUCH_KEY"\n'
+        )
+        assert run(["doctor", "--json", "--config", str(config)]) == 1
+        printed = json.loads(capsys.readouterr().out)
+        assert run(["doctor", "--config", str(config)]) == 1
+        told = capsys.readouterr().out
+    local, found, lacking, keyed = printed["stages"]
+    assert local["endpoint"] is None and "models pull" in local["error"]
+    wanted = {"server": "vllm 0.29.0", "context": 4096, "why_no_verification": ""}
+    names = ("logprobs", "usage", "tokenizer", "verification", "prefix_cache")
+    assert (wanted | dict.fromkeys(names, True)).items() <= found["endpoint"].items()
+    assert found["error"] == lacking["error"] == ""
+    assert [lacking["endpoint"][name] for name in names] == [False] * 4 + [None]
+    assert "NO_SUCH_KEY is not set" in keyed["error"]
+    assert "able (openai, tiny-7b): answers in" in told and "prefix cache not told" in told

@@ -16,13 +16,16 @@ from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.decision.observed import Observed
 from adaptive_sd.decision.recalibration import Shift
+from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.event_log import Event, EventLog
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.online import Online
+from adaptive_sd.stage import Stage
 from adaptive_sd.trace import Answer
 from adaptive_sd.types import Action
-from tests.ladder import SKILL, is_right, make_stages, make_tasks
+from tests.failing import Breaking
+from tests.ladder import SKILL, is_right, make_engine, make_stages, make_tasks
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,28 @@ def test_prompts_asked_otherwise_than_the_fits_teach_nothing(
     assert not given.calibrated and not events_of(artifact, path)
     with pytest.raises(DataError, match=given.trace_id):
         cascade.feedback(given.trace_id, good=True)
+
+
+@pytest.mark.parametrize("broken", SKILL)
+@pytest.mark.parametrize("explore", [0.0, 0.5])
+def test_an_answer_on_which_a_stage_failed_teaches_nothing(
+    artifact: Artifact, folder: Path, tmp_path: Path, broken: str, explore: float
+) -> None:
+    path, judge = tmp_path / "t.sqlite", FittedJudge(artifact)
+    stages = [
+        Stage(n, load=lambda n=n: make_engine(n, Breaking if n == broken else FakeEngine))  # type: ignore[misc]
+        for n in SKILL
+    ]
+    cascade = Cascade(stages, judge, online=Online(judge, path, explore=explore))
+    given = answers(cascade, make_tasks(40, seed=41))
+    num_failed = [sum(s.reason.startswith("failed: ") for s in a.trace) for a in given]
+    failed = [a for a, count in zip(given, num_failed, strict=True) if count]
+    assert max(num_failed) == 1  # a draw to run on asks it no second time
+    learned = {event.trace_id for event in events_of(artifact, path)}
+    assert failed and learned == {a.trace_id for a in given} - {a.trace_id for a in failed}
+    assert all(answer.calibrated and answer.stage != broken for answer in failed)
+    with pytest.raises(DataError, match=failed[0].trace_id):
+        cascade.feedback(failed[0].trace_id, good=True)
 
 
 def test_prompts_of_a_form_that_was_not_fitted_are_judged_as_before(

@@ -38,7 +38,7 @@ def answer(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     lam: Annotated[
-        float | None, typer.Option("--lambda", help="Weight of quality, in seconds of cost.")
+        float | None, typer.Option("--lambda", help="Weight of quality, in the unit of cost.")
     ] = None,
     target_quality: Annotated[
         float | None,

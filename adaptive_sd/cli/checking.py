@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adaptive_sd.cli.explain import table
-from adaptive_sd.doctor import ModelReport, Report, examine
+from adaptive_sd.config import read_config
+from adaptive_sd.doctor import ModelReport, Report, StageReport, examine, examine_stages
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     context: Annotated[int, typer.Option(min=1, help="Context to plan memory for.")] = 4096,
     slots: Annotated[int, typer.Option(min=1, help="Slots of every stage to plan for.")] = 1,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file (TOML): check each of its stages too.")
+    ] = None,
     measure: Annotated[
         bool, typer.Option(help="Measure rates again (on an idle machine).")
     ] = False,
 ) -> None:
     """Show what this machine is, which models it has, how fast they run and what fits."""
     report = examine(context=context, slots=slots, again=measure)
+    if config is not None:
+        report = replace(report, stages=examine_stages(read_config(config)))
     print(json.dumps(asdict(report), indent=2) if as_json else _text(report))
+    if any(stage.error for stage in report.stages):
+        raise typer.Exit(1)
 
 
 def _text(report: Report) -> str:
@@ -38,6 +47,7 @@ def _text(report: Report) -> str:
     if report.models:
         head = ("model", "size", "prefill", "decode", "fits", "state")
         lines.append(table([head, *map(_model_cells, report.models)]))
+    lines += map(_stage_line, report.stages)
     return "\n".join([*lines, *(f"advice: {a}" for a in report.advice)])
 
 
@@ -50,6 +60,26 @@ def _model_cells(model: ModelReport) -> tuple[str, ...]:
         "yes" if model.fits else "no",
         model.state,
     )
+
+
+def _stage_line(stage: StageReport) -> str:
+    found = stage.endpoint
+    line = f"stage    {stage.name} ({stage.engine}, {stage.model}): "
+    if found is None:
+        return line + (stage.error or "here and whole")
+    works = {
+        "logprobs": found.logprobs,
+        "usage": found.usage,
+        "tokenizer": found.tokenizer,
+        "verification": found.verification,
+        "prefix cache": found.prefix_cache,
+    }
+    words = {True: "yes", False: "no", None: "not told"}
+    told = ", ".join(f"{name} {words[value]}" for name, value in works.items())
+    context = f", context {found.context}" if found.context else ""
+    why = f" (no verification: {found.why_no_verification})" if not found.verification else ""
+    server = found.server or "a server that does not name itself"
+    return f"{line}answers in {found.first_answer_s:.2f} s; {server}{context}; {told}{why}"
 
 
 def _per_s(rate: float | None) -> str:

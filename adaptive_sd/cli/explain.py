@@ -23,7 +23,7 @@ def headline(answer: Answer) -> str:
     marks += ", abstained" if answer.abstained else ""
     return (
         f"[{answer.stage} · {_quality(answer)} {answer.quality:.2f}{marks} · "
-        f"{answer.latency_s:.1f} s · cost {answer.cost:.2f} {answer.cost_unit} · "
+        f"{answer.latency_s:.1f} s · cost {answer.cost:.3g} {answer.cost_unit} · "
         f"lambda {answer.lam:.3g}]"
     )
 
@@ -36,7 +36,7 @@ def abstention(answer: Answer) -> str:
     """What is said in the place of an answer, one line."""
     return (
         f"no answer: no stage is good enough; the best draft, of {answer.stage}, has an estimated "
-        f"{_quality(answer)} of {answer.quality:.2f} (cost {answer.cost:.2f} {answer.cost_unit})"
+        f"{_quality(answer)} of {answer.quality:.2f} (cost {answer.cost:.3g} {answer.cost_unit})"
     )
 
 
@@ -85,7 +85,7 @@ def explain_steps(answer: Answer) -> list[str]:
     last = answer.opening
     lines = [f"  {'before any draft':<20} -> {last.reason}", *_alternative_lines(last.alternatives)]
     for step in answer.trace:
-        same = step.action is Action.SKIP and step.alternatives == last.alternatives
+        same = step.action is Action.SKIP and last.reason.endswith(step.reason)
         lines.append(f"  {_step_line(step, same=same)}")
         if step.alternatives != last.alternatives:
             lines += _alternative_lines(step.alternatives)
@@ -118,7 +118,8 @@ def _step_line(step: Step, *, same: bool) -> str:
     if same:
         return f"{step.stage:<20} {step.action.value}"
     if step.action in (Action.SKIP, Action.RECALL, Action.ABSTAIN):
-        return f"{step.stage:<20} {step.action.value:<7} {step.reason}"
+        paid = f" (cost {step.cost:.3g})" if step.cost else ""  # of a stage that failed
+        return f"{step.stage:<20} {step.action.value:<7} {step.reason}{paid}"
     took = [f"cost {step.cost:.3g}"]
     if step.tokens_in:
         took.append(f"{step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptive_sd.cli.outputs import check_table_out
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa

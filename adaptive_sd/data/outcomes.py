@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adaptive_sd.data.columns import SPLITS, TEXTS, Columns, Texts
 from adaptive_sd.data.table_files import read_table, write_table
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 _REQUIRED = ("prompt_id", "stage", "stage_index", "quality", "cost")
 TOKENS = ("token_ids", "draft_ids_after_", "draft_sureties_after_")

@@ -32,7 +32,8 @@ class Evidence:
 
     `covered` is whether prompts of this form were recorded, so that a fit can speak of it. Stages
     up to `abandoned`, the last one whose draft was (-1: none), do not run again. Only `affordable`
-    stages run next, at least one where nothing is held; None: all are.
+    stages run next, at least one where nothing is held; None: all are. One that the policy would
+    never run is among them only where no other is.
     """
 
     features: NDArray[np.float32]  # (num_prompt_features,)
@@ -43,6 +44,12 @@ class Evidence:
 
     def affords(self, stage: int) -> bool:
         return self.affordable is None or stage in self.affordable
+
+    def instead_of(self, stage: int) -> int:
+        """The affordable stage nearest to `stage`, which can be itself: a smaller one if any is."""
+        if self.affordable is None:
+            return stage
+        return max(self.affordable, key=lambda each: (each <= stage, -abs(each - stage)))
 
 
 class Prospect(NamedTuple):
@@ -92,13 +99,16 @@ def choose(
 ) -> Choice:
     """The least expected loss of what is affordable; ties stop, and go on to the smaller stage.
 
-    `returned` is the stage whose draft stopping returns, None where there is none.
+    `returned` is the stage whose draft stopping returns, None where there is none. Where it is none
+    and nothing that was compared is affordable, another stage runs that is.
     """
-    best = wanted = min(prospects, key=_loss)
-    if wanted.stage is not None and not evidence.affords(wanted.stage):
-        fitting = [p for p in prospects if p.stage is None or evidence.affords(p.stage)]
-        # what is affordable may never run at this lambda: something has to be begun
-        best = min(fitting, key=_loss) if fitting else min(prospects, key=_cost)
+    wanted = min(prospects, key=_loss)
+    left = [p for p in prospects if p.stage is None or evidence.affords(p.stage)]
+    if not left:
+        assert wanted.stage is not None  # else it is left
+        stage = evidence.instead_of(wanted.stage)
+        return Choice(Decision.ESCALATE, stage, qualities, prospects, denied=wanted.stage)
+    best = min(left, key=_loss)
     denied = None if best is wanted else wanted.stage
     if best.stage is not None:
         return Choice(Decision.ESCALATE, best.stage, qualities, prospects, denied=denied)
@@ -108,10 +118,6 @@ def choose(
 
 def _loss(prospect: Prospect) -> float:
     return prospect.loss
-
-
-def _cost(prospect: Prospect) -> float:
-    return prospect.cost
 
 
 def reason_of(choice: Choice, names: Sequence[str]) -> str:
@@ -140,7 +146,7 @@ def check_lam(lam: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FixedPolicy:
-    """Always one stage, or the largest that is affordable."""
+    """Always one stage; where it is not affordable, another near it: see Evidence.instead_of."""
 
     stage: int
     note: str = "always this stage"
@@ -151,7 +157,7 @@ class FixedPolicy:
             (held,) = evidence.held
             stopping = Prospect.of(None, held.quality, 0.0, lam)
             return Choice(Decision.STOP, held.stage, (held.quality,), (stopping,), self.note)
-        stage = max(filter(evidence.affords, range(self.stage + 1)))
+        stage = evidence.instead_of(self.stage)
         denied = None if stage == self.stage else self.stage
         return Choice(Decision.ESCALATE, stage, (), (), self.note, denied)
 

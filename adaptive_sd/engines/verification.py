@@ -64,8 +64,14 @@ class DraftVerifier:
         draft: DraftTokens,
         rates: Rates | None,
         acceptance: Acceptance | None,
+        *,
+        max_rows: int = MAX_ROWS,
     ) -> None:
-        """Without `rates` or `acceptance` those of small local models are taken."""
+        """Without `rates` or `acceptance` those of small local models are taken.
+
+        A pass has at most `max_rows`.
+        """
+        self._max_rows = max_rows
         self._draft = draft
         self._rates = rates or TYPICAL_RATES
         self._acceptance = acceptance or Acceptance()
@@ -82,7 +88,7 @@ class DraftVerifier:
         place = self._place
         if place is None:
             return ()
-        longest = min(limit, MAX_ROWS - 1 - num_beside, len(self._draft.token_ids) - place.at)
+        longest = min(limit, self._max_rows - 1 - num_beside, len(self._draft.token_ids) - place.at)
         chances = (self._chance(place, ahead) for ahead in range(longest))
         length = best_span(chances, longest, self._rates, num_beside)
         return self._draft.token_ids[place.at : place.at + length]

@@ -36,7 +36,8 @@ from adaptive_sd.offline.verification import (
     learn_acceptance,
     uncached_after,
 )
-from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord
+from adaptive_sd.stage_record import StageRecord
+from adaptive_sd.types import Acceptance, Draft, Rates
 
 TOKEN_STATISTICS = frozenset(
     name
@@ -222,8 +223,9 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
 
 
 def _checkpoints(draft: Draft) -> list[int]:
-    """Those that it came to; votes are not judged while they grow."""
-    return [] if draft.votes else checkpoints_before(draft.num_chosen)
+    """Those that it came to; votes are not judged while they grow, nor what tells no chances."""
+    is_judged = draft.votes is None and len(draft.token_logprobs) > 0
+    return checkpoints_before(draft.num_chosen) if is_judged else []
 
 
 def _parts(draft: Draft, rates: Rates) -> dict[str, float]:

@@ -16,7 +16,8 @@ from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.draft_rows import array, blob, read_draft, write_draft
 from adaptive_sd.offline.recording_file import RecordingFile
-from adaptive_sd.types import Draft, Rates, StageRecord, Votes
+from adaptive_sd.stage_record import StageRecord
+from adaptive_sd.types import Draft, Rates, Votes
 
 
 class Outcome(NamedTuple):

@@ -14,8 +14,9 @@ from adaptive_sd.engines.alignment import Alignment, DraftTokens
 from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.forms import Form
+from adaptive_sd.stage_record import StageRecord
 from adaptive_sd.styles import find_style
-from adaptive_sd.types import Acceptance, Draft, Rates, StageRecord, Verified
+from adaptive_sd.types import Acceptance, Draft, Rates, Verified
 
 PairKey = tuple[int, int, Form]
 """Index of the drafting stage, of the target, and the form of the prompts."""

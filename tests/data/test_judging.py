@@ -70,16 +70,16 @@ def test_any_other_reply_is_no_grade(reply: str) -> None:
         (answering(b"slow down", 429), "status 429"),
         (answering(b"", 500), "status 500"),
         (answering(b"", 307), "status 307"),
-        (answering(b"<html>Welcome</html>"), "no chat completion"),
-        (answering(b"\xff\xfe"), "no chat completion"),
-        (answering(b"[" * 100_000), "no chat completion"),
-        (answering(b'{"choices": []}'), "no chat completion"),
-        (answering(b'{"error": {"message": "x"}}'), "no chat completion"),
-        (answering(b" " * (2 << 20)), "too long"),
-        (saying(None), "no text"),
-        (saying(["7"]), "no text"),
-        (closing, "the endpoint failed"),
-        (cut, "the endpoint failed"),
+        (answering(b"<html>Welcome</html>"), "no JSON"),
+        (answering(b"\xff\xfe"), "no JSON"),
+        (answering(b"[" * 100_000), "no JSON"),
+        (answering(b'{"choices": []}'), "before it was whole"),
+        (answering(b'{"error": {"message": "x"}}'), "failed: x"),
+        (answering(b" " * (65 << 20)), "without end"),
+        (saying(None), "no score"),
+        (saying(["7"]), "no answer"),
+        (closing, "broke the connection"),
+        (cut, "broke the connection"),
         (echoing_the_key, "no score"),
     ],
 )
@@ -93,7 +93,7 @@ def test_an_endpoint_that_fails_leaves_the_answer_ungraded(script: Script, why: 
 def test_an_endpoint_that_takes_too_long_is_given_up(script: Script) -> None:
     found = judged(script, timeout_s=0.3)
     assert found.quality is None
-    assert "Timeout" in found.reason or "longer than 0.3 s" in found.reason
+    assert "longer than 0.3 s" in found.reason
 
 
 def test_where_nobody_listens_the_answer_is_not_graded() -> None:

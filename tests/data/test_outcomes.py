@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from adaptive_sd.data.columns import MAX_COST
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import Rates, StageRecord
+from adaptive_sd.stage_record import StageRecord
+from adaptive_sd.types import Rates
 
 many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 STAGES = (

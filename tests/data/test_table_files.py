@@ -12,7 +12,7 @@ import pytest
 from adaptive_sd.data.outcomes import TOKENS, read_outcomes, write_outcomes
 from adaptive_sd.data.table_files import read_table
 from adaptive_sd.errors import DataError
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 from tests.data.test_outcomes import STAGES, csv_file, parquet, refused, rows
 
 

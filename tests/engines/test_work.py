@@ -14,8 +14,13 @@ from adaptive_sd.engines.voting import generate_votes
 from adaptive_sd.judge import cost_of
 from adaptive_sd.types import Draft, Observer, Offer, Progress, Rates, Sampling
 from tests.engines.fake_cache import FakeCache, drive
+from tests.engines.openai_model import TinyModel
+from tests.engines.openai_script import Script
+from tests.engines.openai_server import serving
 from tests.engines.test_generation import FAST_VERIFY, prompts, run, samplings
 from tests.engines.test_llama_cpp import ask
+from tests.engines.test_openai import engine_of
+from tests.engines.test_openai_verifying import READING, SURE
 
 RATES = Rates(0.003, 0.02, ((2, 0.03), (4, 0.05), (64, 0.4)))
 
@@ -107,6 +112,24 @@ def test_of_the_embedded_engine(tiny: LlamaCppEngine, last: int) -> None:
         return cost_of(draft, RATES), not draft.has_ended
 
     check(cost_at, last)
+
+
+@pytest.mark.parametrize("kind", ["", "vllm", "sglang"])
+@pytest.mark.parametrize("stream", [True, False], ids=["streaming", "plain"])
+@pytest.mark.parametrize("last", [1, 3, 7, 99])
+def test_of_a_served_model(kind: str, stream: bool, last: int) -> None:
+    model = TinyModel(3)
+    text = model.text(model.greedy(model.chat([{"role": "user", "content": "hi"}]), 24))
+    script = Script(model, kind, pause_s=0.02 if stream else 0.0)
+    with serving(script) as server, engine_of(server, stream=stream) as engine:
+
+        def cost_at(observer: Observer) -> tuple[float, bool]:
+            rest = {"draft": Offer(text[:4] + "z"), "rates": READING, "acceptance": SURE}
+            draft = engine.generate(ask("hi"), Sampling(24), observer=observer, **rest)  # type: ignore[arg-type]
+            assert (draft.verified.num_spans == 1) is (kind != "")
+            return cost_of(draft, RATES), not draft.has_ended
+
+        check(cost_at, last)
 
 
 @pytest.mark.parametrize("offer", [None, Offer("one two four"), Offer("no")])

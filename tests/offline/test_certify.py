@@ -31,7 +31,8 @@ from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
 from adaptive_sd.offline.trials import most_cost
 from adaptive_sd.stage import Stage
-from adaptive_sd.types import Rates, StageRecord
+from adaptive_sd.stage_record import StageRecord
+from adaptive_sd.types import Rates
 from tests.ladder import make_stages, make_table, make_tasks
 
 

@@ -30,7 +30,7 @@ from adaptive_sd.offline.replay.halves import see
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.signals import signal_columns
 from adaptive_sd.offline.synthetic import write_synthetic
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 from tests.ladder import make_table, make_tasks
 
 

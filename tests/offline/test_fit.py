@@ -19,7 +19,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.evidence import read_evidence, to_fit_table
 from adaptive_sd.offline.fit import MIN_PROMPTS, fit_artifact
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 from tests.ladder import is_right, make_stages, make_table, make_tasks
 
 

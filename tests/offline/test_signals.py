@@ -12,7 +12,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.features import FEATURE_DIM, MAX_COMPONENTS, STATISTIC_NAMES
 from adaptive_sd.offline.evidence import read_evidence
 from adaptive_sd.offline.signals import signal_columns
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 
 def table_with(columns: dict[str, np.ndarray]) -> OutcomeTable:

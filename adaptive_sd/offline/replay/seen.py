@@ -16,7 +16,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.offline.fit import data_hash, fit_part
 from adaptive_sd.offline.prompts import prompt_hashes
 from adaptive_sd.offline.replay.halves import see
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 
 class Overlap(NamedTuple):

@@ -28,7 +28,7 @@ from adaptive_sd.offline.report.frontier import Frontier, make_frontier
 from adaptive_sd.offline.report.latency import Latency, measure_latency
 from adaptive_sd.offline.report.reliability import Reliability, make_reliability
 from adaptive_sd.offline.signals import signal_columns
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)

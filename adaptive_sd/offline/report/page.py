@@ -24,6 +24,7 @@ from adaptive_sd.offline.report.plots import (
     draw_stopping,
 )
 from adaptive_sd.offline.report.provenance import Settings
+from adaptive_sd.stage_record import unit_of
 
 DESCRIPTIONS = {
     "single_stages": "always one stage",
@@ -99,8 +100,9 @@ def render_page(
 
 
 def cost_unit(report: Report) -> str:
-    """Tables of this program's own recordings cost seconds; others do not say."""
-    return "s" if all(stage.rates for stage in report.stages) else "the table's unit"
+    """Tables of this program's own recordings have rates with a unit; others do not say."""
+    known = all(stage.rates for stage in report.stages)
+    return unit_of(report.stages) if known else "the table's unit"
 
 
 def verdict(report: Report) -> str:

@@ -12,8 +12,19 @@ from adaptive_sd.decision.states import STATE_COLUMNS
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.prompt import Prompt
-from adaptive_sd.trace import Answer, CostUnit
-from adaptive_sd.types import Acceptance, Draft, Observer, Offer, Progress, Sampling, Verified, Work
+from adaptive_sd.stage_record import unit_of
+from adaptive_sd.trace import Answer
+from adaptive_sd.types import (
+    Acceptance,
+    CostUnit,
+    Draft,
+    Observer,
+    Offer,
+    Progress,
+    Sampling,
+    Verified,
+    Work,
+)
 
 
 def answer_recorded(subject: Subject, row: int, lam: float) -> Answer:
@@ -29,13 +40,13 @@ class RecordedPrompt:
 
     how_to_calibrate = ""
     certificates = None
-    cost_unit: CostUnit = "s"
 
     def __init__(self, subject: Subject, row: int) -> None:
         self.subject = subject
         self.row = row
         self.recommended_lam = subject.recommended_lam
         self.lam_origin = subject.lam_origin
+        self.cost_unit: CostUnit = unit_of(subject.outcomes.stages)
         self.agreement_with = subject.agreement_with
         self.drafted: dict[int, int] = {}
         """The earlier stage whose draft each stage was given."""

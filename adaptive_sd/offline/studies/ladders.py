@@ -19,7 +19,7 @@ from adaptive_sd.offline.replay.field import Field
 from adaptive_sd.offline.replay.measure import Prompts, all_means, interval
 from adaptive_sd.offline.replay.report import ReplayReport
 from adaptive_sd.offline.studies.vote import count_votes
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 FloatArray = NDArray[np.float64]
 POLICIES = ("best_pair", "adaptive")

@@ -14,7 +14,7 @@ from adaptive_sd.offline.prompts import one_of_each, prompt_groups, prompt_keys
 from adaptive_sd.offline.replay.chances import fit_chances
 from adaptive_sd.offline.replay.halves import Halves, Split, fit_halves
 from adaptive_sd.offline.replay.router import fit_routed_quality
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 NUM_TEXTS, NUM_COPIES = 48, 6
 

@@ -28,8 +28,9 @@ from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.evidence import fit_projections, read_evidence, to_fit_table
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.prompt import Prompt
+from adaptive_sd.stage_record import StageRecord
 from adaptive_sd.trace import Step
-from adaptive_sd.types import Action, Draft, Observer, Progress, Sampling, StageRecord
+from adaptive_sd.types import Action, Draft, Observer, Progress, Sampling
 from tests.ladder import RATES, make_tasks
 
 NAMES = list(RATES)

@@ -11,7 +11,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.offline.report.gather import Report
 from adaptive_sd.offline.report.page import draw, render_page
 from adaptive_sd.offline.report.provenance import Settings
-from adaptive_sd.types import StageRecord
+from adaptive_sd.stage_record import StageRecord
 
 HOSTILE = (
     "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">",

@@ -1,0 +1,1 @@
+"""Served models: any OpenAI-compatible endpoint."""

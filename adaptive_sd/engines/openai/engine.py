@@ -1,0 +1,233 @@
+"""The engine of served models: any OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from adaptive_sd.engines.alignment import DraftTokens
+from adaptive_sd.engines.base import EngineInfo
+from adaptive_sd.engines.openai.abilities import EXTENDED, Abilities, find_abilities
+from adaptive_sd.engines.openai.asking import Push, Question, answer
+from adaptive_sd.engines.openai.client import Client
+from adaptive_sd.engines.openai.dialect import Dialect
+from adaptive_sd.engines.openai.faults import Fault
+from adaptive_sd.engines.openai.growing import Growing, Opening
+from adaptive_sd.engines.openai.loop import Job, LoopThread
+from adaptive_sd.engines.openai.options import EndpointOptions, model_hash
+from adaptive_sd.engines.openai.replies import Delta, parse_reply
+from adaptive_sd.engines.openai.speed import measure_rates
+from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.errors import ConfigError, EngineClosedError, EngineError
+from adaptive_sd.types import (
+    Acceptance,
+    Draft,
+    IsDecided,
+    Message,
+    Observer,
+    Offer,
+    Rates,
+    Sampling,
+)
+
+T = TypeVar("T")
+
+_POLL_S = 0.05
+"""How often the observer is asked while nothing comes."""
+
+_GRACE_S = 1.0
+_MOST_NAMED = 8
+
+
+class OpenAIEngine:
+    """Asks one model of one endpoint. Connections are kept; requests run side by side."""
+
+    def __init__(
+        self,
+        options: EndpointOptions,
+        *,
+        key: str = "",
+        num_parameters: int = 0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """What the server can do is found out now, or with a later request if it is not there."""
+        self._options = options
+        self._key = key
+        self._num_parameters = num_parameters
+        self._loop = LoopThread(f"openai-{options.model}")
+        self._client = Client(options, key, sleep=sleep)
+        self._dialect = Dialect(options)
+        self._lock = threading.Lock()
+        self._abilities: Abilities | None = None
+        self._closed = False
+        with suppress(Fault):  # a request will say so
+            self._find_abilities()
+
+    @property
+    def info(self) -> EngineInfo:
+        abilities = self._abilities or Abilities()
+        return EngineInfo(
+            engine="openai",
+            engine_version=f"{abilities.kind} {abilities.version}".strip(),
+            model=self._options.model,
+            model_hash=model_hash(self._options.model),
+            num_parameters=self._num_parameters,
+            context=abilities.context,
+            hidden_width=0,
+        )
+
+    @property
+    def abilities(self) -> Abilities:
+        """Raises EndpointError where the server cannot be reached."""
+        try:
+            return self._find_abilities()
+        except Fault as fault:
+            raise self._public(fault) from fault
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        draft: Offer | None = None,
+        observer: Observer | None = None,
+        rates: Rates | None = None,
+        acceptance: Acceptance | None = None,
+    ) -> Draft:
+        """See Engine.generate; a draft is verified where the server can, and all at once.
+
+        Raises EndpointError too. Where `observer` ends it, or Ctrl-C, the connection is closed.
+        """
+        check_sampling(sampling)
+        if self._closed:
+            raise EngineClosedError(f"{self._options.model} was closed.")
+        question = Question(messages, sampling, draft, rates, acceptance)
+        num_bytes_in = sum(len(message.content.encode()) for message in messages)
+        growing = Growing(sampling, observer, num_bytes_in)
+        try:
+            self._ask(question, growing)
+        except Fault as fault:
+            raise self._public(fault) from fault
+        return growing.draft()
+
+    def _ask(self, question: Question, growing: Growing) -> None:
+        abilities = self._find_abilities()
+
+        async def work(push: Push) -> None:
+            asked = answer(self._client, self._dialect, abilities, question, push)
+            await self._client.guarded(asked)
+
+        job: Job[Delta | Opening, None] = self._loop.start(work)
+        try:
+            _follow(job, growing)
+            if growing.finish_reason is None:
+                job.result()  # raises why no more came
+        finally:
+            job.cancel()
+
+    def sample(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        is_decided: IsDecided | None = None,
+        observer: Observer | None = None,
+    ) -> list[Draft]:
+        """Raises ConfigError: what votes of a served model cost is not known."""
+        raise ConfigError(
+            f"{self._options.model}: the openai engine casts no votes; use votes = 1."
+        )
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See Engine.prompt_tokens; none where the server has no tokenizer for us."""
+        verifier = self.abilities.verifier
+        return () if verifier is None else tuple(self._run(verifier.prompt(messages)))
+
+    def draft_tokens(self, draft: Offer) -> DraftTokens:
+        """None: nothing tells which of them the server's answers would have matched."""
+        return DraftTokens()
+
+    def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """None: the ids of answers are not the server's."""
+        return ()
+
+    def num_cached(self, messages: Sequence[Message]) -> int | None:
+        """Tokens of a prompt that the server finds again when it is sent twice, if it tells."""
+
+        async def ask_twice() -> int | None:
+            body = self._dialect.chat(messages, Sampling(max_tokens=1))
+            found: list[Delta] = []
+            for _ in range(2):
+                await self._client.ask(
+                    "/chat/completions",
+                    body,
+                    lambda document: found.append(parse_reply(document)),
+                    wait_s=self._options.first_byte_s,
+                )
+            counted = [delta.usage for delta in found if delta.usage is not None]
+            return counted[-1].num_cached if counted else None
+
+        return self._run(ask_twice())
+
+    def measure_rates(self) -> Rates:
+        """See Engine.measure_rates: seconds of answers that come alone, the way there included."""
+        return measure_rates(self.generate)
+
+    def close(self) -> None:
+        """A second close does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._loop.run(self._client.aclose)
+        self._loop.close()
+
+    def _find_abilities(self) -> Abilities:
+        with self._lock:
+            if self._abilities is None:
+                work = partial(find_abilities, self._client, self._options)
+                self._abilities = self._loop.run(lambda: self._client.guarded(work()))
+            self._dialect.is_extended = self._abilities.kind in EXTENDED
+            return self._abilities
+
+    def _public(self, fault: Fault) -> EngineError:
+        """Ours; of a model that is not there with those that are."""
+        if fault.status == 404 and self._abilities is not None and self._abilities.models:
+            fault.text += f" It serves {', '.join(self._abilities.models[:_MOST_NAMED])}."
+        return fault.public(self._options, self._key)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._loop.run(lambda: self._client.guarded(work))
+        except Fault as fault:
+            raise self._public(fault) from fault
+
+
+def _follow(job: Job[Delta | Opening, None], growing: Growing) -> None:
+    """Feed what comes until the end of it, or of the answer.
+
+    After an end that the server set it has a moment to say what it counted, and to end the reply:
+    only then can the connection be used again.
+    """
+    while growing.finish_reason is None or growing.was_ended:
+        is_over = growing.finish_reason is not None
+        try:
+            item = job.next(_GRACE_S if is_over else _POLL_S)
+        except queue.Empty:
+            if is_over:
+                break
+            growing.poll()
+            continue
+        if item is None:
+            break
+        (found,) = item
+        if isinstance(found, Opening):
+            growing.opening = found
+        else:
+            growing.add(found)

@@ -1,0 +1,197 @@
+"""An answer while its increments arrive, and the draft that it becomes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from adaptive_sd.engines.openai.replies import Delta, Token, Usage
+from adaptive_sd.engines.text import TextStream
+from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified, Work
+
+_BYTES_A_TOKEN = 4
+"""Where a server does not count."""
+
+_MOST_ADDED = 4096
+"""Tokens that a server's template may add to the bytes of a prompt."""
+
+_LEAST_TO_DOUBT = 4
+
+
+class Opening(NamedTuple):
+    """What is known of an answer besides its increments.
+
+    `tokens_in` is the prompt's where we know it better than the server's count; its first
+    `num_accepted` tokens come from a draft.
+    """
+
+    tokens_in: int | None = None
+    num_accepted: int = 0
+    verified: Verified = Verified()
+    remark: str = ""
+
+
+class Growing:
+    """Collects text and evidence, and shows them to the observer token by token."""
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        observer: Observer | None,
+        num_bytes_in: int,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Of a prompt of so many bytes."""
+        self.opening = Opening()
+        self._limit = sampling.max_tokens
+        self._observer = observer
+        self._num_bytes_in = num_bytes_in
+        self._clock = clock
+        self._start_s = clock()
+        self._first_s: float | None = None
+        self._stream = TextStream(sampling.stop)
+        self._tokens: list[Token] = []
+        self._logprobs: list[float] = []
+        self._num_untold = 0
+        """Increments of text whose tokens were not told."""
+        self._usage: Usage | None = None
+        self.was_ended = False
+        """By the server, which may then have more to say: what it counted."""
+        self.finish_reason: FinishReason | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Take one more increment; sets `finish_reason` where the answer ends with it."""
+        if self._first_s is None and (delta.text or delta.tokens):
+            self._first_s = self._clock()
+        self._usage = delta.usage or self._usage
+        new_text = self._stream.push(delta.text.encode("utf-8", errors="replace"))
+        if self._stream.stopped:
+            self.finish_reason = "stop_string"
+        elif delta.finish is not None and self.finish_reason is None:
+            self.finish_reason, self.was_ended = _reason(delta), True
+            new_text += self._stream.finish()
+        self._show(delta, new_text)
+
+    def poll(self) -> None:
+        """Ask the observer, while nothing comes, whether to go on."""
+        self._report("")
+
+    def _show(self, delta: Delta, new_text: str) -> None:
+        if delta.tokens is None and delta.text:
+            self._num_untold += 1
+        tokens = delta.tokens or ()
+        for place, token in enumerate(tokens, start=1):
+            self._tokens.append(token)
+            self._logprobs.append(token.logprob)
+            if place < len(tokens):
+                self._report("")
+        if tokens or new_text:
+            self._report(new_text)
+
+    def _report(self, new_text: str) -> None:
+        if self._observer is None or self.finish_reason == "cancelled":
+            return
+        progress = Progress(new_text, self._num_seen, self._logprobs, self._work)
+        if not self._observer(progress) and self.finish_reason is None:
+            self.finish_reason = "cancelled"
+
+    @property
+    def _num_seen(self) -> int:
+        return len(self._tokens) + self._num_untold
+
+    @property
+    def _work(self) -> Work:
+        """As what the draft will cost, by what was counted or came so far; before that, nothing."""
+        verified = self.opening.verified
+        if self._first_s is None and self._usage is None and not verified.num_spans:
+            return Work()
+        tokens_in, tokens_out, _ = self._counts(self._num_seen)
+        num_decoded = tokens_out + (self.finish_reason == "stop") - verified.num_chosen
+        return Work(tokens_in, {1: max(0, num_decoded)} | dict.fromkeys(verified.span_rows, 1))
+
+    def draft(self) -> Draft:
+        """The answer, which has ended."""
+        assert self.finish_reason is not None
+        end_s = self._clock()
+        first_s = end_s if self._first_s is None else self._first_s
+        text = self._stream.text
+        tokens, ends = _spelling(self._tokens, text)
+        if self._num_untold and not ends:  # some were told, others not
+            tokens = ()
+        tokens_in, tokens_out, doubt = self._counts(len(tokens))
+        is_telling = len(tokens) < _LEAST_TO_DOUBT or any(t.logprob for t in tokens)
+        known = tokens if is_telling else ()
+        return Draft(
+            text=text,
+            token_ids=_numbers(tokens, tokens_out),
+            token_logprobs=tuple(t.logprob for t in known),
+            token_entropies=_whole([t.entropy for t in known]),
+            token_margins=_whole([t.margin for t in known]),
+            finish_reason=self.finish_reason,
+            tokens_in=tokens_in,
+            prefill_s=first_s - self._start_s,
+            decode_s=end_s - first_s,
+            verified=self.opening.verified,
+            token_ends=ends if known else (),
+            remark="; ".join(filter(None, (self.opening.remark, doubt))),
+        )
+
+    def _counts(self, num_shown: int) -> tuple[int, int, str]:
+        """Tokens in and out, without the one that ended the answer, and why they are estimates.
+
+        A server counts also what it does not show, as tokens of reasoning.
+        """
+        usage, ended, known_in = self._usage, self.finish_reason == "stop", self.opening.tokens_in
+        if usage is not None and self._is_likely(usage, num_shown):
+            counted = usage.tokens_out + self.opening.num_accepted - ended
+            return known_in or usage.tokens_in, max(num_shown, counted), ""
+        estimate = known_in or max(1, self._num_bytes_in // _BYTES_A_TOKEN)
+        says = (
+            "the server told none"
+            if usage is None
+            else f"the server's {usage.tokens_in} + {usage.tokens_out} cannot be"
+        )
+        doubt = f"token counts are estimates: {says}"
+        return estimate, num_shown or self._num_seen, doubt
+
+    def _is_likely(self, usage: Usage, num_shown: int) -> bool:
+        """Whether the prompt and what was shown can be so many tokens."""
+        num_accepted = self.opening.num_accepted
+        least_out = max(num_shown - num_accepted, bool(self._stream.text) and not num_accepted)
+        most_in = self._num_bytes_in + _MOST_ADDED
+        return 1 <= usage.tokens_in <= most_in and least_out <= usage.tokens_out <= self._limit
+
+
+def _reason(delta: Delta) -> FinishReason:
+    if delta.finish == "length":
+        return "length"
+    return "stop_string" if delta.stop_string else "stop"
+
+
+def _spelling(tokens: Sequence[Token], text: str) -> tuple[Sequence[Token], tuple[int, ...]]:
+    """The tokens of the text, without the one that ended it, and the bytes up to each one's end.
+
+    No ends where the tokens do not spell the text: a server may hide some, as those of reasoning.
+    """
+    spelled = text.encode("utf-8", errors="replace")
+    if not b"".join(t.content for t in tokens).startswith(spelled):
+        return tokens, ()
+    ends = list(accumulate(len(t.content) for t in tokens))
+    count = sum(end - len(t.content) < len(spelled) for t, end in zip(tokens, ends, strict=True))
+    return tokens[:count], tuple(ends[:count])
+
+
+def _numbers(tokens: Sequence[Token], count: int) -> tuple[int, ...]:
+    """`count` numbers that stand for tokens: equal ones for equal tokens, new ones for others."""
+    known: dict[bytes, int] = {}
+    shown = [known.setdefault(t.content, len(known)) for t in tokens]
+    return (*shown, *range(len(known), len(known) + count - len(shown)))
+
+
+def _whole(values: Sequence[float | None]) -> tuple[float, ...]:
+    """Nothing where any is missing."""
+    known = [value for value in values if value is not None]
+    return tuple(known) if len(known) == len(values) else ()
