@@ -101,6 +101,10 @@ def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
     )
 
 
+def is_recalibrated(artifact: Artifact) -> bool:
+    return artifact.lam_origin.endswith(_RECALIBRATED)
+
+
 def save_artifact(artifact: Artifact, folder: Path) -> None:
     """Write the folder whole or not at all; an artifact that is there is replaced."""
     if folder.is_file() or (

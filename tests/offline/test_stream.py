@@ -35,7 +35,7 @@ def test_first_drafts_of_a_table_are_those_of_the_live_ladder(
     cascade = Cascade(make_stages(tmp_path), judge, online=Online(judge, path, explore=0.2))
     for task in TASKS:
         cascade.answer(task.prompt)
-    events = EventLog(path).since(0, judge.fingerprint)
+    events = EventLog(path).since(0, judge.fingerprint, 3)
     lam = artifact.recommended_lam
     wanted = dict(
         zip(
