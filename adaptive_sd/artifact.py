@@ -58,7 +58,7 @@ class Artifact:
     `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
     where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
     with the answers of the stage `agreement_with`. `reference` tells how first drafts fared at the
-    recommended lambda, by estimates out of fold; older artifacts and recalibrated ones have none.
+    recommended lambda, by estimates out of fold; older, joined and recalibrated ones have none.
     """
 
     stages: tuple[StageRecord, ...]
@@ -102,7 +102,7 @@ def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
 
 
 def is_recalibrated(artifact: Artifact) -> bool:
-    return artifact.lam_origin.endswith(_RECALIBRATED)
+    return _RECALIBRATED in artifact.lam_origin
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -367,3 +368,28 @@ def test_no_failure_to_learn_costs_an_answer(
     monkeypatch.setattr(EventLog, "append", fails)
     with pytest.warns(UserWarning, match="no such place"):
         assert cascade.answer(make_tasks(1)[0].prompt).text
+
+
+def test_no_prompt_waits_for_the_file(
+    artifact: Artifact, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = Online(FittedJudge(artifact), tmp_path / "t.sqlite")
+    reads, goes_on = threading.Event(), threading.Event()
+
+    def slow(*args: object) -> list[Event]:
+        reads.set()
+        assert goes_on.wait(timeout=60)
+        return []
+
+    monkeypatch.setattr(EventLog, "since", slow)
+    monkeypatch.setattr(EventLog, "tell", lambda *args, **words: "")
+    learning = threading.Thread(target=online.feedback, args=("t",), kwargs={"good": True})
+    learning.start()
+    assert reads.wait(timeout=60)
+    asking = threading.Thread(target=online.ask, kwargs={"as_fitted": True}, daemon=True)
+    asking.start()
+    asking.join(timeout=60)
+    waits = asking.is_alive()
+    goes_on.set()
+    learning.join()
+    assert not waits

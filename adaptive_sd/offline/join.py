@@ -113,6 +113,7 @@ def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Arti
         data_hash=data_hash(table),
         metrics={**artifact.metrics, "joined": report.to_json()},
         certificates=None,
+        reference=None,  # of the old policy's first drafts
     )
     return joined, report
 

@@ -77,7 +77,7 @@ def test_prompts_become_an_artifact_whose_answers_say_that_they_agree(
 def test_a_recording_goes_on_where_it_ended_and_is_read_as_it_is(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The scripted answers to choices cannot be read: too few are left, so that nothing is fitted."""
+    """The scripted answers to choices cannot be read: too few are left to be fitted on."""
     passage = "The sea is wide and deep, and ships go over it. " * 5
     texts = ("Who wrote {}?", "Is it {}?\nA. x\nB. y", passage + "\n\nWho has {} ships?")
     prompts = [texts[n % 3].format(n) for n in range(NUM_PROMPTS)]
