@@ -66,7 +66,7 @@ class EventLog:
                 "was not calibrated, or was not given by a ladder with `online = true`"
             )
         if fit_of_answer != fit:
-            return _NOT_LEARNED.format("is of another fit than the one in use")
+            return _NOT_LEARNED.format("is of another fit than this configuration's")
         abstained = '"returned": null' in record
         return _NOT_LEARNED.format("was none: the ladder abstained") if abstained else ""
 

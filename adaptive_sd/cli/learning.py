@@ -100,7 +100,8 @@ def _keep(folder: Path) -> Path | None:
     if not folder.exists():
         return None
     names = itertools.chain(["before"], (f"before{n}" for n in itertools.count(2)))
-    places = (folder.with_name(f"{folder.resolve().name}.{name}") for name in names)
+    whole = folder.absolute()  # "." has no name
+    places = (whole.with_name(f"{whole.name}.{name}") for name in names)
     kept = next(place for place in places if not place.exists())
     shutil.copytree(folder, kept)
     return kept
