@@ -59,7 +59,7 @@ class Artifact:
     `forms` are those with enough prompts for the fit to speak of them; `certificates` are there
     where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
     with the answers of the stage `agreement_with`. `reference` tells how first drafts fared at the
-    recommended lambda, by estimates out of fold; older artifacts and recalibrated ones have none.
+    recommended lambda, by estimates out of fold; older, joined and recalibrated ones have none.
     """
 
     stages: tuple[StageRecord, ...]
@@ -100,6 +100,10 @@ def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
     return replace(
         artifact, predictors=predictors, lam_origin=origin, certificates=None, reference=None
     )
+
+
+def is_recalibrated(artifact: Artifact) -> bool:
+    return _RECALIBRATED in artifact.lam_origin
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:

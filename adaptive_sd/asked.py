@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from adaptive_sd.decision.calibration import logit
 from adaptive_sd.decision.drift import First
-from adaptive_sd.decision.features import PromptView, agree
+from adaptive_sd.decision.features import PromptView
 from adaptive_sd.decision.observed import Compared, Estimate, Observed
 from adaptive_sd.decision.policies import Choice, Evidence, FixedPolicy, HeldDraft, Prospect
 from adaptive_sd.decision.recalibration import Shift
@@ -18,7 +18,9 @@ class Asked:
     """As the ladder's judge, with shifted estimates of drafts.
 
     With a chance to `explore` the last stage runs also where the policy stops, and the likelier
-    of its draft and the others is returned. `answers` decides in the policy's place.
+    of its draft and the others is returned. `answers` decides in the policy's place. Only what is
+    asked `as_fitted`, as the fit's prompts were, says something of drift: else limits would choose
+    which drafts count.
     """
 
     def __init__(
@@ -27,11 +29,14 @@ class Asked:
         shifts: tuple[Shift, ...],
         explore: float | None,
         answers: FixedPolicy | None,
+        *,
+        as_fitted: bool,
     ) -> None:
         self._judge = judge
         self._shifts = shifts
         self._explore = explore
         self._answers = answers
+        self._as_fitted = as_fitted
         self._raw: tuple[HeldDraft, ...] = ()
         """As fitted, in the order of the evidence's."""
         self._first: First | None = None
@@ -78,7 +83,7 @@ class Asked:
 
     def _note_first(self, evidence: Evidence, choice: Choice, lam: float) -> None:
         """What the fit makes of the first draft, whatever was learned since."""
-        if self._first is not None:
+        if self._first is not None or not self._as_fitted:
             return
         if self._raw:
             as_fitted = choice
@@ -112,14 +117,21 @@ class Asked:
         stopping = Prospect.of(None, qualities[best], 0.0, lam)
         return Choice(Decision.STOP, stage, qualities, (stopping,), note)
 
-    def observed(self, stage: int, quality: float, lam: float, evidence: Evidence) -> Observed:
-        """Of an answer that is the draft of `stage`, with the estimate that was told."""
-        raw = next(held for held in self._raw if held.stage == stage)
-        odds = float(logit(raw.quality))
-        offset = float(logit(quality)) - self._shifts[stage].odds(odds)
-        returned = Estimate(stage, odds, offset)
+    def observed(
+        self, stage: int | None, quality: float, lam: float, evidence: Evidence
+    ) -> Observed:
+        """Of an answer that is the draft of `stage`, with the estimate that was told.
+
+        None: it abstained.
+        """
+        returned = None if stage is None else self._returned(stage, quality)
         as_fitted = replace(evidence, held=self._raw)
         return Observed(lam, self._explored, self._first, returned, self._compared(as_fitted))
+
+    def _returned(self, stage: int, quality: float) -> Estimate:
+        raw = next(held for held in self._raw if held.stage == stage)
+        odds = float(logit(raw.quality))
+        return Estimate(stage, odds, float(logit(quality)) - self._shifts[stage].odds(odds))
 
     def _compared(self, evidence: Evidence) -> tuple[Compared, ...]:
         """All drafts but the last, with the estimates as fitted."""
@@ -132,6 +144,5 @@ class Asked:
             estimate = Estimate(draft.stage, odds, float(logit(before)) - odds)
             by_chance = self._explored and place == len(held) - 2
             propensity = self._explore if by_chance and self._explore else 1.0
-            agrees = bool(agree(draft.answer, held[-1].answer))
-            found.append(Compared(estimate, later[place], agrees, propensity))
+            found.append(Compared(estimate, later[place], propensity))
         return tuple(found)

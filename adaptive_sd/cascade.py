@@ -83,8 +83,8 @@ class Cascade(Closing):
         lam = self.lam if request.lam is None else request.lam
         text = prompt_text(prompt)
         view = PromptView.of(text, detect_form(text))
-        may_explore = isinstance(prompt, str) and request == Request(lam=request.lam)
-        asked = None if self._online is None else self._online.ask(may_explore=may_explore)
+        as_fitted = isinstance(prompt, str) and request == Request(lam=request.lam)
+        asked = None if self._online is None else self._online.ask(as_fitted=as_fitted)
         judge = asked or self.judge
         caps = (request.max_cost, request.deadline_s)
         allowance = Allowance(judge, len(self.stages), *caps, clock=self.clock)
@@ -113,8 +113,9 @@ class Cascade(Closing):
         calibrated = evidence.covered and run.as_recorded
         is_regular = calibrated and not run.degraded and not allowance.failed
         if self._online is not None and asked is not None and is_regular:
-            observed = asked.observed(choice.stage, quality, lam, evidence)
-            self._online.keep(trace_id, observed)
+            stage = None if abstained else choice.stage
+            observe = partial(asked.observed, stage, quality, lam, evidence)
+            self._online.keep(trace_id, text, observe)
         return Answer(
             trace_id=trace_id,
             text=None if abstained else run.drafts[choice.stage].text,

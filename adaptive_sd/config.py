@@ -14,7 +14,7 @@ from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.models.sizes import size_of
-from adaptive_sd.online import MAX_EXPLORE, OnDrift
+from adaptive_sd.online import EXPLORES, OnDrift, may_explore
 from adaptive_sd.styles import STYLES
 from adaptive_sd.types import CostUnit, OnFailure, Rates
 
@@ -267,9 +267,9 @@ def _read_lambda(raw: object, where: str) -> float | None:
 
 
 def _read_explore(raw: object, where: str) -> float:
-    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw <= MAX_EXPLORE:
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and may_explore(raw):
         return float(raw)
-    raise ConfigError(f"{where} is {raw!r}; write a chance from 0 to {MAX_EXPLORE}.")
+    raise ConfigError(f"{where} is {raw!r}; write a chance: {EXPLORES}.")
 
 
 def _read_on_drift(raw: object, where: str) -> OnDrift:

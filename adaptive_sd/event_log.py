@@ -1,27 +1,35 @@
-"""What an online ladder learns from, in the order it came: numbers only, beside the traces."""
+"""What an online ladder learns from, in the order it came: no texts, beside the traces."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import sqlite3
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from adaptive_sd.decision.observed import Observed
-from adaptive_sd.errors import ConfigError, DataError
+from adaptive_sd.errors import DataError
+from adaptive_sd.prompt import normal_text
 from adaptive_sd.trace_file import open_traces
 
 _ANSWER, _FEEDBACK = "answer", "feedback"
 
 
 class Event(NamedTuple):
-    """An answer, or what was said of it, where `good` is not None; `seq` ascends."""
+    """An answer, or what was said of it, where `good` is not None; `seq` ascends.
+
+    `prompt` is the same for prompts of one text, hashed with the file's own key; "" in older files.
+    """
 
     seq: int
     trace_id: str
     observed: Observed
     good: bool | None
+    prompt: str = ""
 
 
 class EventLog:
@@ -30,47 +38,83 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def append(self, trace_id: str, fit: str, observed: Observed) -> None:
+    def append(self, trace_id: str, fit: str, text: str, observed: Observed) -> None:
         """`fit` names the artifact whose estimates these are. Raises ConfigError."""
         with open_traces(self._path) as database:
-            _insert(database, trace_id, _ANSWER, fit, {"observed": observed.to_json()})
+            record = {"observed": observed.to_json(), "prompt": _hashed(database, text)}
+            _insert(database, trace_id, _ANSWER, fit, record)
 
-    def tell(self, trace_id: str, *, good: bool) -> bool:
-        """Keep what was said of an answer; False where there is nothing to learn of it.
+    def tell(self, trace_id: str, fit: str, *, good: bool) -> str:
+        """Keep what was said of an answer; why this fit learns nothing of it, or "".
 
         Raises DataError for an unknown trace, and ConfigError.
         """
+        unknown = f"no answer here has the trace id {trace_id!r}; `answer --json` prints it so."
+        if not self._path.exists():
+            raise DataError(unknown)
         with open_traces(self._path) as database:
             found = database.execute(
                 "SELECT fit, record FROM event WHERE trace_id = ? AND kind = ?", (trace_id, _ANSWER)
             ).fetchone()
             known = database.execute("SELECT 1 FROM trace WHERE trace_id = ?", (trace_id,))
             if found is None and known.fetchone() is None:
-                raise DataError(
-                    f"no answer here has the trace id {trace_id!r}; `answer --json` prints it "
-                    "as trace_id."
-                )
-            fit, record = found or ("", "{}")
-            _insert(database, trace_id, _FEEDBACK, fit, json.loads(record) | {"good": good})
-        return found is not None
+                raise DataError(unknown)
+            fit_of_answer, record = found or ("", "")
+            _insert(database, trace_id, _FEEDBACK, fit_of_answer, {"good": good})
+        if not record:
+            return _NOT_LEARNED.format(
+                "was not calibrated, or was not given by a ladder with `online = true`"
+            )
+        if fit_of_answer != fit:
+            return _NOT_LEARNED.format("is of another fit than this configuration's")
+        abstained = '"returned": null' in record
+        return _NOT_LEARNED.format("was none: the ladder abstained") if abstained else ""
 
-    def since(self, seq: int, fit: str) -> list[Event]:
-        """Events after `seq` of one fit. Raises ConfigError."""
+    def since(self, seq: int, fit: str, num_stages: int) -> list[Event]:
+        """Events after `seq` of one fit, a ladder of `num_stages`; damaged ones are warned of.
+
+        Raises ConfigError.
+        """
+        if not self._path.exists():
+            return []
         with open_traces(self._path) as database:
             rows = database.execute(
-                "SELECT seq, trace_id, record FROM event WHERE fit = ? AND seq > ? ORDER BY seq",
-                (fit, seq),
+                "SELECT event.seq, event.trace_id, answer.record, event.record FROM event "
+                "JOIN event AS answer ON answer.trace_id = event.trace_id AND answer.kind = ? "
+                "WHERE event.fit = ? AND event.seq > ? ORDER BY event.seq",
+                (_ANSWER, fit, seq),
             ).fetchall()
-        return [self._event(*row) for row in rows]
+        events = (self._event(*row, num_stages=num_stages) for row in rows)
+        return [event for event in events if event is not None]
 
-    def _event(self, seq: int, trace_id: str, record: str) -> Event:
+    def _event(
+        self, seq: int, trace_id: str, answer: str, record: str, *, num_stages: int
+    ) -> Event | None:
         try:
-            raw = json.loads(record)
-            return Event(seq, trace_id, Observed.from_json(raw["observed"]), raw.get("good"))
+            raw = json.loads(answer) | json.loads(record)
+            good, prompt = raw.get("good"), raw.get("prompt", "")
+            if not isinstance(good, bool | None) or not isinstance(prompt, str):
+                raise ValueError(f"good is {good!r}, prompt {prompt!r}")
+            observed = Observed.from_json(raw["observed"], num_stages)
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{self._path}: event {seq} is damaged ({error}); move the file away."
-            ) from error
+            warnings.warn(
+                f"{self._path}: event {seq} is damaged ({error}); it is left out.", stacklevel=2
+            )
+            return None
+        return Event(seq, trace_id, observed, good, prompt)
+
+
+_NOT_LEARNED = "kept, but nothing is learned from it: the answer {}."
+
+
+def _hashed(database: sqlite3.Connection, text: str) -> str:
+    """Useless to who has not this very file; case, width and spacing do not matter."""
+    database.execute(
+        "INSERT INTO prompt_key SELECT ? WHERE NOT EXISTS (SELECT 1 FROM prompt_key)",
+        (secrets.token_bytes(32),),
+    )
+    [key] = database.execute("SELECT key FROM prompt_key").fetchone()
+    return hashlib.blake2b(normal_text(text).encode(), key=key, digest_size=16).hexdigest()
 
 
 def _insert(

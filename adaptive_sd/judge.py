@@ -45,7 +45,7 @@ class FittedJudge:
         self.agreement_with = artifact.agreement_with
         self.reference = artifact.reference
         self.num_stages = len(artifact.stages)
-        self.top = artifact.policy.stages[-1]
+        self.top = artifact.policy.top
         self._top = FixedPolicy(
             len(artifact.stages) - 1,
             "hardly any prompt of this form was recorded, so the largest stage answers",

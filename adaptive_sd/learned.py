@@ -12,7 +12,10 @@ from adaptive_sd.event_log import Event
 
 
 class Learned:
-    """A function of events and their order, so that it is the same after a restart."""
+    """A function of events and their order, so that it is the same after a restart.
+
+    The watch sees the first answer to each prompt: a text that is asked again tells nothing new.
+    """
 
     def __init__(self, num_stages: int, reference: Reference | None, lam: float) -> None:
         """Without a reference at `lam` the first drafts of the stream become one."""
@@ -22,6 +25,7 @@ class Learned:
         self.last_seq = 0
         self.num_answers = 0
         self._told: set[str] = set()
+        self._asked: set[str] = set()
 
     @property
     def shifts(self) -> tuple[Shift, ...]:
@@ -48,8 +52,12 @@ class Learned:
                 self._told.add(event.trace_id)
                 continue
             self.num_answers += 1
-            if event.observed.first is not None and event.observed.lam == self._watch.lam:
-                self._watch.add(event.observed.first)
+            first = event.observed.first
+            is_new = event.prompt not in self._asked
+            if event.prompt:
+                self._asked.add(event.prompt)
+            if first is not None and is_new and event.observed.lam == self._watch.lam:
+                self._watch.add(first)
         self.last_seq = max((event.seq for event in events), default=self.last_seq)
 
     def warning(self) -> str:
@@ -76,4 +84,4 @@ def labels_of(event: Event) -> Iterator[Label]:
     if event.good is None:
         yield from event.observed.agreements()
     else:
-        yield event.observed.told(event.good)
+        yield from event.observed.told(event.good)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from adaptive_sd.errors import ConfigError
@@ -45,3 +46,8 @@ def _to_message(raw: object) -> Message:
 def prompt_text(prompt: Prompt) -> str:
     """The text that the answer is for: the last turn of the user."""
     return next(m.content for m in reversed(to_messages(prompt)) if m.role == "user")
+
+
+def normal_text(text: str) -> str:
+    """The same for texts that differ only in case, width or spacing."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

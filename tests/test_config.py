@@ -171,6 +171,12 @@ def test_an_online_ladder_is_configured(tmp_path: Path) -> None:
     text = 'online = true\nexplore = 0.1\non_drift = "top"\n' + STAGE
     config = read_config(write(tmp_path, text))
     assert (config.online, config.explore, config.on_drift) == (True, 0.1, "top")
-    for wrong in ("online = 1\n", "explore = 0.9\n", "explore = true\n", 'on_drift = "stop"\n'):
+    for wrong in (
+        "online = 1\n",
+        "explore = 0.9\n",
+        "explore = true\n",
+        "explore = 1e-5\n",
+        'on_drift = "stop"\n',
+    ):
         with pytest.raises(ConfigError, match=wrong.split()[0]):
             read_config(write(tmp_path, wrong + STAGE))

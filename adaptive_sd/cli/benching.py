@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +68,9 @@ def ladder(
 
     chosen = load_tasks(tasks, limit)
     check_writable(out)
-    with open_cascade(chosen_config(config)) as cascade, counting_bar("answering") as show:
+    # a user's ladder learns nothing from answers to benchmarks
+    ladder_here = replace(chosen_config(config), online=False)
+    with open_cascade(ladder_here) as cascade, counting_bar("answering") as show:
         for stage in cascade.stages:
             stage.warm_up()
         result = compare(

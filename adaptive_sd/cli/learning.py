@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.event_log import EventLog
 from adaptive_sd.learned import Learned, labels_of, last_words
 from adaptive_sd.models.home import use_home
+from adaptive_sd.online import refuse_agreement
 
 ConfigOption = Annotated[Path | None, typer.Option(help="Configuration file (TOML).")]
 
@@ -35,13 +38,12 @@ def feedback(
     config: ConfigOption = None,
 ) -> None:
     """Say whether an answer was good; ladders with `online = true` learn from it."""
-    _configured(config)
-    if not EventLog(traces_path()).tell(trace_id, good=word is Word.GOOD):
-        print(
-            "kept, but nothing is learned from it: the answer was not calibrated, or was not given "
-            "by a ladder with `online = true`.",
-            file=sys.stderr,
-        )
+    artifact = chosen_artifact(_configured(config))
+    refuse_agreement(artifact.agreement_with)
+    log = EventLog(traces_path())
+    not_learned = log.tell(trace_id, fingerprint(artifact), good=word is Word.GOOD)
+    if not_learned:
+        print(not_learned, file=sys.stderr)
 
 
 def recalibrate(
@@ -58,27 +60,30 @@ def recalibrate(
 
     Saved, it is a new artifact: what was learned of the old one is in it, and the watch for drift
     begins again, with its first answers as the reference. The default artifact is saved into the
-    home folder, from where it is used.
+    home folder, from where it is used. What it replaces is kept beside it, as NAME.before.
     """
     ladder = _configured(config)
     folder = artifact or (None if ladder.artifact == "default" else Path(ladder.artifact))
     old = chosen_artifact(ladder) if artifact is None else load_artifact(artifact)
+    refuse_agreement(old.agreement_with)
     lam = old.recommended_lam if ladder.lam is None else ladder.lam
     learned = Learned(len(old.stages), old.reference, lam)
-    events = EventLog(traces_path()).since(0, fingerprint(old))
+    events = EventLog(traces_path()).since(0, fingerprint(old), len(old.stages))
     learned.add(events)
     labels = [label for event in last_words(events) for label in labels_of(event)]
     shown = shown_by(labels, learned.shifts)
-    saved = None
+    saved = kept = None
     if save:
         if not labels and not learned.has_drifted:
             raise DataError("nothing to save: no feedback on this artifact's answers, no drift.")
         saved = folder or local_artifact()
+        kept = _keep(saved)
         save_artifact(recalibrated(old, learned.shifts), saved)
     if as_json:
         drift = {"drifted": learned.has_drifted, "num_answers": learned.num_answers}
         stages = _by_name(old, shown)
-        document = drift | {"stages": stages, "saved": None if saved is None else str(saved)}
+        places = {"saved": saved and str(saved), "before": kept and str(kept)}
+        document = drift | {"stages": stages} | places
         print(json.dumps(document, indent=2))
         return
     for stage, told in zip(old.stages, shown, strict=True):
@@ -86,6 +91,20 @@ def recalibrate(
     print(learned.warning() if learned.has_drifted else "no drift is shown")
     if saved is not None:
         print(f"{saved}: recalibrated; used from the next start on", file=sys.stderr)
+    if kept is not None:
+        print(f"{kept}: as it was before", file=sys.stderr)
+
+
+def _keep(folder: Path) -> Path | None:
+    """A copy beside the folder, over no earlier one; None where there is nothing to keep."""
+    if not folder.exists():
+        return None
+    names = itertools.chain(["before"], (f"before{n}" for n in itertools.count(2)))
+    whole = folder.absolute()  # "." has no name
+    places = (whole.with_name(f"{whole.name}.{name}") for name in names)
+    kept = next(place for place in places if not place.exists())
+    shutil.copytree(folder, kept)
+    return kept
 
 
 def _configured(path: Path | None) -> Config:

@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from adaptive_sd.data.grading import refusal
 from adaptive_sd.data.own_grader import installed_grader, installed_names
 from adaptive_sd.errors import DataError
+from adaptive_sd.prompt import normal_text
 
 _FOLDER = Path(__file__).with_name("bundled")
 _PARTS_OF_MIX = ("mmlu-subset", "gsm8k-subset", "humaneval-subset", "squad-subset")
@@ -135,5 +135,4 @@ def _check_text(text: str, where: str, *, may_be_empty: bool) -> None:
 
 def prompt_hash(prompt: str) -> str:
     """SHA-256 of the normalised text: case, width and spacing of a prompt do not matter."""
-    normal = " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
-    return hashlib.sha256(normal.encode()).hexdigest()
+    return hashlib.sha256(normal_text(prompt).encode()).hexdigest()

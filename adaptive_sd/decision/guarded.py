@@ -36,6 +36,11 @@ class GuardedPolicy:
         return self.induced.stages
 
     @property
+    def top(self) -> int:
+        """The last one that runs at some lambda."""
+        return self.induced.top
+
+    @property
     def lam_grid(self) -> NDArray[np.float64]:
         return self.induced.lam_grid
 

@@ -132,6 +132,11 @@ class InducedPolicy:
         arrays |= {f"state{i}": weights for i, weights in enumerate(self.weights)}
         return arrays | {_saving_name(key): weights for key, weights in self.savings.items()}
 
+    @property
+    def top(self) -> int:
+        """The last one that may run."""
+        return self.stages[-1]
+
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
         """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""

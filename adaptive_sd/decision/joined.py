@@ -74,6 +74,11 @@ class JoinedPolicy:
         return tuple(sorted((*self.old.stages, self.newcomer.stage)))
 
     @property
+    def top(self) -> int:
+        """The newcomer is not where it runs at no lambda."""
+        return self.stages[-1] if self.newcomer.runs.any() else self.old.stages[-1]
+
+    @property
     def lam_grid(self) -> FloatArray:
         return self.old.lam_grid
 

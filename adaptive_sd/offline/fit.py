@@ -98,6 +98,8 @@ def to_artifact(ladder: LadderFit, fitted: PolicyFit, origin: str) -> tuple[Arti
         for k, fit in enumerate(fits)
     ]
     guards = guards_of(ladder.policy, [stage.name for stage in table.stages])
+    forms = covered_forms(evidence.prompts)
+    covered = np.array([prompt.form in forms for prompt in evidence.prompts])
     report = make_report(table, fits, importances, fitted, guards, origin)
     artifact = Artifact(
         stages=table.stages,
@@ -108,12 +110,12 @@ def to_artifact(ladder: LadderFit, fitted: PolicyFit, origin: str) -> tuple[Arti
         acceptance=acceptance_of(table, [prompt.form for prompt in evidence.prompts]),
         recommended_lam=fitted.recommended_lam,
         lam_origin=origin,
-        forms=covered_forms(evidence.prompts),
+        forms=forms,
         prompt_hashes=hashes_of(table),
         data_hash=data_hash(table),
         metrics=report.to_json(),
         agreement_with=table.agreement_with,
-        reference=reference_of(fitted.policy, ladder.seen, fitted.recommended_lam),
+        reference=reference_of(fitted.policy, ladder.seen, fitted.recommended_lam, covered),
     )
     return artifact, report
 

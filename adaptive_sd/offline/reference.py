@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adaptive_sd.decision.drift import First, Reference
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
@@ -24,6 +27,15 @@ def _first(path: Path, estimates: list[float]) -> First:
     return First(stage, estimates[stage] if place == WHOLE else None, len(path.drafts) > 1)
 
 
-def reference_of(policy: GuardedPolicy, table: FitTable, lam: float) -> Reference:
-    """`table` has estimates out of fold."""
-    return Reference.of(firsts_of(policy, table, lam), lam)
+def reference_of(
+    policy: GuardedPolicy, table: FitTable, lam: float, covered: NDArray[np.bool_]
+) -> Reference | None:
+    """`table` has estimates out of fold; `covered` (num_prompts,) are of forms that the fit knows.
+
+    Each text counts once, as the watch counts it; None where no prompt does.
+    """
+    rows = np.flatnonzero(covered)
+    if table.group is not None:
+        rows = rows[np.unique(table.group[rows], return_index=True)[1]]
+    firsts = firsts_of(policy, table, lam)
+    return Reference.of([firsts[row] for row in rows], lam) if len(rows) else None

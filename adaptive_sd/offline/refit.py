@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptive_sd.artifact import save_artifact
+from adaptive_sd.artifact import is_recalibrated, load_artifact, save_artifact
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.costs import at_rates
@@ -28,8 +28,12 @@ def refit(
 ) -> None:
     """Leave in `folder` a fit for a machine of these rates, or none where the shipped one will do.
 
-    Raises DataError as `at_rates` and `fit_artifact` do.
+    What feedback has recalibrated stays as it is. Raises DataError as `at_rates` and
+    `fit_artifact` do, ArtifactError where what is there is damaged.
     """
+    if (folder / "manifest.json").exists() and is_recalibrated(load_artifact(folder)):
+        say(f"{folder}: recalibrated by feedback, so it stays; move it away to fit again")
+        return
     here = at_rates(table, rates)
     shift = cost_shift(table, here)
     if shift <= TOLERANCE:

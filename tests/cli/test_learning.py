@@ -67,6 +67,8 @@ def test_feedback_is_learned_from_and_the_artifact_changes_only_when_saved(
     assert bytes_of(folder) == before
     assert run(["recalibrate", "--save", *config]) == 0
     out, err = capsys.readouterr()
+    kept = folder.with_name(f"{folder.name}.before")
+    assert bytes_of(kept) == before != bytes_of(folder) and str(kept) in err
     assert "no drift is shown" in out and str(folder) in err
     saved = load_artifact(folder)
     assert saved.reference is None and saved.lam_origin.endswith("recalibrated by feedback since")

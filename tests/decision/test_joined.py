@@ -35,6 +35,13 @@ def silent(policy: JoinedPolicy) -> JoinedPolicy:
     return replace(policy, newcomer=replace(policy.newcomer, runs=runs))
 
 
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_newcomer_that_never_runs_is_not_the_last_stage(stage: int) -> None:
+    policy = joined_on(wild_table(60, 3, seed=0).table, stage)
+    assert unguarded(policy).top == 2
+    assert unguarded(silent(policy)).top == (1 if stage == 2 else 2)
+
+
 @pytest.mark.parametrize(("num_stages", "stage"), [(2, 0), (2, 1), (3, 1), (4, 2), (4, 3)])
 def test_followed_on_a_table_it_decides_as_live(num_stages: int, stage: int) -> None:
     policy = joined_on(wild_table(120, num_stages, seed=0).table, stage)

@@ -87,7 +87,7 @@ def test_a_shift_in_the_calibration_is_the_shift_of_its_estimate(
 
 def observed(right: bool, propensity: float) -> Observed:
     """A draft whose label by a larger stage's is whether it is right."""
-    compared = Compared(Estimate(0, 0.0, 0.0), float(right), right, propensity)
+    compared = Compared(Estimate(0, 0.0, 0.0), float(right), propensity)
     return Observed(1.0, propensity < 1, None, Estimate(1, 0.0, 0.0), (compared,))
 
 

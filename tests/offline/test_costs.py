@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptive_sd.artifact import load_artifact
+from adaptive_sd.artifact import load_artifact, recalibrated, save_artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from adaptive_sd.decision.partial import CHECKPOINTS
+from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.costs import at_rates
 from adaptive_sd.offline.export import export_recordings
@@ -110,3 +111,15 @@ def test_a_machine_as_fast_as_the_fits_keeps_no_fit_of_its_own(tmp_path: Path) -
     assert [stage.rates for stage in load_artifact(folder).stages] == twice
     refit(table, own, folder, seed=0, say=said.append)
     assert not folder.exists() and said[-1] == f"{folder}: an earlier fit for this machine, removed"
+
+
+def test_what_feedback_recalibrated_is_neither_removed_nor_fitted_anew(tmp_path: Path) -> None:
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    own = [stage.rates for stage in table.stages if stage.rates is not None]
+    folder, said = tmp_path / "local", list[str]()
+    save_artifact(recalibrated(fit_artifact(table)[0], [Shift(0.5)] * len(own)), folder)
+    before = (folder / "weights.npz").read_bytes()
+    for rates in (own, [Rates(2 * r.prefill_s, 2 * r.decode_s, r.verify_s) for r in own]):
+        refit(table, rates, folder, seed=0, say=said.append)
+        assert (folder / "weights.npz").read_bytes() == before
+        assert "recalibrated by feedback" in said[-1]

@@ -93,6 +93,7 @@ def test_the_artifact_says_what_joined_and_promises_nothing(
     assert report.as_origin() in artifact.lam_origin
     assert artifact.reference is None  # how the old policy fared tells nothing of the new one
     assert artifact.recommended_lam == old.recommended_lam and artifact.certificates is None
+    assert old.reference is not None and artifact.reference is None
     assert artifact.metrics["joined"] == report.to_json()
     assert {*artifact.prompt_hashes} == {*old.prompt_hashes, *hashes_of(few)}
     assert len(old.prompt_hashes) < len(artifact.prompt_hashes) == 220

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.event_log import EventLog
 from adaptive_sd.judge import FittedJudge
-from adaptive_sd.offline.reference import firsts_of
+from adaptive_sd.offline.reference import firsts_of, reference_of
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.studies.stream import false_alarms, run_stream, subject_of
 from adaptive_sd.online import Online
@@ -35,7 +36,7 @@ def test_first_drafts_of_a_table_are_those_of_the_live_ladder(
     cascade = Cascade(make_stages(tmp_path), judge, online=Online(judge, path, explore=0.2))
     for task in TASKS:
         cascade.answer(task.prompt)
-    events = EventLog(path).since(0, judge.fingerprint)
+    events = EventLog(path).since(0, judge.fingerprint, 3)
     lam = artifact.recommended_lam
     wanted = dict(
         zip(
@@ -47,6 +48,20 @@ def test_first_drafts_of_a_table_are_those_of_the_live_ladder(
         assert found is not None
         assert (found.stage, found.escalates) == (wanted[task.id].stage, wanted[task.id].escalates)
         assert found.quality == pytest.approx(wanted[task.id].quality, abs=1e-6)
+
+
+def test_a_reference_counts_each_text_once_and_only_of_forms_that_are_covered(
+    artifact: Artifact, table: OutcomeTable
+) -> None:
+    """As the watch does."""
+    seen, lam = seen_by(artifact, table), artifact.recommended_lam
+    covered = np.arange(len(TASKS)) % 5 > 0
+    alone = replace(seen, group=np.arange(len(TASKS)))
+    plain = reference_of(artifact.policy, alone, lam, covered)
+    assert plain is not None and plain.num_firsts == covered.sum()
+    twice = alone.take(np.repeat(np.arange(len(TASKS)), 2))
+    assert reference_of(artifact.policy, twice, lam, np.repeat(covered, 2)) == plain
+    assert reference_of(artifact.policy, alone, lam, np.zeros_like(covered)) is None
 
 
 def test_a_stream_that_learns_nothing_is_the_table_followed(

@@ -32,7 +32,8 @@ class RecordedStream(RecordedPrompt):
         self.fingerprint = fingerprint(artifact)
         self.reference = artifact.reference
         self.num_stages = len(artifact.stages)
-        self.top = artifact.policy.stages[-1]
+        self.num_asked = 0
+        self.top = artifact.policy.top
 
     def estimates(self, evidence: Evidence) -> tuple[float, ...]:
         return self.subject.policy.estimates(evidence)
@@ -46,7 +47,8 @@ class RecordedStream(RecordedPrompt):
         self.row = row
         self.drafted.clear()
         self.places.clear()
-        return cascade.answer(f"prompt {row}")
+        self.num_asked += 1
+        return cascade.answer(f"prompt {row}, as the {self.num_asked}. of a stream")
 
 
 def subject_of(artifact: Artifact, table: OutcomeTable) -> Subject:
