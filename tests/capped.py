@@ -100,3 +100,8 @@ def cascade_of(
         engine.clock, engine.token_s = clock or Clock(), each_s
         stages.append(Stage(name, load=lambda engine=engine: engine))  # type: ignore[misc]
     return Cascade(stages, PricedJudge(ladder), clock=engine.clock)
+
+
+def is_cut_alone(reason: str) -> bool:
+    """Of a step's reason: its draft was cut, and nothing else is held."""
+    return reason.startswith("cut at") and "nothing else is held" in reason
