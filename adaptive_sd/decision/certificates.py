@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 from adaptive_sd.errors import ArtifactError
 
 ASSUMED = (
-    "prompts to come and those set aside are independent draws of the same traffic (equal texts "
-    "counted once), of the forms that the fit knows, and asked as these were"
+    "prompts to come are exchangeable with those set aside, all independent draws of the same "
+    "traffic (equal texts counted once), of the forms that the fit knows, and asked as these were"
 )
 
 
