@@ -21,12 +21,11 @@ from adaptive_sd.decision.newcomer import (
     after_features,
     before_features,
     contradicted,
-    drafted_of,
     known_of,
 )
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence
-from adaptive_sd.decision.states import StateOf, later_stages, state_index, state_reader
+from adaptive_sd.decision.states import StateOf, drafted_of, later_stages, state_index, state_reader
 from adaptive_sd.errors import ArtifactError
 
 FloatArray = NDArray[np.float64]

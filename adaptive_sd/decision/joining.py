@@ -15,7 +15,6 @@ from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.newcomer import (
     NUM_LEVELS,
-    ODDS_MARGIN,
     Known,
     Newcomer,
     after_features,
@@ -34,7 +33,7 @@ from adaptive_sd.decision.shrinkage import (
     mean_quality,
     shrunk_logistic,
 )
-from adaptive_sd.decision.states import StateOf, held_of, state_index
+from adaptive_sd.decision.states import ODDS_MARGIN, StateOf, held_of, state_index
 
 FloatArray = NDArray[np.float64]
 

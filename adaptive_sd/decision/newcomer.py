@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import logit
 from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.states import StateOf, state_index
+from adaptive_sd.decision.states import ODDS_MARGIN, StateOf, state_index
 
 FloatArray = NDArray[np.float64]
 
 NUM_LEVELS = 9
 BEFORE_COLUMNS = 3
 AFTER_COLUMNS = 7
-ODDS_MARGIN = 0.01
-"""Chances are kept so far from 0 and 1 where their log odds are evidence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,20 +67,10 @@ def known_of(
 ) -> Known:
     """`held` are old stages; means are over the old stages `among` all."""
     places = [old.stages.index(stage) for stage in among]
-    quality, cost = alone(old, state_of(()))
-    ease = logit(quality[:, places], ODDS_MARGIN).mean(axis=1)
-    state = state_of(held)
-    odds = state @ old.weights[state_index(held, old.stages)][:, : len(held)]
-    return Known(ease, cost[:, places].mean(axis=1), odds)
-
-
-def alone(old: InducedPolicy, state: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Quality and cost of each stage's draft, from the prompt: (num_rows, num_stages) each.
-
-    At lambda 0 nothing follows a first draft.
-    """
-    grid = (state @ old.weights[0]).reshape(len(state), len(old.stages), 2, -1)
-    return grid[:, :, 0, 0], np.maximum(grid[:, :, 1, 0], 0)
+    first = old.estimate((), state_of, 0.0)  # at lambda 0 nothing follows a first draft
+    ease = logit(first.quality_go[:, places, 0], ODDS_MARGIN).mean(axis=1)
+    odds = state_of(held) @ old.weights[state_index(held, old.stages)][:, : len(held)]
+    return Known(ease, first.cost_go[:, places, 0].mean(axis=1), odds)
 
 
 def before_features(known: Known) -> FloatArray:
@@ -116,17 +104,3 @@ def contradicted(
 ) -> FloatArray:
     """Log odds of the other drafts, (num_rows, num_held), beside a draft that may not agree."""
     return odds + doubt * ~agrees * contradiction(own)[:, None]
-
-
-def drafted_of(
-    state: FloatArray, num_prompt_features: int, num_held: int, place: int
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Of the draft at `place`, read off `state_features`: its log odds by itself, (num_rows,), and
-    whether it agrees with each other draft, (num_rows, num_held - 1).
-    """
-    own = state[:, 1 + num_prompt_features + place]
-    num_pairs = num_held * (num_held - 1) // 2
-    pairs = state[:, state.shape[1] - 2 - num_pairs : state.shape[1] - 2]
-    others = [other for other in range(num_held) if other != place]
-    columns = [max(i, place) * (max(i, place) - 1) // 2 + min(i, place) for i in others]
-    return own, pairs[:, columns] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,6 +27,9 @@ STATE_STATISTICS = (
     "no_answer",
 )
 """Features of the last draft that tell what going on is worth, beyond its quality."""
+
+ODDS_MARGIN = 0.01
+"""Chances are kept so far from 0 and 1 where their log odds are evidence."""
 
 STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
 
@@ -55,8 +59,9 @@ def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
 
 
 def state_reader(evidence: Evidence) -> StateOf:
-    """Of one row, the evidence."""
+    """Of one row, the evidence; each state is made once."""
 
+    @functools.cache
     def state_of(stages: Sequence[int]) -> FloatArray:
         return state_of_held([draft for draft in evidence.held if draft.stage in stages], evidence)
 
@@ -90,13 +95,27 @@ def state_features(
     num_rows, num_held = quality.shape
     columns = [np.ones((num_rows, 1)), prompt]
     if num_held:
-        odds = logit(quality, 0.01)
+        odds = logit(quality, ODDS_MARGIN)
         columns += [odds, quality, statistics]
     if num_held > 1:
         agrees = agreement[:, 1 - num_held :].max(axis=1, keepdims=True)
         last = odds[:, -1:]
         columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
     return np.concatenate(columns, axis=1)
+
+
+def drafted_of(
+    state: FloatArray, num_prompt_features: int, num_held: int, place: int
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Of the draft at `place`, read off `state_features`: its log odds by itself, (num_rows,), and
+    whether it agrees with each other draft, (num_rows, num_held - 1).
+    """
+    own = state[:, 1 + num_prompt_features + place]
+    num_pairs = num_held * (num_held - 1) // 2
+    pairs = state[:, state.shape[1] - 2 - num_pairs : state.shape[1] - 2]
+    others = [other for other in range(num_held) if other != place]
+    columns = [max(i, place) * (max(i, place) - 1) // 2 + min(i, place) for i in others]
+    return own, pairs[:, columns] > 0
 
 
 def num_features(num_prompt_features: int, num_held: int) -> int:
