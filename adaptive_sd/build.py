@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 
@@ -102,10 +103,16 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
     )
 
 
+@functools.cache
+def shipped_artifact() -> Artifact:
+    """Read once: a ladder that it does not fit goes by its prior."""
+    return load_artifact(DEFAULT_ARTIFACT)
+
+
 def chosen_artifact(config: Config) -> Artifact:
     """The one that a configuration names; "default": the shipped one as fitted for this machine."""
     if config.artifact == "default":
-        return _default_artifact(load_artifact(DEFAULT_ARTIFACT))
+        return _default_artifact(shipped_artifact())
     return load_artifact(Path(config.artifact))
 
 
@@ -124,8 +131,7 @@ def _judge(config: Config, stages: list[Stage]) -> FittedJudge | PriorJudge:
 
     sizes = [_size(stage) for stage in stages]
     votes, unit = [stage.votes for stage in stages], stages[0].cost_unit
-    prior = load_artifact(DEFAULT_ARTIFACT).prior
-    return PriorJudge(prior, sizes, rates, votes=votes, unit=unit)
+    return PriorJudge(shipped_artifact().prior, sizes, rates, votes=votes, unit=unit)
 
 
 def _warn_of_other_prices(config: Config, artifact: Artifact) -> None:

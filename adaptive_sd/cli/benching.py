@@ -11,8 +11,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from adaptive_sd.artifact import load_artifact
-from adaptive_sd.build import DEFAULT_ARTIFACT, open_cascade
+from adaptive_sd.build import open_cascade, shipped_artifact
 from adaptive_sd.cascade import Request
 from adaptive_sd.cli.bench_concurrency import concurrency
 from adaptive_sd.cli.bench_draft import JsonOption, OutOption, draft
@@ -42,7 +41,7 @@ def decision(
     num_calls: Annotated[int, typer.Option(min=100, help="Timed calls.")] = 5000,
 ) -> None:
     """Time features, predictor and rule for one draft of 128 tokens."""
-    result = decision_bench.bench_decision(load_artifact(DEFAULT_ARTIFACT), num_calls)
+    result = decision_bench.bench_decision(shipped_artifact(), num_calls)
     if as_json:
         print(json.dumps(asdict(result), indent=2))
         return
