@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ class Unseen(NamedTuple):
 def spread_lams(policy: GuardedPolicy, table: FitTable) -> list[float]:
     """Up to _NUM_DIALS lambdas, ascending, whose costs lie about evenly."""
     low, high = policy.lam_grid[[1, -1]].tolist()
-    cost_of = cost_on(policy, table)
+    cost_of = functools.cache(cost_on(policy, table))
     lams = spread(cost_of, low, high, _PLACES)
     costs = np.array([cost_of(lam) for lam in lams])
     wanted = np.linspace(costs.min(), costs.max(), _NUM_DIALS)
