@@ -17,7 +17,7 @@ from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.joining import CAUTION, join, make_room
 from adaptive_sd.decision.network import FittedPredictor
-from adaptive_sd.decision.rollout import roll_out
+from adaptive_sd.decision.paths import follow
 from adaptive_sd.decision.shrinkage import (
     Labelled,
     mean_quality,
@@ -58,16 +58,19 @@ class JoinReport:
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
-    def as_origin(self) -> str:
+    @property
+    def _known(self) -> str:
         return (
-            f"{self.stage} ({self.num_prompts} graded prompts, 90 % credible interval of its mean "
-            f"quality {self.low:.2f} to {self.high:.2f})"
+            f"{self.num_prompts} graded prompts, 90 % credible interval of its mean quality "
+            f"{self.low:.2f} to {self.high:.2f}"
         )
+
+    def as_origin(self) -> str:
+        return f"{self.stage} ({self._known})"
 
     def as_text(self) -> str:
         return (
-            f"new stage {self.stage}: {self.num_prompts} graded prompts, 90 % credible interval of "
-            f"its mean quality {self.low:.2f} to {self.high:.2f} (the prompts: {self.quality:.2f}; "
+            f"new stage {self.stage}: {self._known} (the prompts: {self.quality:.2f}; "
             f"decisions go by {self.assumed:.2f}), cost {self.cost:.3f}; at lambda "
             f"{self.recommended_lambda:.3g} it runs on {self.share_run:.0%} of them and answers "
             f"{self.share_answered:.0%}"
@@ -185,8 +188,7 @@ def _report(
     caution: float,
 ) -> JoinReport:
     posterior = mean_quality(table.quality, stage)
-    rolled = roll_out(policy, seen, lam)
-    ran = roll_out(policy, seen.costing(np.eye(seen.num_stages)[stage] + 0 * seen.cost), lam)
+    paths = follow(policy, seen, lam)
     return JoinReport(
         stage=table.stages[stage].name,
         num_prompts=len(table.prompt_ids),
@@ -195,7 +197,7 @@ def _report(
         high=posterior.quantile((1 + _SURE) / 2),
         assumed=posterior.quantile(caution),
         cost=float(table.cost[:, stage].mean()),
-        share_run=float(ran.cost.mean()),
-        share_answered=float((rolled.stage == stage).mean()),
+        share_run=float(np.mean([stage in path.stages for path in paths])),
+        share_answered=float(np.mean([path.returned == stage for path in paths])),
         recommended_lambda=lam,
     )
