@@ -131,18 +131,15 @@ def read_config(path: Path) -> Config:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two stages are named {name!r}; names must differ.")
     home = raw.get("home")
-    on_failure = raw.get("on_failure", "degrade")
-    if on_failure not in get_args(OnFailure):
-        raise ConfigError(f'{path}: on_failure is {on_failure!r}; write "degrade" or "error".')
     return Config(
         stages=stages,
         artifact=_typed(raw.get("artifact", "default"), str, f"{path}: artifact"),
         lam=_read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
         home=None if home is None else Path(_typed(home, str, f"{path}: home")).expanduser(),
-        on_failure=on_failure,
+        on_failure=_one_of(raw.get("on_failure", "degrade"), OnFailure, f"{path}: on_failure"),
         online=_typed(raw.get("online", False), bool, f"{path}: online"),
         explore=_read_explore(raw.get("explore", 0.02), f"{path}: explore"),
-        on_drift=_read_on_drift(raw.get("on_drift", "warn"), f"{path}: on_drift"),
+        on_drift=_one_of(raw.get("on_drift", "warn"), OnDrift, f"{path}: on_drift"),
     )
 
 
@@ -171,7 +168,7 @@ def _read_stage(raw: object, where: str) -> StageConfig:
     stage = StageConfig(
         **{key: value for key, value in table.items() if key in known and key != "cost"},
         cost=_read_cost(table["cost"], f"{where}: cost") if "cost" in table else None,
-        endpoint=_read_endpoint(table, where),
+        endpoint=_read_endpoint(table, engine, where),
     )
     if stage.parameters is not None and not size_of(stage.parameters):
         raise ConfigError(f"{where}: parameters is {stage.parameters!r}; write it like '70b'.")
@@ -186,9 +183,8 @@ def _read_stage(raw: object, where: str) -> StageConfig:
     return stage
 
 
-def _read_endpoint(table: Mapping[str, Any], where: str) -> EndpointOptions | None:
+def _read_endpoint(table: Mapping[str, Any], engine: str, where: str) -> EndpointOptions | None:
     """Of a stage of the engine "openai"; keys of the other kind of engine are refused."""
-    engine = table.get("engine", "llama_cpp")
     is_served = engine == "openai"
     for key in _EMBEDDED_ONLY if is_served else _ENDPOINT_KEYS:
         if key in table:
@@ -272,12 +268,13 @@ def _read_explore(raw: object, where: str) -> float:
     raise ConfigError(f"{where} is {raw!r}; write a chance: {EXPLORES}.")
 
 
-def _read_on_drift(raw: object, where: str) -> OnDrift:
-    if raw == "warn":
-        return "warn"
-    if raw == "top":
-        return "top"
-    raise ConfigError(f'{where} is {raw!r}; write "warn" or "top".')
+def _one_of(raw: object, words: Any, where: str) -> Any:
+    """One of the words of a Literal."""
+    known = get_args(words)
+    if raw in known:
+        return raw
+    told = " or ".join(f'"{word}"' for word in known)
+    raise ConfigError(f"{where} is {raw!r}; write {told}.")
 
 
 def _check_keys(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
