@@ -39,25 +39,24 @@ def cut(handler: Handler, body: Json) -> None:
     handler.close_connection = True
 
 
-def end_early(handler: Handler, body: Json) -> None:
-    """A whole reply without the end of the answer."""
-    piece = {"content": "half an"}
-    document = {"choices": [{"delta": piece, "message": piece, "finish_reason": None}]}
+def send(handler: Handler, body: Json, document: Json) -> None:
+    """All of the reply, or the only event of its stream."""
     if not body.get("stream"):
         return handler.reply(document)
     handler.begin_stream()
     handler.event(document)
     handler.end_stream()
+
+
+def end_early(handler: Handler, body: Json) -> None:
+    """A whole reply without the end of the answer."""
+    piece = {"content": "half an"}
+    send(handler, body, {"choices": [{"delta": piece, "message": piece, "finish_reason": None}]})
 
 
 def fail_inside(handler: Handler, body: Json) -> None:
     """An error's document after a status of success."""
-    document = {"error": {"message": "CUDA out of memory", "code": 500}}
-    if not body.get("stream"):
-        return handler.reply(document)
-    handler.begin_stream()
-    handler.event(document)
-    handler.end_stream()
+    send(handler, body, {"error": {"message": "CUDA out of memory", "code": 500}})
 
 
 def status(code: int, **headers: str) -> Fault:

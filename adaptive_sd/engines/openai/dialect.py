@@ -12,6 +12,14 @@ from adaptive_sd.engines.openai.replies import TOP_LOGPROBS
 from adaptive_sd.types import Message, Sampling
 
 
+def turns_of(messages: Sequence[Message], *, is_extended: bool = True) -> dict[str, Any]:
+    """A chat in a request's body; where the server knows how to, its last turn is gone on with."""
+    turns: dict[str, Any] = {"messages": [asdict(message) for message in messages]}
+    if is_extended and messages[-1].role == "assistant":
+        turns |= {"continue_final_message": True, "add_generation_prompt": False}
+    return turns
+
+
 class Dialect:
     """Begins with all that is useful, and leaves out what the server says that it does not know."""
 
@@ -29,11 +37,9 @@ class Dialect:
         return self._options.first_byte_s if self._options.stream else None
 
     def chat(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
-        body = self._body(sampling) | {"messages": [asdict(message) for message in messages]}
+        body = self._body(sampling) | turns_of(messages, is_extended=self.is_extended)
         if self.gives_logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        if self.is_extended and messages[-1].role == "assistant":
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
         return body
 
     def completion(self, token_ids: Sequence[int], sampling: Sampling) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple, Protocol
 
 from adaptive_sd.engines.openai.client import Client
+from adaptive_sd.engines.openai.dialect import turns_of
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.replies import TOP_LOGPROBS, Token, token_of
 from adaptive_sd.types import Message
@@ -53,10 +53,7 @@ class _Tokenizer:
         self._model = model
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        turns: dict[str, Any] = {"messages": [asdict(message) for message in messages]}
-        if messages[-1].role == "assistant":
-            turns |= {"continue_final_message": True, "add_generation_prompt": False}
-        return await self._tokenize(turns)
+        return await self._tokenize(turns_of(messages))
 
     async def tokens(self, text: str) -> list[int]:
         return await self._tokenize({"prompt": text, "add_special_tokens": False})
