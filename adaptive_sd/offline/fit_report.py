@@ -129,7 +129,7 @@ class FitReport:
 
     def to_json(self) -> dict[str, object]:
         """null stands for what has no value: the AUC of a stage that is always right."""
-        return {name: _without_nan(value) for name, value in asdict(self).items()}
+        return {name: without_nan(value) for name, value in asdict(self).items()}
 
     def as_text(self) -> str:
         lines = [f"{self.num_prompts} prompts fitted, {self.num_left_out} left out"]
@@ -156,15 +156,15 @@ class FitReport:
         return "\n".join(lines)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Mappings, and tuples of any kind, with None for each number that is none."""
     match value:
         case float():
             return value if math.isfinite(value) else None
         case dict():
-            return {key: _without_nan(part) for key, part in value.items()}
+            return {key: without_nan(part) for key, part in value.items()}
         case tuple():
-            return tuple(map(_without_nan, value))
+            return tuple(map(without_nan, value))
     return value
 
 

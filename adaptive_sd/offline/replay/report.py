@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from adaptive_sd.decision.calibration import Interval
+from adaptive_sd.offline.fit_report import without_nan
 from adaptive_sd.offline.replay.measure import BASELINE, SHARES, PolicyReport
 
 Json = dict[str, object]
@@ -97,11 +97,11 @@ class ReplayReport:
             "predictors": [
                 {
                     "stage": p.stage,
-                    "auc": _number(p.auc.value),
+                    "auc": without_nan(p.auc.value),
                     "auc_ci": _bounds(p.auc),
-                    "ece": _number(p.ece.value),
+                    "ece": without_nan(p.ece.value),
                     "ece_ci": _bounds(p.ece),
-                    "brier": _number(p.brier.value),
+                    "brier": without_nan(p.brier.value),
                 }
                 for p in self.predictors
             ],
@@ -186,12 +186,8 @@ def _policy(report: PolicyReport) -> Json:
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _bounds(interval: Interval) -> list[float | None]:
-    return [_number(interval.low), _number(interval.high)]
+    return [without_nan(interval.low), without_nan(interval.high)]
 
 
 def _cell(value: float | None) -> str:
