@@ -26,7 +26,7 @@ from adaptive_sd.forms import Form
 from adaptive_sd.stage_record import StageRecord, unit_of
 from adaptive_sd.types import Acceptance
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Since 5 a policy tells what going on gains over stopping; of older ones the numbers mislead."""
 _FEATURES = {
     "feature_names": FEATURE_NAMES,

@@ -15,17 +15,17 @@ from adaptive_sd.decision.states import held_of, later_stages
 
 def abandon_where_it_pays(
     draws: Sequence[InductionFit],
-    plain: Sequence[InductionFit],
+    plain: InductionFit,
     group: NDArray[np.int64] | None,
 ) -> list[InductionFit]:
-    """The draws at the lambdas where they lose less than the `plain` ones, beyond noise.
+    """The draws at the lambdas where they lose less in the mean than `plain`, beyond noise.
 
-    Elsewhere the plain ones, which were fitted on the same folds and abandon no draft. The noise is
-    that of all lambdas: what is shown at one of many was mostly luck.
+    Elsewhere `plain`, which abandons no draft. The noise is that of all lambdas: what is shown at
+    one of many was mostly luck.
     """
-    losses, others = (np.mean([fit.losses for fit in fits], axis=0) for fits in (plain, draws))
-    pays = noise_units(losses, others, group) > noise_among(losses.shape[1])
-    return [_merged(ours, theirs, pays) for ours, theirs in zip(draws, plain, strict=True)]
+    losses = np.mean([fit.losses for fit in draws], axis=0)
+    pays = noise_units(plain.losses, losses, group) > noise_among(losses.shape[1])
+    return [_merged(draw, plain, pays) for draw in draws]
 
 
 def _merged(ours: InductionFit, plain: InductionFit, pays: NDArray[np.bool_]) -> InductionFit:

@@ -105,6 +105,10 @@ class FitTable:
             return plain
         return _known(self.cost_after[:, stage, offered.stage], plain)
 
+    def least_cost(self, stage: int) -> float:
+        """Of a whole draft of the stage, whatever it verified."""
+        return float(min(self.cost_of(stage, held).min() for held in ((), *np.ndindex(stage))))
+
     def costing(self, cost: FloatArray, part_cost: FloatArray | None = None) -> FitTable:
         """With these costs (num_prompts, num_stages) of drafts, whatever they verify.
 

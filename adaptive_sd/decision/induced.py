@@ -61,7 +61,8 @@ class InducedPolicy:
     are: log odds of each held draft being right; then for each later stage, linear, the quality in
     the end (with drafts held what it gains over the best one's) and the cost from here, at each
     lambda of the grid, of running that stage and following the policy. Between grid points they are
-    interpolated in log lambda.
+    interpolated in log lambda. The cost is taken as no less than the least of a recorded draft:
+    lines that fit long prompts may say less, or nothing, of very short ones.
 
     `savings` are linear too, in the state and the partial statistics: the expected loss that
     abandoning a draft at a checkpoint saves, at each lambda of the grid; 0 where that was not
@@ -71,6 +72,7 @@ class InducedPolicy:
     stages: tuple[int, ...]  # ascending
     lam_grid: FloatArray  # (num_lams,), ascending; the first is 0
     weights: tuple[FloatArray, ...]  # 2**len(stages) of (num_state_features, num_outputs)
+    least_costs: FloatArray  # (len(stages),)
     savings: Mapping[SavingKey, FloatArray] = field(default_factory=dict)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
@@ -98,7 +100,9 @@ class InducedPolicy:
         # estimates are linear in the weights, so that only those of this lambda are needed
         between = grid[..., low] * (1 - share) + grid[..., high] * share
         stop = sigmoid(state @ held)
-        return state_values(stop, (state @ between).reshape(len(state), -1, 2, 1), np.array([lam]))
+        go = (state @ between).reshape(len(state), -1, 2, 1)
+        least = self.least_costs[len(self.stages) - go.shape[1] :]
+        return state_values(stop, go, np.array([lam]), least)
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
@@ -128,6 +132,7 @@ class InducedPolicy:
         arrays: dict[str, NDArray[np.generic]] = {
             "stages": np.array(self.stages),
             "lam_grid": self.lam_grid,
+            "least_costs": self.least_costs,
         }
         arrays |= {f"state{i}": weights for i, weights in enumerate(self.weights)}
         return arrays | {_saving_name(key): weights for key, weights in self.savings.items()}
@@ -149,6 +154,9 @@ class InducedPolicy:
             raise ArtifactError(f"a policy of {len(stages)} stages has {num_states} states.")
         if grid.ndim != 1 or not len(grid) or grid[0] != 0 or not (np.diff(grid) > 0).all():
             raise ArtifactError("the lambda grid of a policy does not ascend from 0.")
+        least_costs = arrays["least_costs"].astype(np.float64)
+        if least_costs.shape != (len(stages),) or not (least_costs >= 0).all():
+            raise ArtifactError(f"the least costs of {len(stages)} stages are {least_costs}.")
         weights = tuple(arrays[f"state{i}"].astype(np.float64) for i in range(num_states))
         num_prompt_features = len(weights[0]) - 1
         for index, matrix in enumerate(weights):
@@ -174,7 +182,7 @@ class InducedPolicy:
                     )
         if num_unknown := sum(n.startswith("saving") for n in arrays) - len(savings):
             raise ArtifactError(f"a policy abandons {num_unknown} drafts that it has no choice of.")
-        return cls(stages, grid, weights, savings)
+        return cls(stages, grid, weights, least_costs, savings)
 
 
 def _saving_name(key: SavingKey) -> str:
@@ -214,15 +222,17 @@ def returned_of(held: Sequence[int], stop_quality: FloatArray) -> NDArray[np.int
     return returned
 
 
-def state_values(stop: FloatArray, go: FloatArray, lam: FloatArray) -> StateValues:
+def state_values(
+    stop: FloatArray, go: FloatArray, lam: FloatArray, least_costs: FloatArray
+) -> StateValues:
     """Expected losses: of stopping lam * (1 - q), of going on cost + lam * (1 - q).
 
     `go` has shape (num_rows, num_later, 2, num_lams): quality, with drafts held its gain over the
-    best one's, and cost.
+    best one's, and cost, which is at least that of `least_costs` (num_later,).
     """
     best = stop.max(axis=1, initial=0.0)[:, None]
     # np.clip takes several times as long as these on the few numbers of one decision
     quality = np.minimum(np.maximum(best[..., None] + go[:, :, 0], 0), 1)
-    cost = np.maximum(go[:, :, 1], 0)
+    cost = np.maximum(go[:, :, 1], least_costs[:, None])
     value_stop = lam * (1 - best) if stop.shape[1] else np.full((len(stop), len(lam)), np.inf)
     return StateValues(stop, value_stop, cost + lam * (1 - quality), quality, cost)

@@ -14,9 +14,16 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import InducedPolicy, SavingKey, returned_of
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
 from adaptive_sd.decision.partial import Drafted
+from adaptive_sd.decision.polishing import Polisher
 from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
 from adaptive_sd.decision.ridge import FoldedRidge, RidgeFit
-from adaptive_sd.decision.states import held_of, later_stages, state_index
+from adaptive_sd.decision.states import (
+    StateFit,
+    columns_of,
+    held_of,
+    later_stages,
+    state_index,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -73,20 +80,22 @@ def induce(
     best draft held brings, which alone decides: how easy a prompt is, for all stages alike, would
     else choose how smooth the fit is. Only `stages` may run.
     """
-    table, usable = folded.table, tuple(stages)
-    grid = lam_grid(table.cost)
-    fitting = _Fitting(folded, usable, grid, may_abandon, {}, {})
-    states = [fitting.fit_state(index) for index in reversed(range(2 ** len(usable)))]
-    first = fitting.outcomes[()]
-    return InductionFit(
-        policy=InducedPolicy(usable, grid, tuple(reversed(states)), fitting.savings),
-        quality=first.quality,
-        cost=first.cost,
-        stage=first.stage,
-        run_share=np.stack(
-            [(first.ran >> s & 1).mean(axis=0) for s in range(table.num_stages)], axis=1
-        ),
-    )
+    fitting = _Fitting.begin(folded, stages, may_abandon=may_abandon)
+    states = fitting.fit_states()
+    return fitting.found(states, fitting.outcomes[()])
+
+
+def induce_polished(draws: Sequence[FoldedTable], stages: Sequence[int]) -> InductionFit:
+    """The mean of what each draw of folds gives, polished; see `induce` and Polisher.
+
+    No drafts are abandoned.
+    """
+    fittings = [_Fitting.begin(folded, stages) for folded in draws]
+    mean = _mean_states([fitting.fit_states() for fitting in fittings])
+    first = fittings[0]
+    table, folds = first.folded.table, first.folded.folds
+    states = Polisher(table, first.stages, mean, first.grid, first.least_costs).polish(folds)
+    return first.found(states, first.follow_states(states))
 
 
 def lam_grid(cost: FloatArray) -> FloatArray:
@@ -129,15 +138,18 @@ class _State(NamedTuple):
         go = np.empty((len(folds), len(later), 2, num_lams))
         return cls(held, features, stop, go, ridge, instead, base)
 
-    def regress(self, place: int, outcome: Outcome) -> list[FloatArray]:
-        """Fit quality and cost of running the stage at this place; returns their weights."""
+    def regress(self, place: int, outcome: Outcome) -> FloatArray:
+        """Fit quality and cost of running the stage at this place; returns their weights.
+
+        (num_state_features, 2, num_lams).
+        """
         gain = self.ridge.fit(outcome.quality.astype(np.float64) - self.instead[:, None])
         if self.base is not None:
             gain = RidgeFit(*map(np.add, gain, self.base))
         cost = self.ridge.fit(outcome.cost.astype(np.float64))
         for kind, fit in enumerate((gain, cost)):
             self.go[:, place, kind] = fit.out_of_fold
-        return [gain.weights, cost.weights]
+        return np.stack([gain.weights, cost.weights], axis=1)
 
 
 class _Fitting(NamedTuple):
@@ -146,12 +158,37 @@ class _Fitting(NamedTuple):
     folded: FoldedTable
     stages: tuple[int, ...]
     grid: FloatArray
+    least_costs: FloatArray  # (num_stages,)
     may_abandon: bool
     outcomes: dict[tuple[int, ...], Outcome]
     savings: dict[SavingKey, FloatArray]
 
-    def fit_state(self, index: int) -> FloatArray:
-        """The weights of the state."""
+    @classmethod
+    def begin(
+        cls, folded: FoldedTable, stages: Sequence[int], *, may_abandon: bool = False
+    ) -> _Fitting:
+        table = folded.table
+        least = np.array([table.least_cost(stage) for stage in stages])
+        return cls(folded, tuple(stages), lam_grid(table.cost), least, may_abandon, {}, {})
+
+    def fit_states(self) -> list[StateFit]:
+        """In the order of their indices."""
+        return [self.fit_state(i) for i in reversed(range(2 ** len(self.stages)))][::-1]
+
+    def found(self, states: Sequence[StateFit], first: Outcome) -> InductionFit:
+        """Of all states, and what happens from the beginning."""
+        weights = tuple(state.all_weights for state in states)
+        num_stages = self.folded.table.num_stages
+        return InductionFit(
+            InducedPolicy(self.stages, self.grid, weights, self.least_costs, self.savings),
+            first.quality,
+            first.cost,
+            first.stage,
+            np.stack([(first.ran >> s & 1).mean(axis=0) for s in range(num_stages)], axis=1),
+        )
+
+    def fit_state(self, index: int) -> StateFit:
+        """After all states with a draft more."""
         table = self.folded.table
         held = held_of(index, self.stages)
         later = later_stages(held, self.stages)
@@ -166,26 +203,45 @@ class _Fitting(NamedTuple):
                     found = self._abandon(state, place, found, tried)
                 tried.insert(0, found)
             outcomes.insert(0, found.outcome(table, state.offered))
-            weights = [*state.regress(place, outcomes[0]), *weights]
-        choices = choose_next(state.stop, state.go, self.grid)
+            weights.insert(0, state.regress(place, outcomes[0]))
+        choices = self.choose(state.stop, state.go)
         self.outcomes[held] = follow(table, held, state.stop, choices, outcomes)
-        odds = self.folded.odds(held, state.features)
-        first = columns_of([fit.weights for fit in odds], state.features.shape[1])
-        return np.concatenate([first, *weights], axis=1)
+        shape = (state.features.shape[1], len(later), 2, len(self.grid))
+        together = np.stack(weights, axis=1) if weights else np.empty(shape)
+        odds = [fit.weights for fit in self.folded.odds(held, state.features)]
+        return StateFit(held, state.stop, state.go, columns_of(odds, shape[0]), together)
+
+    def follow_states(self, states: Sequence[StateFit]) -> Outcome:
+        """What happens from the beginning; no draft is abandoned."""
+        table = self.folded.table
+        outcomes: dict[tuple[int, ...], Outcome] = {}
+        for state in reversed(states):
+            held = state.held
+            offered = Drafted(held[-1]) if held else None
+            tried = [Tried(s, outcomes.pop((*held, s))) for s in later_stages(held, self.stages)]
+            found = [each.outcome(table, offered) for each in tried]
+            choices = self.choose(state.stop, state.go)
+            outcomes[held] = follow(table, held, state.stop, choices, found)
+        return outcomes[()]
+
+    def choose(self, stop: FloatArray, go: FloatArray) -> NDArray[np.int8]:
+        """See choose_next; `go` is of the last stages."""
+        least = self.least_costs[len(self.stages) - go.shape[1] :]
+        return choose_next(stop, go, self.grid, least)
 
     def _abandon(self, state: _State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:
         """The stage at this place, its draft abandoned where that pays; `tried` are those after."""
-        table, stop, go = self.folded.table, state.stop, state.go
+        table = self.folded.table
         state.regress(place, whole.outcome(table, state.offered))
         draft = Growing(
             stage=whole.stage,
             state=state.features,
             offered=state.offered,
-            begins=choose_next(stop, go[:, place:], self.grid) == 0,
+            begins=self.choose(state.stop, state.go[:, place:]) == 0,
             instead=partial(
                 _follow_tried,
-                *(table, state.held, stop),
-                choose_next(stop, go[:, place + 1 :], self.grid),
+                *(table, state.held, state.stop),
+                self.choose(state.stop, state.go[:, place + 1 :]),
                 tuple(tried),
             ),
         )
@@ -208,6 +264,10 @@ def _follow_tried(
     return follow(table, held, stop, choices, outcomes)
 
 
-def columns_of(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
-    """Side by side, shape (num_rows, num_columns); there may be none."""
-    return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))
+def _mean_states(draws: Sequence[Sequence[StateFit]]) -> list[StateFit]:
+    """Of each state over the draws."""
+    means = []
+    for states in zip(*draws, strict=True):
+        sides = zip(*(state[1:] for state in states), strict=True)
+        means.append(StateFit(states[0].held, *(np.mean(side, axis=0) for side in sides)))
+    return means

@@ -16,7 +16,13 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy, SavingKey
-from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
+from adaptive_sd.decision.induction import (
+    NUM_FOLDS,
+    FoldedTable,
+    InductionFit,
+    induce,
+    induce_polished,
+)
 from adaptive_sd.decision.lams import place_lam
 from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
@@ -100,18 +106,16 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     seed = int(rng.integers(2**31))
     stages = paying_stages(table.draw(CHOICE_PROMPTS, seed=seed), seed=seed)
     num_draws = min(_NUM_DRAWS, -(-_DRAWN_ROWS // len(table.quality)))
-    plain: list[InductionFit] = []
-    draws: list[InductionFit] = []
-    for _ in range(num_draws):
-        folds = make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group)
-        folded = FoldedTable(table, folds)
-        plain.append(induce(folded, stages))
-        if table.part_cost is not None:
-            draws.append(induce(folded, stages, may_abandon=True))
-    if not draws:
-        return guard(plain, table, rng=rng)
-    found = guard(abandon_where_it_pays(draws, plain, table.group), table, rng=rng)
-    without, decides = _means(plain), found.policy.induces
+    draws = [
+        FoldedTable(table, make_folds(len(table.quality), NUM_FOLDS, rng=rng, groups=table.group))
+        for _ in range(num_draws)
+    ]
+    plain = induce_polished(draws, stages)
+    if table.part_cost is None:
+        return guard([plain], table, rng=rng)
+    abandoning = [induce(folded, stages, may_abandon=True) for folded in draws]
+    found = guard(abandon_where_it_pays(abandoning, plain, table.group), table, rng=rng)
+    without, decides = _means([plain]), found.policy.induces
     return found._replace(
         patient=Means(
             np.where(decides, without.quality, found.quality),

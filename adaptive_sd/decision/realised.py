@@ -58,14 +58,16 @@ class Tried(NamedTuple):
         return self.after._replace(cost=self.after.cost + paid, ran=ran)
 
 
-def choose_next(stop: FloatArray, go: FloatArray, lams: FloatArray) -> NDArray[np.int8]:
+def choose_next(
+    stop: FloatArray, go: FloatArray, lams: FloatArray, least_costs: FloatArray
+) -> NDArray[np.int8]:
     """The place of the next stage in `go` by these estimates, or STOP: (num_prompts, num_lams).
 
-    `stop` (num_prompts, num_held); see state_values.
+    `stop` (num_prompts, num_held), `least_costs` (num_later,); see state_values.
     """
     if not go.shape[1]:
         return np.full((len(stop), len(lams)), STOP, dtype=np.int8)
-    values = state_values(stop, go, lams)
+    values = state_values(stop, go, lams, least_costs)
     goes = values.values_go.min(axis=1) < values.value_stop
     return np.where(goes, values.values_go.argmin(axis=1), STOP).astype(np.int8)
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
+from adaptive_sd.decision.standard import Standard
+
 FloatArray = NDArray[np.float64]
 
 _STRENGTHS = np.logspace(-2, 5, 15)
@@ -26,12 +28,9 @@ class FoldedRidge:
     """Rows of features, of which the first is the constant 1; each fold is left out in turn."""
 
     def __init__(self, rows: FloatArray, folds: NDArray[np.int64]) -> None:
-        self._center = rows[:, 1:].mean(axis=0)
-        deviation = rows[:, 1:].std(axis=0)
-        varies = deviation > 1e-9 * np.maximum(1.0, np.abs(self._center))
-        self._scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
+        self._standard = Standard.of(rows)
         self._members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
-        self._blocks = [(rows[m, 1:] - self._center) * self._scale for m in self._members]
+        self._blocks = [self._standard.rows(rows[m]) for m in self._members]
         self._sums = [block.sum(axis=0) for block in self._blocks]
         self._grams = [block.T @ block for block in self._blocks]
 
@@ -63,9 +62,7 @@ class FoldedRidge:
             intercept, slopes = _solve(total.minus(part))
             out_of_fold[member] = block @ slopes + intercept
         intercept, slopes = _solve(total)
-        slopes = slopes * self._scale[:, None]
-        weights = np.concatenate([(intercept - self._center @ slopes)[None], slopes])
-        return RidgeFit(weights, out_of_fold)
+        return RidgeFit(self._standard.weights(intercept, slopes), out_of_fold)
 
 
 class _Sums(NamedTuple):

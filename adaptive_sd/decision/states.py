@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ ODDS_MARGIN = 0.01
 """Chances are kept so far from 0 and 1 where their log odds are evidence."""
 
 STATE_COLUMNS = np.array([FEATURE_NAMES.index(name) for name in STATE_STATISTICS])
+
+_LENGTHS = [STATE_STATISTICS.index(name) for name in ("log_tokens_out", "log_tokens_in")]
 
 
 StateOf = Callable[[Sequence[int]], FloatArray]
@@ -91,6 +94,7 @@ def state_features(
 ) -> FloatArray:
     """Evidence in one state, a row each: shapes (num_rows, prompt features), (num_rows, held),
     (num_rows, pairs of held) in the order (0,1), (0,2), (1,2), ... and (num_rows, statistics).
+    Log odds, agreements and lengths come multiplied by each other too.
     """
     num_rows, num_held = quality.shape
     columns = [np.ones((num_rows, 1)), prompt]
@@ -101,7 +105,15 @@ def state_features(
         agrees = agreement[:, 1 - num_held :].max(axis=1, keepdims=True)
         last = odds[:, -1:]
         columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
+    if num_held:
+        columns.append(_products(np.concatenate([odds, agreement, statistics[:, _LENGTHS]], 1)))
     return np.concatenate(columns, axis=1)
+
+
+def _products(columns: FloatArray) -> FloatArray:
+    """Of all pairs, squares among them."""
+    left, right = np.triu_indices(columns.shape[1])
+    return columns[:, left] * columns[:, right]
 
 
 def drafted_of(
@@ -111,8 +123,8 @@ def drafted_of(
     whether it agrees with each other draft, (num_rows, num_held - 1).
     """
     own = state[:, 1 + num_prompt_features + place]
-    num_pairs = num_held * (num_held - 1) // 2
-    pairs = state[:, state.shape[1] - 2 - num_pairs : state.shape[1] - 2]
+    first = 2 + num_prompt_features + 2 * num_held + len(STATE_STATISTICS)
+    pairs = state[:, first : first + num_held * (num_held - 1) // 2]
     others = [other for other in range(num_held) if other != place]
     columns = [max(i, place) * (max(i, place) - 1) // 2 + min(i, place) for i in others]
     return own, pairs[:, columns] > 0
@@ -126,6 +138,31 @@ def num_features(num_prompt_features: int, num_held: int) -> int:
         np.empty((0, len(STATE_STATISTICS))),
     )
     return int(state_features(*no_rows).shape[1])
+
+
+class StateFit(NamedTuple):
+    """A state as it was fitted, its estimates out of fold.
+
+    `go` and `weights`, which are of it, say of running each later stage and following the policy:
+    first the quality in the end, with drafts held its gain over the best one's, then the cost from
+    here.
+    """
+
+    held: tuple[int, ...]
+    stop: FloatArray  # (num_prompts, num_held), quality of each draft
+    go: FloatArray  # (num_prompts, num_later, 2, num_lams)
+    odds: FloatArray  # (num_state_features, num_held), weights of log odds
+    weights: FloatArray  # (num_state_features, num_later, 2, num_lams)
+
+    @property
+    def all_weights(self) -> FloatArray:
+        """As InducedPolicy has them."""
+        return np.concatenate([self.odds, self.weights.reshape(len(self.weights), -1)], axis=1)
+
+
+def columns_of(columns: Sequence[FloatArray], num_rows: int) -> FloatArray:
+    """Side by side, shape (num_rows, num_columns); there may be none."""
+    return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0))
 
 
 def _agreements(answers: Sequence[str]) -> list[float]:

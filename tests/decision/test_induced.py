@@ -129,14 +129,15 @@ def test_the_best_estimate_is_returned_ties_to_the_later(qualities: list[int]) -
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0, 1e6), st.integers(0, 3), st.integers(0, 3))
-def test_losses_never_promise_more_than_a_right_answer_for_nothing(
+def test_losses_never_promise_more_than_a_right_answer_for_the_least_cost(
     seed: int, lam: float, num_held: int, num_later: int
 ) -> None:
     rng = np.random.default_rng(seed)
     stop = rng.random((5, num_held))
     go = rng.normal(scale=2, size=(5, num_later, 2, 1))
-    values = state_values(stop, go, np.array([lam]))
-    assert (values.values_go >= 0).all() and (values.value_stop >= 0).all()
+    least_costs = rng.random(num_later)
+    values = state_values(stop, go, np.array([lam]), least_costs)
+    assert (values.values_go >= least_costs[:, None]).all() and (values.value_stop >= 0).all()
     if num_held:
         assert (values.value_stop <= lam).all()
     else:
@@ -150,8 +151,19 @@ def test_agreement_of_the_last_draft_with_any_earlier_one_is_a_feature() -> None
     )
     np.testing.assert_array_equal(state[:, 0], 1)
     # of the pairs (0,1), (0,2), (1,2) the last two are with the last draft
-    np.testing.assert_array_equal(state[:, -2], [0, 0, 1, 1])
-    np.testing.assert_allclose(state[:, -1], state[:, -2] * np.log(0.7 / 0.3))
+    agrees = 1 + 2 + 2 * 3 + len(STATE_COLUMNS) + 1 + 3
+    np.testing.assert_array_equal(state[:, agrees], [0, 0, 1, 1])
+    np.testing.assert_allclose(state[:, agrees + 1], state[:, agrees] * np.log(0.7 / 0.3))
+
+
+def test_no_draft_is_expected_to_cost_less_than_the_least_that_was_recorded() -> None:
+    """Of prompts far from those of the fit, too."""
+    least = [TABLE.least_cost(stage) for stage in range(3)]
+    after = np.where(np.isnan(TABLE.cost_after), np.inf, TABLE.cost_after)
+    assert least[2] == min(TABLE.cost[:, 2].min(), after[:, 2, :2].min())
+    far = -1e6 * np.sign(POLICY.weights[0][1:, len(GRID)])  # by it the first stage costs nothing
+    costs = POLICY.draft_costs(Evidence(far))
+    assert costs[0] == least[0] and all(costs[stage] >= least[stage] for stage in costs)
 
 
 ABANDONING = fit_induction(

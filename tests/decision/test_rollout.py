@@ -58,7 +58,7 @@ def test_a_fitted_policy(num_stages: int, verified: bool) -> None:
 
 @pytest.mark.parametrize("num_stages", [2, 3, 4])
 def test_a_policy_that_abandons(num_stages: int) -> None:
-    fitted_on = with_first_tokens(wild_table(400, num_stages, seed=0), 0).table
+    fitted_on = with_first_tokens(wild_table(500, num_stages, seed=0), 0).table
     rng = np.random.default_rng(0)
     policy = fit_induction(fitted_on, rng=rng, may_abandon=True).policy
     unseen = with_first_tokens(wild_table(60, num_stages, seed=1), 1)
@@ -80,7 +80,7 @@ def test_every_state_is_seen_alike_also_those_that_are_hardly_ever_reached() -> 
     weights = tuple(0.02 * rng.normal(size=w.shape) for w in shaped.weights)
     for state in weights:
         state[0] += 0.5  # estimates between the bounds, where clipping hides nothing
-    policy = InducedPolicy(tuple(range(5)), shaped.lam_grid, weights)
+    policy = InducedPolicy(tuple(range(5)), shaped.lam_grid, weights, np.zeros(5))
     lam = float(shaped.lam_grid[7])
     for size in range(6):
         for stages in itertools.combinations(range(5), size):
@@ -107,7 +107,7 @@ def test_any_policy(seed: int, place: float, scale: float, num_stages: int) -> N
     wild = wild_table(10, num_stages, seed=seed)
     shaped = fit_induction(wild.table, rng=rng, num_folds=2).policy
     weights = tuple(scale * rng.normal(size=w.shape) for w in shaped.weights)
-    policy = InducedPolicy(tuple(range(num_stages)), shaped.lam_grid, weights)
+    policy = InducedPolicy(tuple(range(num_stages)), shaped.lam_grid, weights, np.zeros(num_stages))
     lam = float(place * shaped.lam_grid[-1])
     assert_equal_row_by_row(policy, wild, lam)
     assert_equal_row_by_row(with_savings(policy, rng=rng), with_first_tokens(wild, seed), lam)

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induction import columns_of
 from adaptive_sd.decision.logistic import fit_logistic_from
 from adaptive_sd.decision.ridge import FoldedRidge
-from adaptive_sd.decision.states import later_stages
+from adaptive_sd.decision.states import columns_of, later_stages
 
 FloatArray = NDArray[np.float64]
 Held = tuple[int, ...]
