@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 _TEMPERATURE = 0.5
 """As a share of how far the two least of the estimated losses lie apart: see _temperature."""
 
-_PRIOR = 200.0
+_PRIOR = 300.0
 """Weight of the squared shifts of standardised features, in units of the temperature, against the
 sum of the prompts' losses: with more prompts the shifts may be larger."""
 

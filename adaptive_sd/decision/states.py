@@ -112,8 +112,13 @@ def state_features(
 
 def _products(columns: FloatArray) -> FloatArray:
     """Of all pairs, squares among them."""
-    left, right = np.triu_indices(columns.shape[1])
+    left, right = _pairs(columns.shape[1])
     return columns[:, left] * columns[:, right]
+
+
+@functools.cache
+def _pairs(num_columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(num_columns)
 
 
 def drafted_of(
