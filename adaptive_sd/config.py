@@ -13,6 +13,7 @@ from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
+from adaptive_sd.models.home import use_home
 from adaptive_sd.models.sizes import size_of
 from adaptive_sd.online import EXPLORES, OnDrift, may_explore
 from adaptive_sd.styles import STYLES
@@ -91,9 +92,12 @@ def default_config() -> Config:
 def chosen_config(path: Path | None, stages: str | None = None) -> Config:
     """That of a file, else the shipped one; of its stages those named, with commas between.
 
-    Raises ConfigError as `read_config` and `ladder_of` do.
+    Its home folder is that of this process from now on. Raises ConfigError as `read_config` and
+    `ladder_of` do.
     """
     config = read_config(path) if path else default_config()
+    if config.home is not None:
+        use_home(config.home)
     if stages is None:
         return config
     return ladder_of(config, [name.strip() for name in stages.split(",")])

@@ -23,11 +23,12 @@ from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.event_log import Event, EventLog
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.online import Online
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage import Stage
 from adaptive_sd.trace import Answer
 from adaptive_sd.types import Action
 from tests.failing import Breaking
-from tests.ladder import SKILL, is_right, make_engine, make_stages, make_tasks
+from tests.ladder import RATES, SKILL, is_right, make_engine, make_stages, make_tasks
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +304,28 @@ def test_drafts_of_answers_with_limits_say_nothing_of_drift(
     events = events_of(artifact, path)
     assert len(events) == 10
     assert all(e.observed.first is None and not e.observed.explored for e in events)
+    assert not any(event.observed.compared for event in events)  # no draw makes up for stops
+
+
+def test_feedback_counts_where_a_cap_denied_a_stage_and_not_where_it_cut_a_draft(
+    artifact: Artifact, folder: Path, tmp_path: Path
+) -> None:
+    """What is denied goes by what was known before; a draft that was cut tells of the prompt."""
+    [task] = hard_tasks(1)
+    free = ladder(artifact, folder).answer(task.prompt, Request(lam=40.0))
+    assert free.stage != "small"
+    for max_cost, is_told in ((RATES["small"].decode_s * 40, True), (free.cost * 0.9, False)):
+        path = tmp_path / f"{is_told}.sqlite"
+        cascade = ladder(artifact, folder, path, explore=0.0)
+        capped = cascade.answer(task.prompt, Request(lam=40.0, max_cost=max_cost))
+        assert capped.degraded and not capped.cut, capped
+        was_cut = any("was cut" in (capped.degraded_by or "") for _ in [0])
+        assert was_cut is not is_told, capped.degraded_by
+        assert len(events_of(artifact, path)) == is_told
+        if is_told:
+            cascade.feedback(capped.trace_id, good=False)
+            shifts = Online(FittedJudge(artifact), path).shifts
+            assert shifts[capped.stage_index].intercept < 0
 
 
 def test_nothing_is_learned_of_a_draft_that_nobody_saw(
@@ -338,9 +361,7 @@ def test_a_text_asked_again_counts_once_in_the_watch(
         cascade.answer(text)
     prompts = [event.prompt for event in events_of(artifact, path)]
     assert prompts[0] == prompts[1] != prompts[2]
-    other = tmp_path / "other.sqlite"
-    ladder(artifact, folder, other).answer(one.prompt)
-    assert events_of(artifact, other)[0].prompt != prompts[0]  # each file has its own key
+    assert prompts[2] == prompt_hash(two.prompt)
     [hard] = hard_tasks(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -43,7 +43,10 @@ def answer(
     target_quality: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Share of the best single stage's quality, if the fit certified it."
+            min=0,
+            max=1,
+            help="Share of the best single stage's quality (of a ladder calibrated without labels: "
+            "agreement with its largest stage), if the fit certified it.",
         ),
     ] = None,
     budget: Annotated[

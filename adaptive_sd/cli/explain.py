@@ -18,8 +18,9 @@ _MAX_PROMPT = 300
 
 def headline(answer: Answer) -> str:
     """One line: who answered, how sure, what it took."""
-    marks = "" if answer.calibrated else ", not calibrated"
-    marks += ", degraded" if answer.degraded else ""
+    marks = "" if answer.calibrated or answer.cut else ", not calibrated"
+    marks += ", not the whole answer" if answer.cut else ""
+    marks += f", degraded: {answer.degraded_by}" if answer.degraded else ""
     marks += ", abstained" if answer.abstained else ""
     return (
         f"[{answer.stage} · {_quality(answer)} {answer.quality:.2f}{marks} · "
@@ -44,7 +45,9 @@ def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, and where lambda comes from."""
     lines = [*explain_steps(answer), *_agreement_line(answer)]
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
-    if not answer.calibrated:
+    if answer.cut:
+        lines.append("  not calibrated: nothing tells how good the beginning of a draft is")
+    elif not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])
 

@@ -73,9 +73,9 @@ class JoinedPolicy:
         return tuple(sorted((*self.old.stages, self.newcomer.stage)))
 
     @property
-    def top(self) -> int:
-        """The newcomer is not where it runs at no lambda."""
-        return self.stages[-1] if self.newcomer.runs.any() else self.old.stages[-1]
+    def running(self) -> tuple[int, ...]:
+        """Those that run at some lambda: the newcomer may be none of them."""
+        return self.stages if self.newcomer.runs.any() else self.old.stages
 
     @property
     def lam_grid(self) -> FloatArray:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.features import (
     STATISTIC_NAMES,
     DraftView,
@@ -36,6 +35,7 @@ from adaptive_sd.offline.verification import (
     learn_acceptance,
     uncached_after,
 )
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage_record import StageRecord
 from adaptive_sd.types import Acceptance, Draft, Rates
 

@@ -83,7 +83,7 @@ def calibrate(
         artifact, fit = fit_artifact(table, seed=seed)
         promise, certified, uncertified = None, *_certifiable(table, seed)
     else:
-        claim = KeptQuality(target_quality)
+        claim = KeptQuality(target_quality, table.agreement_with)
         artifact, fit, promise = fit_certified(table, claim, confidence=CONFIDENCE, seed=seed)
         certified, uncertified = promise.certificates, None
     say("fitting on parts, to see what it does to prompts unseen")
