@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass
 from adaptive_sd.types import Action, CostUnit, Decision
 
 
+def told_cost(cost: float) -> str:
+    """For people: three digits, since it may be of minutes or of a thousandth of a cent."""
+    return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Alternative:
     """What is expected of stopping (`stage` None), or of running a stage and following the rule.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.induced import InducedPolicy, SavingKey, StateValues, decide_by
 from adaptive_sd.decision.lams import nearest_lam, place_lam
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.newcomer import (
     AFTER_COLUMNS,
     BEFORE_COLUMNS,
@@ -41,7 +42,7 @@ class _Sides(NamedTuple):
     @classmethod
     def of(cls, loss: FloatArray, quality: FloatArray, lam: float) -> Self:
         """Where the loss is less than that of the quality for nothing, the quality is higher."""
-        cost = loss - lam * (1 - quality)
+        cost = loss - loss_of(0.0, quality, lam)
         if lam > 0:
             quality = quality + np.maximum(-cost, 0) / lam
         return cls(loss, quality, np.maximum(cost, 0))
@@ -139,7 +140,7 @@ class JoinedPolicy:
         first = old.values_go.shape[1] - len(later_stages(held, self.stages))
         return StateValues(
             quality,
-            lam * (1 - quality.max(axis=1))[:, None],
+            loss_of(0.0, quality.max(axis=1), lam)[:, None],
             *(side[:, first:] for side in (old.values_go, old.quality_go, old.cost_go)),
         )
 
@@ -167,7 +168,7 @@ class JoinedPolicy:
         quality = sigmoid(odds[:, None] + ours)
         if others:
             quality = np.maximum(quality, sigmoid(known.best[:, None] + theirs))
-        loss = lam * (1 - quality)
+        loss = loss_of(0.0, quality, lam)
         after = old.values_go[:, place:, 0]
         if after.shape[1]:
             best, rows = after.argmin(axis=1), np.arange(len(after))

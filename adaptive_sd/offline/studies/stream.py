@@ -14,6 +14,7 @@ from adaptive_sd.cascade import Cascade
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import expected_calibration_error
 from adaptive_sd.decision.drift import DriftWatch, First, Reference
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.policies import Evidence
 from adaptive_sd.offline.answers import prompt_views
 from adaptive_sd.offline.reference import firsts_of
@@ -126,7 +127,7 @@ class Passed(NamedTuple):
 
     def loss(self, answers: slice) -> float:
         """Mean cost + lambda * (1 - quality)."""
-        return float(np.mean(self.cost[answers] + self.lam * (1 - self.quality[answers])))
+        return float(loss_of(self.cost[answers], self.quality[answers], self.lam).mean())
 
 
 def run_stream(
