@@ -111,7 +111,9 @@ def ladder_of(config: Config, names: Sequence[str]) -> Config:
     known = {stage.name: stage for stage in config.stages}
     for name in names:
         if not name or list(names).count(name) > 1:
-            raise ConfigError(f"--stages {','.join(names)!r}: {name!r} is empty or comes twice.")
+            raise ConfigError(
+                f"--stages {','.join(names)!r}: {name!r} is empty or twice; name each once."
+            )
     stages = tuple(known.get(name) or StageConfig(name=name, model=name) for name in names)
     return replace(config, stages=stages)
 
@@ -121,7 +123,9 @@ def read_config(path: Path) -> Config:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); give a TOML file."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}.") from error
     known = tuple(f.name for f in fields(Config) if f.name not in ("stages", "lam"))
@@ -153,7 +157,7 @@ def _read_stage(raw: object, where: str) -> StageConfig:
     _check_keys(table, (*known, *_ENDPOINT_KEYS), where)
     for key in ("name", "model"):
         if not table.get(key):
-            raise ConfigError(f"{where}: {key} is missing.")
+            raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
     types |= {"parameters": str}
     types |= dict.fromkeys(("threads", "gpu_layers", "slots", "max_waiting", "votes"), int)
@@ -219,7 +223,7 @@ def _read_cost(raw: object, where: str) -> Rates:
     _check_keys(table, keys, where)
     for key in keys:
         if key not in table:
-            raise ConfigError(f"{where}: {key} is missing.")
+            raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
     if table["unit"] not in get_args(CostUnit):
         raise ConfigError(
             f"{where}: unit is {table['unit']!r}; write one of {', '.join(get_args(CostUnit))}."

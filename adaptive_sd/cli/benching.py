@@ -82,7 +82,10 @@ def ladder(
             on_progress=show,
         )
     if not result.num_prompts:
-        raise DataError(f"{tasks}: no answer could be graded, so there is nothing to compare.")
+        raise DataError(
+            f"{tasks}: no answer could be graded, so there is nothing to compare; give a set whose "
+            "prompts have a grader other than `judge` and `none`."
+        )
     asked = {"tasks": tasks, "limit": limit, "config": config and str(config), "lambda": lam}
     document = asked | {"seed": seed} | asdict(result)
     write_results(out, "ladder", document, plot_ladder(result), now=datetime.now())

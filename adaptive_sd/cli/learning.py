@@ -76,7 +76,10 @@ def recalibrate(
     saved = kept = None
     if save:
         if not labels and not learned.has_drifted:
-            raise DataError("nothing to save: no feedback on this artifact's answers, no drift.")
+            raise DataError(
+                "nothing to save: no feedback on this artifact's answers, no drift; say of answers "
+                "whether they are good with `adaptive-sd feedback TRACE_ID good|bad`."
+            )
         saved = folder or local_artifact()
         kept = _keep(saved)
         hashes = {event.prompt for event, told in telling if told} - {""}

@@ -186,10 +186,13 @@ def _judge(
     if url is None:
         return None
     if model is None:
-        raise typer.BadParameter("--judge needs --judge-model.")
+        raise typer.BadParameter("--judge needs --judge-model, the name of the model there.")
     key = os.environ.get(key_env, "") if key_env else None
     if key == "":
-        raise ConfigError(f"--judge-key-env {key_env}: this environment variable is not set.")
+        raise ConfigError(
+            f"--judge-key-env {key_env}: this environment variable is not set; export it, or leave "
+            "the option out where no key is asked for."
+        )
     endpoint = stack.enter_context(Endpoint(url, model, key=key))
     return RubricJudge(model, endpoint.ask)
 

@@ -84,7 +84,7 @@ def _read(path: Path) -> Iterator[Task]:
         if line.strip():
             task = _parse(line, f"{path}, line {number}")
             if task.id in seen:
-                raise DataError(f"{path}, line {number}: id {task.id!r} comes twice.")
+                raise DataError(f"{path}, line {number}: id {task.id!r} comes twice; change one.")
             seen.add(task.id)
             yield task
 

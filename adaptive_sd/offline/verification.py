@@ -89,7 +89,9 @@ def after(
     try:
         limit = find_style(form, style).max_tokens
     except ConfigError as error:
-        raise DataError(f"an answer was recorded in a style of another version: {error}") from error
+        raise DataError(
+            f"an answer was recorded in a style of another version, so record it again: {error}"
+        ) from error
 
     def verify(pair: Compared) -> tuple[float, Verified]:
         found = simulate_verification(*pair, limit, rates, acceptance)
