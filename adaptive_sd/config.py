@@ -112,7 +112,7 @@ def ladder_of(config: Config, names: Sequence[str]) -> Config:
     for name in names:
         if not name or list(names).count(name) > 1:
             raise ConfigError(
-                f"--stages {','.join(names)!r}: {name!r} is empty or twice; name each once."
+                f"--stages {','.join(names)!r}: {name!r} is empty or comes twice; name each once."
             )
     stages = tuple(known.get(name) or StageConfig(name=name, model=name) for name in names)
     return replace(config, stages=stages)

@@ -27,8 +27,8 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
     """
     if missing := [name for name in _COUNTS if name not in table.columns]:
         raise DataError(
-            f"the table lacks {', '.join(missing)}, so its costs cannot be told anew; give one that "
-            "`adaptive-sd export` wrote."
+            f"the table lacks {', '.join(missing)}, so its costs cannot be told anew; give one "
+            "that `adaptive-sd export` wrote."
         )
     if any(not stage.styles for stage in table.stages):
         raise DataError(

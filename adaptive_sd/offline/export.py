@@ -105,8 +105,8 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
     stages = tuple(stage.to_record() for stage in ladder)
     if not rows:
         raise DataError(
-            f"{paths[0]}: no prompt has answers of all stages yet; run `adaptive-sd record` again to "
-            "go on."
+            f"{paths[0]}: no prompt has answers of all stages yet; run `adaptive-sd record` again "
+            "to go on."
         )
     hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
     logprobs = pa.array([row.pop("logprobs") for row in rows], type=pa.list_(pa.float32()))

@@ -133,8 +133,8 @@ class Recording(Closing):
         for task in tasks:
             if known.setdefault(task.id, task) != task:
                 raise DataError(
-                    f"{self.path}: id {task.id!r} stands for another prompt already; give it another, "
-                    "or record into another file."
+                    f"{self.path}: id {task.id!r} stands for another prompt already; give it "
+                    "another, or record into another file."
                 )
         rows = [(t.id, n, json.dumps(asdict(t))) for n, t in enumerate(known.values())]
         self._file.write("INSERT INTO prompt VALUES (?, ?, ?)", rows[start:])

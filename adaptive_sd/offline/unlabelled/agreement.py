@@ -56,8 +56,8 @@ def grade_by_agreement(table: OutcomeTable) -> Agreed:
         raise DataError("one stage agrees with itself; a ladder to calibrate has two or more.")
     if answers is None:
         raise DataError(
-            "the table has no column 'answer', which agreement is told by; export or import it with "
-            "its answers."
+            "the table has no column 'answer', which agreement is told by; export or import it "
+            "with its answers."
         )
     prompts = prompt_views(table)
     found = canonical_answers(table, prompts)
