@@ -76,13 +76,13 @@ def _warn_of_others(varied: float, used_s: float, all_s: float) -> None:
     """Where the machine was not idle: `used_s` of the `all_s` that its threads could have had."""
     told = []
     if varied > _STEADY:
-        told.append(f"a model's speed varied by a factor of {varied:.1f}")
+        told.append(f"it varied by a factor of {varied:.1f}")
     if used_s < _IDLE_SHARE * all_s:
         told.append(f"other programs took {1 - used_s / all_s:.0%} of the processor")
     if told:
         warnings.warn(
-            f"{' and '.join(told)} while it was measured; the best of {_ROUNDS} rounds is kept, so "
-            "costs may be too high; `adaptive-sd doctor --measure` on an idle machine measures "
-            "again.",
+            f"the machine was busy while a model's speed was measured ({', '.join(told)}); the best "
+            f"of {_ROUNDS} rounds is kept, yet costs may be too high; `adaptive-sd doctor "
+            "--measure` on an idle machine measures again.",
             stacklevel=2,
         )
