@@ -81,8 +81,8 @@ def _warn_of_others(varied: float, used_s: float, all_s: float) -> None:
         told.append(f"other programs took {1 - used_s / all_s:.0%} of the processor")
     if told:
         warnings.warn(
-            f"the machine was busy while a model's speed was measured ({', '.join(told)}); the best "
-            f"of {_ROUNDS} rounds is kept, yet costs may be too high; `adaptive-sd doctor "
+            f"the machine was busy while a model's speed was measured ({', '.join(told)}); the "
+            f"best of {_ROUNDS} rounds is kept, yet costs may be too high; `adaptive-sd doctor "
             "--measure` on an idle machine measures again.",
             stacklevel=2,
         )
