@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Artifact:
     where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
     with the answers of the stage `agreement_with`. `reference` tells how first drafts fared at the
     recommended lambda, by estimates out of fold; older, joined and recalibrated ones have none.
+    `learned_hashes` are those of the prompts that it was recalibrated by since.
     """
 
     stages: tuple[StageRecord, ...]
@@ -77,6 +78,12 @@ class Artifact:
     certificates: Certificates | None = None
     agreement_with: str | None = None
     reference: Reference | None = None
+    learned_hashes: tuple[str, ...] = ()
+
+    @property
+    def seen_hashes(self) -> frozenset[str]:
+        """Of the texts of all prompts that had a say: it cannot be measured on these."""
+        return frozenset({*self.prompt_hashes, *self.learned_hashes})
 
 
 def fingerprint(artifact: Artifact) -> str:
@@ -87,10 +94,12 @@ def fingerprint(artifact: Artifact) -> str:
     return digest.hexdigest()
 
 
-def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
-    """With the stages' estimates shifted; how its policy fares then, nothing was measured of.
+def recalibrated(
+    artifact: Artifact, shifts: Sequence[Shift], prompt_hashes: Iterable[str]
+) -> Artifact:
+    """With the stages' estimates shifted as prompts of these hashes showed.
 
-    So it promises nothing and has no reference.
+    Nothing was measured of how its policy fares then: so it promises nothing and has no reference.
     """
     predictors = tuple(
         replace(predictor, calibration=shift.after(predictor.calibration))
@@ -98,7 +107,12 @@ def recalibrated(artifact: Artifact, shifts: Sequence[Shift]) -> Artifact:
     )
     origin = artifact.lam_origin.removesuffix(_RECALIBRATED) + _RECALIBRATED
     return replace(
-        artifact, predictors=predictors, lam_origin=origin, certificates=None, reference=None
+        artifact,
+        predictors=predictors,
+        lam_origin=origin,
+        certificates=None,
+        reference=None,
+        learned_hashes=tuple(sorted({*artifact.learned_hashes, *prompt_hashes})),
     )
 
 
@@ -186,6 +200,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "certificates": artifact.certificates and artifact.certificates.to_json(),
         "agreement_with": artifact.agreement_with,
         "reference": artifact.reference and artifact.reference.to_json(),
+        "learned_hashes": list(artifact.learned_hashes),
     }
 
 
@@ -234,6 +249,7 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         certificates=Certificates.from_json(certified) if certified else None,
         agreement_with=manifest.get("agreement_with"),
         reference=Reference.from_json(reference) if reference else None,
+        learned_hashes=tuple(manifest.get("learned_hashes", ())),
     )
 
 

@@ -19,8 +19,8 @@ class Asked:
 
     With a chance to `explore` the last stage runs also where the policy stops, and the likelier
     of its draft and the others is returned. `answers` decides in the policy's place. Only what is
-    asked `as_fitted`, as the fit's prompts were, says something of drift: else limits would choose
-    which drafts count.
+    asked `as_fitted`, as the fit's prompts were, says something of drift, and of agreement: else
+    limits would choose which drafts count, and no draws make up for those that they stop.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ class Asked:
         None: it abstained.
         """
         returned = None if stage is None else self._returned(stage, quality)
-        as_fitted = replace(evidence, held=self._raw)
-        return Observed(lam, self._explored, self._first, returned, self._compared(as_fitted))
+        compared = self._compared(replace(evidence, held=self._raw)) if self._as_fitted else ()
+        return Observed(lam, self._explored, self._first, returned, compared)
 
     def _returned(self, stage: int, quality: float) -> Estimate:
         raw = next(held for held in self._raw if held.stage == stage)

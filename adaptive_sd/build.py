@@ -8,10 +8,10 @@ from pathlib import Path
 
 from adaptive_sd.artifact import Artifact, load_artifact
 from adaptive_sd.cascade import Cascade as Loop
-from adaptive_sd.config import Config, StageConfig, default_config, read_config, stage_styles
+from adaptive_sd.config import Config, StageConfig, chosen_config, default_config, stage_styles
 from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.judge import FittedJudge, PriorJudge
-from adaptive_sd.models.home import home_dir, use_home
+from adaptive_sd.models.home import home_dir
 from adaptive_sd.online import Online
 from adaptive_sd.rates import differ
 from adaptive_sd.sources import served
@@ -35,7 +35,7 @@ class Cascade(Loop):
     @classmethod
     def from_config(cls, path: str | Path) -> Cascade:
         """The ladder of a configuration file. Raises ConfigError, ModelError, ArtifactError."""
-        return open_cascade(read_config(Path(path)))
+        return open_cascade(chosen_config(Path(path)))
 
 
 def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
@@ -67,8 +67,6 @@ def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
     Those of one model with the same engine options have one engine, and so one KV cache. Raises
     ConfigError where their costs are of different units.
     """
-    if config.home is not None:
-        use_home(config.home)
     engines: Engines = {}
     stages = [_open_stage(stage, offline, engines) for stage in config.stages]
     if len({stage.cost_unit for stage in stages}) > 1:
@@ -114,6 +112,22 @@ def chosen_artifact(config: Config) -> Artifact:
     if config.artifact == "default":
         return _default_artifact(shipped_artifact())
     return load_artifact(Path(config.artifact))
+
+
+def ladder_artifact(config: Config) -> Artifact:
+    """The one that decides on the ladder; raises ConfigError where it has none.
+
+    Only the shipped one may not be the ladder's: then its models are looked at, not loaded.
+    """
+    artifact = chosen_artifact(config)
+    if config.artifact != "default" or config.stages == default_config().stages:
+        return artifact
+    if not fits_ladder(artifact, open_stages(config, offline=True)):
+        raise ConfigError(
+            "nothing was fitted for this ladder; make an artifact with `adaptive-sd calibrate` or "
+            '`adaptive-sd fit`, and write artifact = "FOLDER" into the configuration.'
+        )
+    return artifact
 
 
 def _judge(config: Config, stages: list[Stage]) -> FittedJudge | PriorJudge:

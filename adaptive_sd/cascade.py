@@ -111,8 +111,8 @@ class Cascade(Closing):
         abstained = run.end(choice)
         trace_id, quality = uuid.uuid4().hex, run.quality_of(choice)
         calibrated = evidence.covered and run.as_recorded
-        is_regular = calibrated and not run.degraded and not allowance.failed
-        if self._online is not None and asked is not None and is_regular:
+        tells = calibrated and not run.was_cut and not allowance.failed
+        if self._online is not None and asked is not None and tells:
             stage = None if abstained else choice.stage
             observe = partial(asked.observed, stage, quality, lam, evidence)
             self._online.keep(trace_id, text, observe)
@@ -127,11 +127,13 @@ class Cascade(Closing):
             latency_s=allowance.elapsed_s,
             lam=lam,
             abstained=abstained,
-            degraded=run.degraded,
+            degraded=run.degraded_by is not None,
             calibrated=calibrated,
             trace=tuple(run.steps),
             opening=opening,
             agreement_with=self.judge.agreement_with,
+            cut=run.is_fragment and not abstained,
+            degraded_by=run.degraded_by,
         )
 
     def feedback(self, trace_id: str, good: bool) -> None:

@@ -13,6 +13,7 @@ from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
+from adaptive_sd.models.home import use_home
 from adaptive_sd.models.sizes import size_of
 from adaptive_sd.online import EXPLORES, OnDrift, may_explore
 from adaptive_sd.styles import STYLES
@@ -91,9 +92,12 @@ def default_config() -> Config:
 def chosen_config(path: Path | None, stages: str | None = None) -> Config:
     """That of a file, else the shipped one; of its stages those named, with commas between.
 
-    Raises ConfigError as `read_config` and `ladder_of` do.
+    Its home folder is that of this process from now on. Raises ConfigError as `read_config` and
+    `ladder_of` do.
     """
     config = read_config(path) if path else default_config()
+    if config.home is not None:
+        use_home(config.home)
     if stages is None:
         return config
     return ladder_of(config, [name.strip() for name in stages.split(",")])
@@ -107,7 +111,9 @@ def ladder_of(config: Config, names: Sequence[str]) -> Config:
     known = {stage.name: stage for stage in config.stages}
     for name in names:
         if not name or list(names).count(name) > 1:
-            raise ConfigError(f"--stages {','.join(names)!r}: {name!r} is empty or comes twice.")
+            raise ConfigError(
+                f"--stages {','.join(names)!r}: {name!r} is empty or comes twice; name each once."
+            )
     stages = tuple(known.get(name) or StageConfig(name=name, model=name) for name in names)
     return replace(config, stages=stages)
 
@@ -117,7 +123,9 @@ def read_config(path: Path) -> Config:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); give a TOML file."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}.") from error
     known = tuple(f.name for f in fields(Config) if f.name not in ("stages", "lam"))
@@ -149,7 +157,7 @@ def _read_stage(raw: object, where: str) -> StageConfig:
     _check_keys(table, (*known, *_ENDPOINT_KEYS), where)
     for key in ("name", "model"):
         if not table.get(key):
-            raise ConfigError(f"{where}: {key} is missing.")
+            raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
     types = {"name": str, "model": str, "engine": str, "max_tokens": int, "context": int}
     types |= {"parameters": str}
     types |= dict.fromkeys(("threads", "gpu_layers", "slots", "max_waiting", "votes"), int)
@@ -215,7 +223,7 @@ def _read_cost(raw: object, where: str) -> Rates:
     _check_keys(table, keys, where)
     for key in keys:
         if key not in table:
-            raise ConfigError(f"{where}: {key} is missing.")
+            raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
     if table["unit"] not in get_args(CostUnit):
         raise ConfigError(
             f"{where}: unit is {table['unit']!r}; write one of {', '.join(get_args(CostUnit))}."

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 import sqlite3
 import time
 import warnings
@@ -13,7 +11,7 @@ from typing import Any, NamedTuple
 
 from adaptive_sd.decision.observed import Observed
 from adaptive_sd.errors import DataError
-from adaptive_sd.prompt import normal_text
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.trace_file import open_traces
 
 _ANSWER, _FEEDBACK = "answer", "feedback"
@@ -22,7 +20,7 @@ _ANSWER, _FEEDBACK = "answer", "feedback"
 class Event(NamedTuple):
     """An answer, or what was said of it, where `good` is not None; `seq` ascends.
 
-    `prompt` is the same for prompts of one text, hashed with the file's own key; "" in older files.
+    `prompt` is the prompt's hash, as fits keep those of theirs; "" in older files.
     """
 
     seq: int
@@ -41,7 +39,7 @@ class EventLog:
     def append(self, trace_id: str, fit: str, text: str, observed: Observed) -> None:
         """`fit` names the artifact whose estimates these are. Raises ConfigError."""
         with open_traces(self._path) as database:
-            record = {"observed": observed.to_json(), "prompt": _hashed(database, text)}
+            record = {"observed": observed.to_json(), "prompt_hash": prompt_hash(text)}
             _insert(database, trace_id, _ANSWER, fit, record)
 
     def tell(self, trace_id: str, fit: str, *, good: bool) -> str:
@@ -63,12 +61,12 @@ class EventLog:
             _insert(database, trace_id, _FEEDBACK, fit_of_answer, {"good": good})
         if not record:
             return _NOT_LEARNED.format(
-                "was not calibrated, or was not given by a ladder with `online = true`"
+                "was not calibrated, one of its drafts was cut or failed, or it was not given by a "
+                "ladder with `online = true`"
             )
         if fit_of_answer != fit:
             return _NOT_LEARNED.format("is of another fit than this configuration's")
-        abstained = '"returned": null' in record
-        return _NOT_LEARNED.format("was none: the ladder abstained") if abstained else ""
+        return _NOT_LEARNED.format("was none: the ladder abstained") if _is_none(record) else ""
 
     def since(self, seq: int, fit: str, num_stages: int) -> list[Event]:
         """Events after `seq` of one fit, a ladder of `num_stages`; damaged ones are warned of.
@@ -92,9 +90,9 @@ class EventLog:
     ) -> Event | None:
         try:
             raw = json.loads(answer) | json.loads(record)
-            good, prompt = raw.get("good"), raw.get("prompt", "")
+            good, prompt = raw.get("good"), raw.get("prompt_hash", "")
             if not isinstance(good, bool | None) or not isinstance(prompt, str):
-                raise ValueError(f"good is {good!r}, prompt {prompt!r}")
+                raise ValueError(f"good is {good!r}, prompt_hash {prompt!r}")
             observed = Observed.from_json(raw["observed"], num_stages)
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(
@@ -107,14 +105,12 @@ class EventLog:
 _NOT_LEARNED = "kept, but nothing is learned from it: the answer {}."
 
 
-def _hashed(database: sqlite3.Connection, text: str) -> str:
-    """Useless to who has not this very file; case, width and spacing do not matter."""
-    database.execute(
-        "INSERT INTO prompt_key SELECT ? WHERE NOT EXISTS (SELECT 1 FROM prompt_key)",
-        (secrets.token_bytes(32),),
-    )
-    [key] = database.execute("SELECT key FROM prompt_key").fetchone()
-    return hashlib.blake2b(normal_text(text).encode(), key=key, digest_size=16).hexdigest()
+def _is_none(answer: str) -> bool:
+    """Whether the record of an answer says that none was given."""
+    try:
+        return json.loads(answer)["observed"]["returned"] is None
+    except (ValueError, KeyError, TypeError):
+        return False  # damaged: whoever learns is told
 
 
 def _insert(

@@ -33,7 +33,8 @@ _RECORD = (
 class FittedJudge:
     """Decides with what was fitted on recordings of this very ladder.
 
-    On a prompt of a form that was hardly recorded the fit cannot speak: the largest stage answers.
+    On a prompt of a form that was hardly recorded the fit cannot speak: the largest stage answers
+    that it runs at all, or a smaller one of those where that is not affordable.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -47,8 +48,8 @@ class FittedJudge:
         self.num_stages = len(artifact.stages)
         self.top = artifact.policy.top
         self._top = FixedPolicy(
-            len(artifact.stages) - 1,
-            "hardly any prompt of this form was recorded, so the largest stage answers",
+            self.top,
+            "hardly any prompt of this form was recorded, so the largest stage that runs answers",
         )
 
     @cached_property
@@ -82,12 +83,11 @@ class FittedJudge:
             return self._artifact.policy.draft_costs(evidence)
         if evidence.held:
             return {}
-        return dict(
-            enumerate(
-                prior_cost(self._artifact.prior, self._rates(stage), record.votes)
-                for stage, record in enumerate(self._artifact.stages)
-            )
-        )
+        prior, stages = self._artifact.prior, self._artifact.stages
+        return {
+            stage: prior_cost(prior, self._rates(stage), stages[stage].votes)
+            for stage in self._artifact.policy.running
+        }
 
     def estimates(self, evidence: Evidence) -> tuple[float, ...]:
         return self._artifact.policy.estimates(evidence)

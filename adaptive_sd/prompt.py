@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -46,6 +47,11 @@ def _to_message(raw: object) -> Message:
 def prompt_text(prompt: Prompt) -> str:
     """The text that the answer is for: the last turn of the user."""
     return next(m.content for m in reversed(to_messages(prompt)) if m.role == "user")
+
+
+def prompt_hash(prompt: str) -> str:
+    """SHA-256 of the normalised text: case, width and spacing of a prompt do not matter."""
+    return hashlib.sha256(normal_text(prompt).encode()).hexdigest()
 
 
 def normal_text(text: str) -> str:

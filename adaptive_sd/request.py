@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from adaptive_sd.decision.policies import check_lam
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
@@ -21,7 +22,7 @@ class Request:
 
     `max_cost`, in the ladder's unit of cost, and `deadline_s`, seconds from the call, are hard: see
     Allowance. An answer whose estimated quality is below `abstain_below` (0 to 1) is not given.
-    Raises ConfigError for values of these three that mean nothing.
+    Raises ConfigError for values of these three, and of `lam`, that mean nothing.
     """
 
     lam: float | None = None
@@ -36,6 +37,8 @@ class Request:
     abstain_below: float | None = None
 
     def __post_init__(self) -> None:
+        if self.lam is not None:
+            check_lam(self.lam)
         for name, cap in (("max_cost", self.max_cost), ("deadline_s", self.deadline_s)):
             if cap is not None and not 0 < cap < math.inf:
                 raise ConfigError(f"{name} is {cap}; it must be finite and above 0.")

@@ -52,20 +52,29 @@ class Run:
         """The expected loss that abandoning the last draft saved."""
         self.as_recorded = isinstance(prompt, str) and request.as_recorded
         """Whether all drafts held are as when the fit's prompts were recorded."""
-        self.degraded = False
-        self._is_fragment = False
+        self._degraded_by: list[str] = []
+        self.was_cut = False
+        """Whether a cap ended a draft: that says something of the prompt that no estimate knows."""
+        self.is_fragment = False
+        """Whether all there is to return is the beginning of a draft."""
         self.last = -1
         """The last stage that ran."""
         self.drafts: dict[int, Draft] = {}
         """Those that could be returned."""
         self.steps: list[Step] = []
 
+    @property
+    def degraded_by(self) -> str | None:
+        """What caps and failures changed, in words; None: nothing."""
+        return "; ".join(dict.fromkeys(self._degraded_by)) or None
+
     def decide(self, evidence: Evidence) -> Choice:
         return self._judge.decide(self._allowance.limit(evidence), self._lam)
 
     def why(self, choice: Choice) -> Why:
         """What the choice rests on; notes where the allowance changed it."""
-        self.degraded |= choice.denied is not None and self._allowance.is_short
+        if choice.denied is not None and self._allowance.is_short:
+            self._degraded_by.append(f"too little was left for {self._names[choice.denied]}")
         return self._allowance.why(choice, self._names)
 
     def skip(self, choice: Choice) -> None:
@@ -89,7 +98,8 @@ class Run:
             self._allowance.cut = ""
             self.drafts[index] = draft
         elif self._allowance.cut:
-            self.degraded = True
+            self.was_cut = True
+            self._degraded_by.append(f"{self._names[index]} was {self._allowance.cut}")
         elif self._saved <= 0:
             raise CancelledError("the answer was cancelled before it was whole.")
         return draft
@@ -105,7 +115,7 @@ class Run:
         ended = replace(draft, finish_reason="length")
         judged = self._judge.judge(self._view, self.last, ended)
         self.drafts[self.last] = draft
-        self.as_recorded, self._is_fragment = False, True
+        self.as_recorded, self.is_fragment = False, True
         return self._only(judged.quality if judged.answer else 0.0)
 
     def spare(self, held: Sequence[HeldDraft]) -> Choice | None:
@@ -153,7 +163,9 @@ class Run:
                 self._saved = judge.saved(evidence, index, progress, self._lam)
                 if self._saved > 0 and not allowance.fits_all_after(index, evidence):
                     self._saved = 0.0
-                    self.degraded |= allowance.is_short
+                    if allowance.is_short:
+                        told = f"too little was left to abandon the draft of {self._names[index]}"
+                        self._degraded_by.append(told)
             return self._saved <= 0 and (keep_going is None or keep_going())
 
         return observe
@@ -217,11 +229,12 @@ class Run:
 
     def end(self, choice: Choice) -> bool:
         """Give the text of the stage chosen, or abstain: True."""
-        self.degraded |= any(stage > choice.stage for stage in self._allowance.failed)
+        failed = sorted(stage for stage in self._allowance.failed if stage > choice.stage)
+        self._degraded_by += [f"{self._names[stage]} failed" for stage in failed]
         quality, least = self.quality_of(choice), self._request.abstain_below
-        if abstains := least is not None and (quality < least or self._is_fragment):
+        if abstains := least is not None and (quality < least or self.is_fragment):
             reason = f"quality {quality:.2f} of the best draft is below {least:g}"
-            if self._is_fragment:
+            if self.is_fragment:
                 reason = "no draft came to its end"
             self._add_last(Action.ABSTAIN, choice, quality, f"{reason}; {self.why(choice).reason}")
         elif choice.stage != self.last:

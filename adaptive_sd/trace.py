@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass
 from adaptive_sd.types import Action, CostUnit, Decision
 
 
+def told_cost(cost: float) -> str:
+    """For people: three digits, since it may be of minutes or of a thousandth of a cent."""
+    return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Alternative:
     """What is expected of stopping (`stage` None), or of running a stage and following the rule.
@@ -61,7 +66,8 @@ class Answer:
 
     `cost` is token counts times the stages' rates, in `cost_unit`; `latency_s` is wall time.
     `degraded`: what the request may cost and take kept a stage from running or to its end, or one
-    failed that is larger than the stage whose draft is returned.
+    failed that is larger than the stage whose draft is returned; `degraded_by` has that in words.
+    `cut`: the text is the beginning of a draft, all there was when a cap ended it.
     `abstained`: the draft that would be returned, of `stage`, is not good enough; there is no text.
     `opening` is the decision before the first draft.
     `quality` is the chance of being right or, where the ladder was calibrated without labels,
@@ -83,6 +89,8 @@ class Answer:
     trace: tuple[Step, ...]
     opening: Why = Why("")
     agreement_with: str | None = None
+    cut: bool = False
+    degraded_by: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The document of `answer --json`; fields are only ever added."""

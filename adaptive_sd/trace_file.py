@@ -17,7 +17,6 @@ CREATE TABLE IF NOT EXISTS event (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, created_s REAL, trace_id TEXT, kind TEXT, fit TEXT,
   record TEXT);
 CREATE INDEX IF NOT EXISTS event_of_trace ON event (trace_id);
-CREATE TABLE IF NOT EXISTS prompt_key (key BLOB);
 """
 
 

@@ -288,5 +288,6 @@ It runs on the one thread on which its engine serves everybody: all answers wait
 it cannot ask the same engine for anything.
 """
 
-IsDecided = Callable[[Sequence[str]], bool]
-"""Whether the texts of the votes that have ended settle who is elected."""
+IsDecided = Callable[[Sequence[str], int], bool]
+"""Whether the texts of the votes that have ended settle who is elected; the others have come to so
+many tokens."""

@@ -20,10 +20,11 @@ import numpy as np
 
 from adaptive_sd.config import default_config
 from adaptive_sd.data.grading import grade
-from adaptive_sd.data.tasks import Task, bundled_names, load_tasks, prompt_hash
+from adaptive_sd.data.tasks import Task, bundled_names, load_tasks
 from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.judge import cost_of
 from adaptive_sd.models.home import home_dir
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STYLES, Style
 from adaptive_sd.types import Sampling

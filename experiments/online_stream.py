@@ -3,7 +3,9 @@
 python experiments/online_stream.py --table recordings/default-ladder.parquet
 
 A ladder fitted on half of the prompts of some data sets, and a few of the others, answers a stream
-of the other half and then of the others, drawn anew for each seed; some answers get feedback.
+of the other half and then of the others, drawn anew for each seed; some answers get feedback. False
+alarms are counted with references as artifacts have them: of fits on random halves, on the unseen
+other halves; and of the shipped artifact, on longer streams as likely as it leaves them.
 Writes online_stream.json, online_stream.png and an entry in log/ below --out.
 """
 
@@ -22,21 +24,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
+from adaptive_sd.build import shipped_artifact
 from adaptive_sd.data.outcomes import TOKENS, OutcomeTable, read_outcomes
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.experiment import exit_code_of
 from adaptive_sd.offline.fit import fit_artifact
-from adaptive_sd.offline.reference import firsts_of
+from adaptive_sd.offline.prompts import one_of_each
 from adaptive_sd.offline.research_log import check_folder
 from adaptive_sd.offline.studies.entry import publish_study
 from adaptive_sd.offline.studies.plots import plot_stream
-from adaptive_sd.offline.studies.stream import Passed, false_alarms, run_stream, subject_of
+from adaptive_sd.offline.studies.stream import (
+    Passed,
+    false_alarms,
+    false_alarms_ahead,
+    run_stream,
+    subject_of,
+)
 
 NUM_EARLY, NUM_LATE = 1000, 2000
 NUM_LATE_FITTED = 60
 """Prompts of the late sets that the fit sees, so that it knows their forms."""
-NUM_STREAMS, NUM_ANSWERS, NUM_FITTED = 300, 2000, 500
-"""Of the count of false alarms."""
+NUM_HALVES, NUM_ORDERS = 10, 30
+NUM_STREAMS, NUM_ANSWERS = 300, 2000
+"""Of the counts of false alarms."""
 WINDOW = 250
 WAYS: Mapping[str, dict[str, Any]] = {
     "not online": {"told": 0.0},
@@ -68,14 +78,11 @@ def _run(options: argparse.Namespace) -> None:
     parts = _split(table, options.late.split(","), rng)
     artifact, _ = fit_artifact(table.take(parts.fit), seed=options.seed)
     passed = {way: _pass(artifact, table, parts, options, **how) for way, how in WAYS.items()}
-    seen = subject_of(artifact, table).table
-    num_false = false_alarms(
-        firsts_of(artifact.policy, seen, artifact.recommended_lam),
-        num_streams=NUM_STREAMS,
-        num_answers=NUM_ANSWERS,
-        num_fitted=NUM_FITTED,
-        rng=rng,
-    )
+    num_false = _false_on_halves(table, options.seed)
+    ahead = {"num_streams": NUM_STREAMS, "num_answers": NUM_ANSWERS}
+    shipped = shipped_artifact().reference
+    assert shipped is not None  # the shipped artifact is a plain fit
+    num_ahead = false_alarms_ahead(shipped, rng=rng, **ahead)
     delays = [p.drifted_at - NUM_EARLY for p in passed["feedback"] if p.drifted_at is not None]
     document = {
         "table": options.table.name,
@@ -85,7 +92,8 @@ def _run(options: argparse.Namespace) -> None:
         "ways": {way: _means(streams) for way, streams in passed.items()},
         "delays": delays,
         "num_streams": options.num_seeds,
-        "false_alarms": [num_false, NUM_STREAMS],
+        "false_alarms": [num_false, NUM_HALVES * NUM_ORDERS],
+        "false_alarms_ahead": [num_ahead, NUM_STREAMS],
     }
     publish_study(
         options.out,
@@ -101,12 +109,27 @@ def _run(options: argparse.Namespace) -> None:
         results={way: _line(_means(streams)) for way, streams in passed.items()},
         observations=[
             f"{len(delays)} of {options.num_seeds} changes noticed, after {sorted(delays)} answers",
-            f"{num_false} of {NUM_STREAMS} streams of {NUM_ANSWERS} without a change gave an "
-            f"alarm, with references of {NUM_FITTED} prompts",
+            f"{num_false} of {NUM_HALVES * NUM_ORDERS} streams of {len(table.prompt_ids) // 2} "
+            f"unseen prompts without a change gave an alarm ({NUM_HALVES} fits on random halves)",
+            f"{num_ahead} of {NUM_STREAMS} streams of {NUM_ANSWERS} did with the shipped "
+            "artifact's reference, of chances as likely as it leaves them",
         ],
         next_experiments=["the same with real feedback"],
         now=datetime.now(),
     )
+
+
+def _false_on_halves(table: OutcomeTable, seed: int) -> int:
+    """Alarms on NUM_HALVES halves of the table's texts, in NUM_ORDERS orders each."""
+    num_alarms = 0
+    for half in range(NUM_HALVES):
+        print(f"half {half + 1} of {NUM_HALVES}", file=sys.stderr)
+        rng = np.random.default_rng([seed, 1, half])
+        drawn = one_of_each(table, rng=rng)
+        fitted, unseen = np.array_split(np.arange(len(drawn.prompt_ids)), 2)
+        artifact, _ = fit_artifact(drawn.take(fitted), seed=seed)
+        num_alarms += false_alarms(artifact, drawn.take(unseen), num_orders=NUM_ORDERS, rng=rng)
+    return num_alarms
 
 
 def _split(table: OutcomeTable, late_sets: Sequence[str], rng: np.random.Generator) -> Split:

@@ -14,7 +14,8 @@ import random
 from dataclasses import asdict
 from pathlib import Path
 
-from adaptive_sd.data.tasks import Task, bundled_names, load_tasks, prompt_hash
+from adaptive_sd.data.tasks import Task, bundled_names, load_tasks
+from adaptive_sd.prompt import prompt_hash
 
 SETS = {
     "mmlu.test": 60,

@@ -94,6 +94,7 @@ def test_the_rule_chooses_among_what_fits_and_says_what_did_not() -> None:
     assert plain.stage == "large" and not plain.degraded
     capped = cascade_of(ladder).answer(PROMPT, Request(lam=10.0, max_cost=0.3))
     assert capped.stage == "middle" and capped.degraded and capped.text == "middle word1 word2"
+    assert capped.degraded_by == "too little was left for large" and not capped.cut
     assert "large is denied: expected to cost 0.4, and 0.3 is left" in capped.opening.reason
     fits = {a.stage: a.fits for a in capped.opening.alternatives}
     assert fits == {"small": True, "middle": True, "large": False}
@@ -102,7 +103,8 @@ def test_the_rule_chooses_among_what_fits_and_says_what_did_not() -> None:
 def test_where_nothing_fits_the_cheapest_is_begun_and_its_beginning_given() -> None:
     ladder = Ladder((150, 3, 3), (0.9, 0.95, 0.99), expected=(1.0, 2.0, 4.0))
     answer = cascade_of(ladder).answer(PROMPT, Request(lam=10.0, max_cost=0.2))
-    assert answer.stage == "small" and answer.degraded and not answer.calibrated
+    assert answer.stage == "small" and answer.degraded and not answer.calibrated and answer.cut
+    assert answer.degraded_by is not None and "small was cut at the cost" in answer.degraded_by
     (step,) = answer.trace
     assert step.action is Action.DRAFT and step.decision is Decision.STOP
     assert step.reason.startswith("cut at the cost that the answer may have, 0.2")
@@ -120,6 +122,7 @@ def test_a_cut_draft_gives_way_to_one_that_is_held() -> None:
     request = Request(lam=0.6, max_cost=0.5)
     answer = cascade_of(ladder).answer(PROMPT, request)
     assert answer.text == "small word1" and answer.degraded and answer.calibrated
+    assert not answer.cut and "middle was cut at the cost" in (answer.degraded_by or "")
     assert [s.action for s in answer.trace] == [Action.DRAFT, Action.VERIFY, Action.RECALL]
     cut = answer.trace[1]
     assert cut.reason.startswith("cut at the cost") and cut.quality is None

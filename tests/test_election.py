@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adaptive_sd.decision.features import DraftView
 from adaptive_sd.election import Election, end_early, majority
 from adaptive_sd.forms import Form, canonical_answer
+from adaptive_sd.offline.verification import further_votes
 from adaptive_sd.types import Draft
 from tests.voting import make_vote
 
@@ -70,20 +71,30 @@ def test_whoever_is_cut_short_could_change_nothing(cast: list[Draft]) -> None:
         assert changed[majority(changed)] == answer_of(elected)
 
 
-@given(votes, st.integers(1, 8), st.integers(1, 8))
-def test_votes_taken_over_elect_as_all_at_once(cast: list[Draft], few: int, some: int) -> None:
-    few, some = sorted(min(n, len(cast)) for n in (few, some))
-    first = elect(few, cast)
-    then, at_once = elect(some, cast, first), elect(some, cast)
-    assert answer_of(then) == answer_of(at_once)
-    assert num_tokens(then) <= num_tokens(at_once)
-    assert then.votes is not None and first.votes is not None
-    for place, vote in enumerate(then.votes.drafts):
-        assert not vote.has_ended or vote.text == cast[place].text
-        if place < few and first.votes.drafts[place].has_ended:
-            assert vote is first.votes.drafts[place]  # neither sampled nor paid again
-    last = elect(len(cast), cast, then)
-    assert answer_of(last) == answer_of(elect(len(cast), cast))
+def evidence_of(draft: Draft) -> tuple[object, ...]:
+    """All that a judge and a later stage see of it."""
+    assert draft.votes is not None
+    votes = [(v.text, v.token_ids, v.finish_reason) for v in draft.votes.drafts]
+    share = DraftView.of(draft, Form.NUMBER).vote_share
+    return draft.text, draft.token_ids, draft.finish_reason, share, votes
+
+
+@given(votes, st.lists(st.integers(1, 8), min_size=1, max_size=3).map(sorted))
+def test_votes_taken_over_change_what_is_paid_and_nothing_else(
+    cast: list[Draft], counts: list[int]
+) -> None:
+    """Whatever the stages before it were: so recordings of each alone tell of every path."""
+    then = None
+    for count in (min(n, len(cast)) for n in counts):
+        then, before = elect(count, cast, then), then
+        at_once = elect(count, cast)
+        assert evidence_of(then) == evidence_of(at_once)
+        assert num_tokens(then) <= num_tokens(at_once)
+        ended = [] if before is None else [v for v in before.votes.drafts if v.has_ended]  # type: ignore[union-attr]
+        assert not any(vote is held for vote in then.made for held in ended)
+        assert [v.num_chosen for v in then.made] == further_votes(
+            before or Draft("", (), (), (), (), "stop", 0, 0.0, 0.0), at_once, Form.NUMBER
+        )
 
 
 def test_two_votes_both_end_since_they_tell_whether_they_agree() -> None:
@@ -102,11 +113,19 @@ def test_the_share_is_of_votes_that_ended() -> None:
         assert DraftView.of(draft, Form.NUMBER).vote_share == 0.0
 
 
-def test_a_decided_election_needs_no_vote_and_costs_nothing() -> None:
-    first = elect(3, [make_vote("1", 2), make_vote("1", 3), make_vote("2", 9)])
+def test_an_election_that_holds_all_votes_costs_nothing() -> None:
+    first = elect(3, [make_vote("1", 2), make_vote("2", 3), make_vote("1", 9)])
     again = elect(3, [], first)
     assert again.text == "1" and again.made == () and again.num_cached == again.tokens_in
     assert again.latency_s == 0
+
+
+def test_where_a_caller_ended_votes_nothing_is_decided_by_what_ended_later() -> None:
+    first = elect(2, [make_vote("1", 9), make_vote("1", 9)])
+    assert first.votes is not None
+    election = Election(Form.NUMBER, 3, first.votes.drafts)
+    assert election.result([make_vote("", 4, "cancelled")]).finish_reason == "cancelled"
+    assert election.result([make_vote("", 9, "cancelled")]).text == "1"
 
 
 @pytest.mark.parametrize("ended", [0, 1])

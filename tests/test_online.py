@@ -23,11 +23,12 @@ from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.event_log import Event, EventLog
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.online import Online
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage import Stage
 from adaptive_sd.trace import Answer
-from adaptive_sd.types import Action
+from adaptive_sd.types import Action, Draft
 from tests.failing import Breaking
-from tests.ladder import SKILL, is_right, make_engine, make_stages, make_tasks
+from tests.ladder import RATES, SKILL, is_right, make_engine, make_stages, make_tasks
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +304,36 @@ def test_drafts_of_answers_with_limits_say_nothing_of_drift(
     events = events_of(artifact, path)
     assert len(events) == 10
     assert all(e.observed.first is None and not e.observed.explored for e in events)
+    assert not any(event.observed.compared for event in events)  # no draw makes up for stops
+
+
+def test_feedback_counts_where_a_cap_denied_a_stage_and_not_where_it_cut_a_draft(
+    artifact: Artifact, folder: Path, tmp_path: Path
+) -> None:
+    """What is denied goes by what was known before; a draft that was cut tells of the prompt."""
+    now = [0.0]
+
+    class Late(FakeEngine):
+        def generate(self, *args: Any, **rest: Any) -> Draft:
+            now[0] += 100.0
+            return super().generate(*args, **rest)
+
+    kinds = {name: FakeEngine if name == "small" else Late for name in SKILL}
+    stages = [Stage(n, load=lambda n=n: make_engine(n, kinds[n])) for n in SKILL]  # type: ignore[misc]
+    [task] = hard_tasks(1)
+    judge = FittedJudge(artifact)
+    for cap, is_told in (({"max_cost": RATES["small"].decode_s * 40}, True), ({}, False)):
+        path = tmp_path / f"{is_told}.sqlite"
+        online = Online(judge, path, explore=0.0)
+        cascade = Cascade(stages, judge, online=online, clock=lambda: now[0])
+        request = Request(lam=40.0, **cap) if cap else Request(lam=40.0, deadline_s=50.0)
+        capped = cascade.answer(task.prompt, request)
+        assert (capped.stage, capped.degraded, capped.cut) == ("small", True, False)
+        assert ("was cut at the deadline" in str(capped.degraded_by)) is not is_told
+        assert len(events_of(artifact, path)) == is_told
+        if is_told:
+            cascade.feedback(capped.trace_id, good=False)
+            assert online.shifts[0].intercept < 0 == online.shifts[1].intercept
 
 
 def test_nothing_is_learned_of_a_draft_that_nobody_saw(
@@ -338,9 +369,7 @@ def test_a_text_asked_again_counts_once_in_the_watch(
         cascade.answer(text)
     prompts = [event.prompt for event in events_of(artifact, path)]
     assert prompts[0] == prompts[1] != prompts[2]
-    other = tmp_path / "other.sqlite"
-    ladder(artifact, folder, other).answer(one.prompt)
-    assert events_of(artifact, other)[0].prompt != prompts[0]  # each file has its own key
+    assert prompts[2] == prompt_hash(two.prompt)
     [hard] = hard_tasks(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

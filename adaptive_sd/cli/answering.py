@@ -16,6 +16,7 @@ from adaptive_sd.cli.explain import abstention, explain, headline
 from adaptive_sd.config import Config, chosen_config
 from adaptive_sd.data.prompt_files import read_json_prompts
 from adaptive_sd.decision.certificates import Certificates
+from adaptive_sd.decision.policies import check_lam
 from adaptive_sd.errors import ArtifactError, ConfigError
 from adaptive_sd.prompt import Prompt
 from adaptive_sd.trace import Answer
@@ -43,7 +44,10 @@ def answer(
     target_quality: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Share of the best single stage's quality, if the fit certified it."
+            min=0,
+            max=1,
+            help="Share of the best single stage's quality (of a ladder calibrated without labels: "
+            "agreement with its largest stage), if the fit certified it.",
         ),
     ] = None,
     budget: Annotated[
@@ -86,6 +90,8 @@ def answer(
     if [lam, target_quality, budget].count(None) < 2:
         raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
     caps = _caps(max_cost, deadline, abstain_below)
+    if lam is not None:
+        check_lam(lam)  # before any model is fetched or measured
     certified = target_quality is not None or budget is not None
     if certified and caps != Request():
         raise typer.BadParameter(

@@ -25,6 +25,7 @@ from adaptive_sd.offline.benches import decision as decision_bench
 from adaptive_sd.offline.benches.ladder import compare
 from adaptive_sd.offline.benches.results import RESULTS, write_results
 from adaptive_sd.offline.research_log import check_writable
+from adaptive_sd.trace import told_cost
 
 app = typer.Typer(
     help="Measure decisions, the ladder, reuse of drafts, several requests at once, and promises.",
@@ -65,6 +66,7 @@ def ladder(
     """
     from adaptive_sd.offline.benches.plots import plot_ladder  # loads matplotlib
 
+    request = Request(lam=lam)
     chosen = load_tasks(tasks, limit)
     check_writable(out)
     # a user's ladder learns nothing from answers to benchmarks
@@ -76,11 +78,14 @@ def ladder(
             cascade,
             chosen,
             rng=np.random.default_rng(seed),
-            request=Request(lam=lam),
+            request=request,
             on_progress=show,
         )
     if not result.num_prompts:
-        raise DataError(f"{tasks}: no answer could be graded, so there is nothing to compare.")
+        raise DataError(
+            f"{tasks}: no answer could be graded, so there is nothing to compare; give a set whose "
+            "prompts have a grader other than `judge` and `none`."
+        )
     asked = {"tasks": tasks, "limit": limit, "config": config and str(config), "lambda": lam}
     document = asked | {"seed": seed} | asdict(result)
     write_results(out, "ladder", document, plot_ladder(result), now=datetime.now())
@@ -88,7 +93,7 @@ def ladder(
         print(json.dumps(asdict(result), indent=2))
         return
     rows = [
-        (name, *(f"{v:.3f}" for v in (side.quality, side.latency_s, side.cost)))
+        (name, f"{side.quality:.3f}", f"{side.latency_s:.3f}", told_cost(side.cost))
         for name, side in (("ladder", result.ladder), ("largest", result.largest))
     ]
     print(table([("", "quality", "seconds", "cost"), *rows]))

@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from adaptive_sd.build import open_stages
+from adaptive_sd.cli.ladder_file import write_ladder
 from adaptive_sd.cli.outputs import check_out
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.cli.recording import check_limits, warn_of_other_rates
@@ -44,8 +45,9 @@ def calibrate(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder of the artifact; the stages' answers are kept beside it, in OUT.sqlite. "
-            "The same command again goes on where it was interrupted."
+            help="Folder of the artifact. Beside it, in OUT.sqlite, the stages' answers are kept: "
+            "the same command again asks only for what is missing, and fits anew. Without --config "
+            "OUT.toml is written too, a configuration with these stages and the artifact."
         ),
     ],
     stages: Annotated[str | None, typer.Option(help="Stages, cheapest first.")] = None,
@@ -80,11 +82,23 @@ def calibrate(
         table = _record(source, out, stages, config, target_quality, offline)
     found = run_calibrate(table, target_quality=target_quality, seed=seed, say=_say)
     save_artifact(found.artifact, out)
-    _say(f'{out}: for these stages, with artifact = "{out}" in a configuration file')
+    _say(_next_step(out, source, stages, config))
     if as_json:
         print(json.dumps(found.report.to_json() | {"fit": found.fit.to_json()}, indent=2))
         return
     print(found.report.as_text())
+
+
+def _next_step(out: Path, source: Path, stages: str | None, config: Path | None) -> str:
+    """How to answer with the artifact; makes a configuration of stages that have none."""
+    path = out.with_name(f"{out.name}.toml")
+    is_asked = config is None and source.suffix.lower() not in (*_RECORDING, *_TABLE)
+    if is_asked and write_ladder(chosen_config(None, stages), out, path):
+        return f'{out}: used by `adaptive-sd answer "..." --config {path}`'
+    return (
+        f'{out}: write artifact = "{out}" into the configuration of these stages, then '
+        '`adaptive-sd answer "..." --config FILE` goes by it'
+    )
 
 
 def _read(source: Path) -> OutcomeTable:

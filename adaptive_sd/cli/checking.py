@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.cli.explain import table
-from adaptive_sd.config import read_config
+from adaptive_sd.config import chosen_config
 from adaptive_sd.doctor import ModelReport, Report, StageReport, examine, examine_stages
 
 
@@ -26,9 +26,10 @@ def doctor(
     ] = False,
 ) -> None:
     """Show what this machine is, which models it has, how fast they run and what fits."""
+    ladder = None if config is None else chosen_config(config)
     report = examine(context=context, slots=slots, again=measure)
-    if config is not None:
-        report = replace(report, stages=examine_stages(read_config(config)))
+    if ladder is not None:
+        report = replace(report, stages=examine_stages(ladder))
     print(json.dumps(asdict(report), indent=2) if as_json else _text(report))
     if any(stage.error for stage in report.stages):
         raise typer.Exit(1)

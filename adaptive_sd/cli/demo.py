@@ -14,7 +14,7 @@ from adaptive_sd.cli.models import fetch
 from adaptive_sd.config import default_config
 from adaptive_sd.models.catalogue import find, split_format
 from adaptive_sd.offline.benches.ladder import run_largest
-from adaptive_sd.trace import Answer
+from adaptive_sd.trace import Answer, told_cost
 from adaptive_sd.types import Draft
 
 PROMPTS = (
@@ -42,9 +42,9 @@ def demo(
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
     """Fetch the default ladder's models and answer six prompts with it, explained."""
+    request = Request(lam=lam)
     names = [split_format(stage.model)[0] for stage in default_config().stages]
     fetch([find(name) for name in names], offline=offline)
-    request = Request(lam=lam)
     with open_cascade(default_config(), offline=True) as cascade:
         print(
             "loading models, which read the worked examples of their prompts ...", file=sys.stderr
@@ -77,17 +77,18 @@ def _against_largest(cascade: Cascade, answers: list[Answer], drafts: list[Draft
     rows += [
         (
             *(str(number), answer.stage, f"{answer.latency_s:.2f}", f"{draft.latency_s:.2f}"),
-            *(f"{answer.cost:.2f}", f"{cost:.2f}"),
+            *(told_cost(answer.cost), told_cost(cost)),
         )
         for number, (answer, draft, cost) in enumerate(
             zip(answers, drafts, costs, strict=True), start=1
         )
     ]
     ladder_s, largest_s = sum(a.latency_s for a in answers), sum(d.latency_s for d in drafts)
-    ladder_cost = sum(a.cost for a in answers)
+    ladder_cost, unit = sum(a.cost for a in answers), answers[0].cost_unit
     return (
-        f"\n{table(rows)}\n\n{len(answers)} prompts: {ladder_s:.1f} s and cost {ladder_cost:.1f} "
-        f"{answers[0].cost_unit} with the ladder, {largest_s:.1f} s and {sum(costs):.1f} with "
-        f"{cascade.stages[-1].name} alone: {ladder_s / largest_s - 1:+.0%} time, "
+        f"\n{table(rows)}\n\n{len(answers)} prompts: {ladder_s:.1f} s and cost "
+        f"{told_cost(ladder_cost)} {unit} with the ladder, {largest_s:.1f} s and "
+        f"{told_cost(sum(costs))} {unit} with {cascade.stages[-1].name} alone: "
+        f"{ladder_s / largest_s - 1:+.0%} time, "
         f"{ladder_cost / sum(costs) - 1:+.0%} cost"
     )

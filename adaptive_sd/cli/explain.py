@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adaptive_sd.cascade import Cascade
-from adaptive_sd.trace import Alternative, Answer, Step, Why
+from adaptive_sd.trace import Alternative, Answer, Step, Why, told_cost
 from adaptive_sd.types import Action
 
 if TYPE_CHECKING:  # loads pyarrow
@@ -18,12 +18,13 @@ _MAX_PROMPT = 300
 
 def headline(answer: Answer) -> str:
     """One line: who answered, how sure, what it took."""
-    marks = "" if answer.calibrated else ", not calibrated"
-    marks += ", degraded" if answer.degraded else ""
+    marks = "" if answer.calibrated or answer.cut else ", not calibrated"
+    marks += ", not the whole answer" if answer.cut else ""
+    marks += f", degraded: {answer.degraded_by}" if answer.degraded else ""
     marks += ", abstained" if answer.abstained else ""
     return (
         f"[{answer.stage} · {_quality(answer)} {answer.quality:.2f}{marks} · "
-        f"{answer.latency_s:.1f} s · cost {answer.cost:.3g} {answer.cost_unit} · "
+        f"{answer.latency_s:.1f} s · cost {told_cost(answer.cost)} {answer.cost_unit} · "
         f"lambda {answer.lam:.3g}]"
     )
 
@@ -36,7 +37,8 @@ def abstention(answer: Answer) -> str:
     """What is said in the place of an answer, one line."""
     return (
         f"no answer: no stage is good enough; the best draft, of {answer.stage}, has an estimated "
-        f"{_quality(answer)} of {answer.quality:.2f} (cost {answer.cost:.3g} {answer.cost_unit})"
+        f"{_quality(answer)} of {answer.quality:.2f} (cost {told_cost(answer.cost)} "
+        f"{answer.cost_unit})"
     )
 
 
@@ -44,7 +46,9 @@ def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, and where lambda comes from."""
     lines = [*explain_steps(answer), *_agreement_line(answer)]
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
-    if not answer.calibrated:
+    if answer.cut:
+        lines.append("  not calibrated: nothing tells how good the beginning of a draft is")
+    elif not answer.calibrated:
         lines.append(f"  not calibrated: {cascade.judge.how_to_calibrate}")
     return "\n".join([*lines, headline(answer)])
 
@@ -54,7 +58,7 @@ def explain_prompt(found: Explained) -> str:
     rows = [("in truth", "estimate", "quality", "cost", "")]
     for stage in found.stages:
         what = "returned" if stage.returned else "ran" if stage.ran else ""
-        numbers = (f"{stage.estimate:.2f}", f"{stage.quality:.2f}", f"{stage.cost:.3g}")
+        numbers = (f"{stage.estimate:.2f}", f"{stage.quality:.2f}", told_cost(stage.cost))
         rows.append((stage.stage, *numbers, what))
     text = " ".join(found.prompt.split())
     return "\n".join(
@@ -65,7 +69,7 @@ def explain_prompt(found: Explained) -> str:
             f"  lambda {found.answer.lam:.3g}: {found.lam_origin}",
             *(f"  {line}" for line in table(rows).splitlines()),
             f"  {found.answer.stage} is returned: quality {found.quality:.2f}, estimated "
-            f"{found.answer.quality:.2f}, for {found.answer.cost:.3g}",
+            f"{found.answer.quality:.2f}, for {told_cost(found.answer.cost)}",
         ]
     )
 
@@ -102,7 +106,7 @@ def _alternative_lines(alternatives: Sequence[Alternative]) -> list[str]:
             "stop" if found.stage is None else f"run {found.stage}",
             f"quality {found.quality:.2f}",
             "" if found.gain is None else f"gain {found.gain:+.2f}",
-            f"cost {found.cost:.3g}",
+            f"cost {told_cost(found.cost)}",
             f"loss {found.loss:.3g}",
             ", ".join(
                 ["least"] * (found is least) + ["does not fit what is left"] * (not found.fits)
@@ -118,9 +122,9 @@ def _step_line(step: Step, *, same: bool) -> str:
     if same:
         return f"{step.stage:<20} {step.action.value}"
     if step.action in (Action.SKIP, Action.RECALL, Action.ABSTAIN):
-        paid = f" (cost {step.cost:.3g})" if step.cost else ""  # of a stage that failed
+        paid = f" (cost {told_cost(step.cost)})" if step.cost else ""  # of a stage that failed
         return f"{step.stage:<20} {step.action.value:<7} {step.reason}{paid}"
-    took = [f"cost {step.cost:.3g}"]
+    took = [f"cost {told_cost(step.cost)}"]
     if step.tokens_in:
         took.append(f"{step.tokens_in} + {step.tokens_out} tokens, {step.latency_s:.2f} s")
     if step.num_drafted:

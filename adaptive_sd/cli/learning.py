@@ -13,13 +13,12 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.artifact import Artifact, fingerprint, load_artifact, recalibrated, save_artifact
-from adaptive_sd.build import chosen_artifact, local_artifact, traces_path
-from adaptive_sd.config import Config, chosen_config
+from adaptive_sd.build import chosen_artifact, ladder_artifact, local_artifact, traces_path
+from adaptive_sd.config import chosen_config
 from adaptive_sd.decision.recalibration import Shown, shown_by
 from adaptive_sd.errors import DataError
 from adaptive_sd.event_log import EventLog
 from adaptive_sd.learned import Learned, labels_of, last_words
-from adaptive_sd.models.home import use_home
 from adaptive_sd.online import refuse_agreement
 
 ConfigOption = Annotated[Path | None, typer.Option(help="Configuration file (TOML).")]
@@ -38,7 +37,7 @@ def feedback(
     config: ConfigOption = None,
 ) -> None:
     """Say whether an answer was good; ladders with `online = true` learn from it."""
-    artifact = chosen_artifact(_configured(config))
+    artifact = chosen_artifact(chosen_config(config))
     refuse_agreement(artifact.agreement_with)
     log = EventLog(traces_path())
     not_learned = log.tell(trace_id, fingerprint(artifact), good=word is Word.GOOD)
@@ -60,25 +59,31 @@ def recalibrate(
 
     Saved, it is a new artifact: what was learned of the old one is in it, and the watch for drift
     begins again, with its first answers as the reference. The default artifact is saved into the
-    home folder, from where it is used. What it replaces is kept beside it, as NAME.before.
+    home folder, from where it is used. What it replaces is kept beside it, as NAME.before. It keeps
+    hashes of the prompts that it learned from, so that `replay` does not measure it on them.
     """
-    ladder = _configured(config)
+    ladder = chosen_config(config)
     folder = artifact or (None if ladder.artifact == "default" else Path(ladder.artifact))
-    old = chosen_artifact(ladder) if artifact is None else load_artifact(artifact)
+    old = ladder_artifact(ladder) if artifact is None else load_artifact(artifact)
     refuse_agreement(old.agreement_with)
     lam = old.recommended_lam if ladder.lam is None else ladder.lam
     learned = Learned(len(old.stages), old.reference, lam)
     events = EventLog(traces_path()).since(0, fingerprint(old), len(old.stages))
     learned.add(events)
-    labels = [label for event in last_words(events) for label in labels_of(event)]
+    telling = [(event, list(labels_of(event))) for event in last_words(events)]
+    labels = [label for _, told in telling for label in told]
     shown = shown_by(labels, learned.shifts)
     saved = kept = None
     if save:
         if not labels and not learned.has_drifted:
-            raise DataError("nothing to save: no feedback on this artifact's answers, no drift.")
+            raise DataError(
+                "nothing to save: no feedback on this artifact's answers, no drift; say of answers "
+                "whether they are good with `adaptive-sd feedback TRACE_ID good|bad`."
+            )
         saved = folder or local_artifact()
         kept = _keep(saved)
-        save_artifact(recalibrated(old, learned.shifts), saved)
+        hashes = {event.prompt for event, told in telling if told} - {""}
+        save_artifact(recalibrated(old, learned.shifts, hashes), saved)
     if as_json:
         drift = {"drifted": learned.has_drifted, "num_answers": learned.num_answers}
         stages = _by_name(old, shown)
@@ -105,14 +110,6 @@ def _keep(folder: Path) -> Path | None:
     kept = next(place for place in places if not place.exists())
     shutil.copytree(folder, kept)
     return kept
-
-
-def _configured(path: Path | None) -> Config:
-    """The configuration; its home folder is taken."""
-    config = chosen_config(path)
-    if config.home is not None:
-        use_home(config.home)
-    return config
 
 
 def _by_name(artifact: Artifact, shown: tuple[Shown, ...]) -> list[dict[str, object]]:

@@ -92,6 +92,7 @@ def fit(
     from adaptive_sd.decision.claims import Claim, FastEnough, KeptQuality, MeanCost
     from adaptive_sd.offline.benches.decision import bench_decision
     from adaptive_sd.offline.certify import fit_certified
+    from adaptive_sd.offline.evidence import lack_of
     from adaptive_sd.offline.fit import fit_artifact
     from adaptive_sd.offline.promise import Promise
 
@@ -114,6 +115,8 @@ def fit(
         return
     check_out(out, [table])
     outcomes = read_outcomes(table)
+    if lack := lack_of(outcomes):
+        print(f"warning: {lack}.", file=sys.stderr)
     promise: Promise | None = None
     if claims:
         artifact, report, promise = fit_certified(
@@ -122,6 +125,12 @@ def fit(
     else:
         artifact, report = fit_artifact(outcomes, seed=seed)
     save_artifact(artifact, out)
+    if any(stage.model for stage in artifact.stages):
+        print(
+            f'{out}: write artifact = "{out}" into the configuration that this was recorded with, '
+            'then `adaptive-sd answer "..." --config FILE` goes by it',
+            file=sys.stderr,
+        )
     timing = bench_decision(artifact, _DECISIONS_TIMED).parts["decision"]
     if as_json:
         promised = {} if promise is None else {"promise": promise.to_json()}

@@ -1,10 +1,10 @@
-"""Progress on a terminal's stderr; nothing elsewhere."""
+"""Progress on stderr: bars on a terminal; elsewhere, of what is counted, a line each tenth."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -36,8 +36,23 @@ class RateColumn(ProgressColumn):
 
 def counting_bar(task: str) -> AbstractContextManager[Show]:
     """Counts items, with their rate and the time that is left."""
+    if not sys.stderr.isatty():
+        return nullcontext(_tenths(task))
     columns = (MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     return _bar(task, _COUNTING_WINDOW_S, *columns)
+
+
+def _tenths(task: str) -> Show:
+    """Ten lines at most, for whoever reads a log."""
+    told = -1
+
+    def show(done: int, total: int) -> None:
+        nonlocal told
+        if total and (tenth := 10 * done // total) > told:
+            told = tenth
+            print(f"{task}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def download_bar(task: str) -> AbstractContextManager[Show]:

@@ -23,7 +23,7 @@ from adaptive_sd.data.grading import Grader
 from adaptive_sd.data.hub.sets import HUB_SETS
 from adaptive_sd.data.judging import RubricJudge
 from adaptive_sd.data.own_grader import load_grader
-from adaptive_sd.data.tasks import Task, load_tasks, prompt_hash
+from adaptive_sd.data.tasks import Task, load_tasks
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.models.home import is_offline
@@ -32,6 +32,7 @@ from adaptive_sd.offline.record import regrade, warm_up
 from adaptive_sd.offline.recording import Recording
 from adaptive_sd.offline.reuse import take_over
 from adaptive_sd.offline.votes import record_votes
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.rates import TOLERANCE, differ
 from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
@@ -185,10 +186,13 @@ def _judge(
     if url is None:
         return None
     if model is None:
-        raise typer.BadParameter("--judge needs --judge-model.")
+        raise typer.BadParameter("--judge needs --judge-model, the name of the model there.")
     key = os.environ.get(key_env, "") if key_env else None
     if key == "":
-        raise ConfigError(f"--judge-key-env {key_env}: this environment variable is not set.")
+        raise ConfigError(
+            f"--judge-key-env {key_env}: this environment variable is not set; export it, or leave "
+            "the option out where no key is asked for."
+        )
     endpoint = stack.enter_context(Endpoint(url, model, key=key))
     return RubricJudge(model, endpoint.ask)
 

@@ -11,6 +11,7 @@ import typer
 
 from adaptive_sd.cli.explain import explain_prompt
 from adaptive_sd.cli.explain import table as as_table
+from adaptive_sd.decision.policies import check_lam
 
 
 def replay(
@@ -34,16 +35,24 @@ def replay(
     """Compare policies on recorded outcomes: chosen on one half, measured on the other."""
     if lam is not None and why is None:
         raise typer.BadParameter("--lambda is of --why; policies are compared at all lambdas.")
+    if lam is not None:
+        check_lam(lam)
     if why is not None and (policies, seeds) != ("all", 1):
         raise typer.BadParameter("--why explains one policy; leave out --policies and --seeds.")
     from adaptive_sd.artifact import load_artifact
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
+    from adaptive_sd.offline.evidence import lack_of
     from adaptive_sd.offline.replay.contest import POLICIES
+    from adaptive_sd.offline.replay.run import check_policies
     from adaptive_sd.offline.replay.run import replay as run_replay
     from adaptive_sd.offline.replay.seen import unread
 
+    names = POLICIES if policies == "all" else [p.strip() for p in policies.split(",")]
+    check_policies(names)
     fitted = None if artifact is None else load_artifact(artifact)
     outcomes = read_outcomes(table, without=unread(fitted))
+    if lack := lack_of(outcomes):
+        print(f"warning: {lack}.", file=sys.stderr)
     if why is not None:
         from adaptive_sd.offline.report.explained import explain_recorded
 
@@ -55,7 +64,7 @@ def replay(
         return
     report = run_replay(
         outcomes,
-        policies=POLICIES if policies == "all" else [p.strip() for p in policies.split(",")],
+        policies=names,
         artifact=fitted,
         num_seeds=seeds,
         num_resamples=bootstrap,

@@ -81,14 +81,14 @@ class Columns:
         self._table = table
         for name in self.names:
             if self.names.count(name) > 1:
-                raise DataError(f"{path}: column {name!r} comes twice.")
+                raise DataError(f"{path}: column {name!r} comes twice; leave one out.")
 
     def texts(self, name: str) -> Texts:
         """Of a column in which no text may be missing."""
         column = self._text_column(name)
         if column.null_count:
             row = int(np.argmax(column.is_null().to_numpy()))
-            raise DataError(f"{self.path}: row {row + 1}: {name} is empty.")
+            raise DataError(f"{self.path}: row {row + 1}: {name} is empty; every row has one.")
         column = _encoded(column).unify_dictionaries().combine_chunks()
         places: dict[str, int] = {}
         of_value = [
@@ -96,7 +96,9 @@ class Columns:
         ]
         codes = np.asarray(of_value, dtype=np.int64)[column.indices.to_numpy()]
         if "" in places and (empty := codes == places[""]).any():
-            raise DataError(f"{self.path}: row {int(np.argmax(empty)) + 1}: {name} is empty.")
+            raise DataError(
+                f"{self.path}: row {int(np.argmax(empty)) + 1}: {name} is empty; every row has one."
+            )
         return Texts(list(places), codes)
 
     def numbers(self, name: str) -> NDArray[np.float64]:

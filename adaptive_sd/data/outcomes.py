@@ -153,12 +153,16 @@ def _order(path: Path, ids: Texts, index: NDArray[np.int64], num_stages: int) ->
 
     if (twice := places[1:] == places[:-1]).any():
         place = int(places[int(np.argmax(twice))])
-        raise DataError(f"{path}: prompt {name(place)!r} has stage {place % num_stages} twice.")
+        raise DataError(
+            f"{path}: prompt {name(place)!r} has stage {place % num_stages} twice; a table has one "
+            "row for each prompt and stage."
+        )
     expected = np.arange(len(places))
     if (missing := places != expected).any() or len(places) < len(rank) * num_stages:
         place = int(np.argmax(missing)) if missing.any() else len(places)
         raise DataError(
-            f"{path}: prompt {name(place)!r} has no row for stage {place % num_stages}."
+            f"{path}: prompt {name(place)!r} has no row for stage {place % num_stages}; leave the "
+            "prompt out, or give it a row of empty quality."
         )
     return order
 
@@ -169,10 +173,10 @@ def _stage_names(path: Path, names: Texts, order: NDArray[np.int64]) -> list[str
     for k in range(codes.shape[1]):
         if (codes[:, k] != codes[0, k]).any():
             found = sorted(names.values[code] for code in np.unique(codes[:, k]))
-            raise DataError(f"{path}: stage_index {k} has names {found[:3]}.")
+            raise DataError(f"{path}: stage_index {k} has names {found[:3]}; give it one.")
     found = [names.values[code] for code in codes[0]]
     if len(set(found)) != len(found):
-        raise DataError(f"{path}: two stages have one name: {', '.join(found)}.")
+        raise DataError(f"{path}: two stages have one name; rename one: {', '.join(found)}.")
     return found
 
 

@@ -35,7 +35,9 @@ def read_table(path: Path, texts: Iterable[str] = (), *, without: tuple[str, ...
         _ = table.column_names  # raises where a name is no text
         return table
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
+        raise DataError(
+            f"{path}: no such file; `adaptive-sd export` or `import` makes one."
+        ) from error
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         first = (str(error).splitlines() or [""])[0][:300]
         raise DataError(f"{path}: not a readable Parquet or CSV table ({first}).") from error

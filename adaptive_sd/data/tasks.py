@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,7 +12,6 @@ from pathlib import Path
 from adaptive_sd.data.grading import refusal
 from adaptive_sd.data.own_grader import installed_grader, installed_names
 from adaptive_sd.errors import DataError
-from adaptive_sd.prompt import normal_text
 
 _FOLDER = Path(__file__).with_name("bundled")
 _PARTS_OF_MIX = ("mmlu-subset", "gsm8k-subset", "humaneval-subset", "squad-subset")
@@ -86,7 +84,7 @@ def _read(path: Path) -> Iterator[Task]:
         if line.strip():
             task = _parse(line, f"{path}, line {number}")
             if task.id in seen:
-                raise DataError(f"{path}, line {number}: id {task.id!r} comes twice.")
+                raise DataError(f"{path}, line {number}: id {task.id!r} comes twice; change one.")
             seen.add(task.id)
             yield task
 
@@ -131,8 +129,3 @@ def _check_text(text: str, where: str, *, may_be_empty: bool) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(f"{where} is not valid Unicode ({error}).") from error
-
-
-def prompt_hash(prompt: str) -> str:
-    """SHA-256 of the normalised text: case, width and spacing of a prompt do not matter."""
-    return hashlib.sha256(normal_text(prompt).encode()).hexdigest()

@@ -14,6 +14,13 @@ ASSUMED = (
 )
 
 
+def share_of_quality(share: float, agreement_with: str | None) -> str:
+    """What is promised of quality, in words; with whom answers agree where that is quality."""
+    if agreement_with:  # of which that stage itself has 1
+        return f"{share:.4g} agreement with {agreement_with}"
+    return f"{share:.4g} of the best single stage's quality"
+
+
 class Certificate(NamedTuple):
     """At the lambda `lam` a bound is kept: a share of quality, or a mean cost."""
 
@@ -28,7 +35,7 @@ class Certificates:
     Each by itself is wrong with a chance of at most 1 - `confidence`, not all of them together, if
     prompts to come are exchangeable with the `num_prompts` that were set aside, each of another
     text, and, for `budgets`, none costs more than `max_cost`. `qualities` are shares of the best
-    single stage's quality.
+    single stage's quality: where quality is agreement with the stage `agreement_with`, agreement.
     """
 
     confidence: float
@@ -36,15 +43,15 @@ class Certificates:
     max_cost: float
     qualities: tuple[Certificate, ...]
     budgets: tuple[Certificate, ...]
+    agreement_with: str | None = None
 
     def for_quality(self, target: float) -> Certificate:
         """Of the least share that is not below `target`; raises ArtifactError."""
         found = next((c for c in self.qualities if c.bound >= target), None)
         if found is None:
             raise ArtifactError(
-                f"{target:g} of the best single stage's quality is not certified for this ladder; "
-                f"the highest that is: {self.highest}. More graded prompts show more: "
-                "`adaptive-sd fit TABLE --out FOLDER --target-quality Q`."
+                f"{share_of_quality(target, self.agreement_with)} is not certified for this "
+                f"ladder; the highest that is: {self.highest}. {self._more}."
             )
         return found
 
@@ -62,9 +69,20 @@ class Certificates:
         """The strictest bounds that this lambda was shown to keep, in words."""
         shares = [c.bound for c in self.qualities if c.lam == lam]
         costs = [c.bound for c in self.budgets if c.lam == lam]
-        found = [f"{max(shares):.4g} of the best single stage's quality"] if shares else []
+        found = [share_of_quality(max(shares), self.agreement_with)] if shares else []
         found += [f"a mean cost of at most {min(costs):.4g}"] if costs else []
         return f"certified for {', '.join(found)}" if found else "given"
+
+    @property
+    def _more(self) -> str:
+        if self.agreement_with:
+            return (
+                "More prompts show more: `adaptive-sd calibrate PROMPTS --out FOLDER "
+                "--target-quality Q`"
+            )
+        return (
+            "More graded prompts show more: `adaptive-sd fit TABLE --out FOLDER --target-quality Q`"
+        )
 
     @property
     def highest(self) -> str:
@@ -92,6 +110,7 @@ class Certificates:
             max_cost=float(raw["max_cost"]),
             qualities=_certificates(raw["qualities"]),
             budgets=_certificates(raw["budgets"]),
+            agreement_with=raw.get("agreement_with"),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.certificates import share_of_quality
 from adaptive_sd.decision.guarantee import MeanTest, SampleTest, ShareTest, Walk, walk
 
 FloatArray = NDArray[np.float64]
@@ -77,12 +78,17 @@ C = TypeVar("C", bound=Claim)
 
 @dataclass(frozen=True, slots=True)
 class KeptQuality:
-    """At least the share `bound` of each single stage's mean quality: also of the best one's."""
+    """At least the share `bound` of each single stage's mean quality: also of the best one's.
+
+    Where quality is agreement with the stage `agreement_with`, of which that one has 1, it is at
+    least that agreement.
+    """
 
     bound: float
+    agreement_with: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.bound:.4g} of the best single stage's quality"
+        return share_of_quality(self.bound, self.agreement_with)
 
     def tests(self, trial: Trial, dial: int) -> list[MeanTest]:
         """Paired differences; what a stage keeps of itself needs no test."""

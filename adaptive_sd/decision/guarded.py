@@ -36,9 +36,17 @@ class GuardedPolicy:
         return self.induced.stages
 
     @property
+    def running(self) -> tuple[int, ...]:
+        """Those that run at some lambda, by the induced policy or as a chain."""
+        induced = self.induced
+        kept = induced.running if isinstance(induced, JoinedPolicy) else induced.stages
+        chained = [stage for chain in self.chains if chain for stage in chain.stages]
+        return tuple(sorted({*kept, *chained}))
+
+    @property
     def top(self) -> int:
-        """The last one that runs at some lambda."""
-        return self.induced.top
+        """The last of those that run."""
+        return self.running[-1]
 
     @property
     def lam_grid(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.induced import InducedPolicy, SavingKey, StateValues, decide_by
 from adaptive_sd.decision.lams import nearest_lam, place_lam
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.newcomer import (
     AFTER_COLUMNS,
     BEFORE_COLUMNS,
@@ -41,7 +42,7 @@ class _Sides(NamedTuple):
     @classmethod
     def of(cls, loss: FloatArray, quality: FloatArray, lam: float) -> Self:
         """Where the loss is less than that of the quality for nothing, the quality is higher."""
-        cost = loss - lam * (1 - quality)
+        cost = loss - loss_of(0.0, quality, lam)
         if lam > 0:
             quality = quality + np.maximum(-cost, 0) / lam
         return cls(loss, quality, np.maximum(cost, 0))
@@ -73,9 +74,9 @@ class JoinedPolicy:
         return tuple(sorted((*self.old.stages, self.newcomer.stage)))
 
     @property
-    def top(self) -> int:
-        """The newcomer is not where it runs at no lambda."""
-        return self.stages[-1] if self.newcomer.runs.any() else self.old.stages[-1]
+    def running(self) -> tuple[int, ...]:
+        """Those that run at some lambda: the newcomer may be none of them."""
+        return self.stages if self.newcomer.runs.any() else self.old.stages
 
     @property
     def lam_grid(self) -> FloatArray:
@@ -139,7 +140,7 @@ class JoinedPolicy:
         first = old.values_go.shape[1] - len(later_stages(held, self.stages))
         return StateValues(
             quality,
-            lam * (1 - quality.max(axis=1))[:, None],
+            loss_of(0.0, quality.max(axis=1), lam)[:, None],
             *(side[:, first:] for side in (old.values_go, old.quality_go, old.cost_go)),
         )
 
@@ -167,7 +168,7 @@ class JoinedPolicy:
         quality = sigmoid(odds[:, None] + ours)
         if others:
             quality = np.maximum(quality, sigmoid(known.best[:, None] + theirs))
-        loss = lam * (1 - quality)
+        loss = loss_of(0.0, quality, lam)
         after = old.values_go[:, place:, 0]
         if after.shape[1]:
             best, rows = after.argmin(axis=1), np.arange(len(after))

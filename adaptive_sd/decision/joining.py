@@ -13,6 +13,7 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.joined import JoinedPolicy
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.newcomer import (
     NUM_LEVELS,
     Known,
@@ -74,7 +75,7 @@ def join(
 def _losses(policy: GuardedPolicy, table: FitTable) -> FloatArray:
     """Shape (num_prompts, num_lams)."""
     rolled = roll_out_all(policy, table, policy.lam_grid.tolist())
-    losses: FloatArray = rolled.cost + policy.lam_grid * (1 - rolled.quality)
+    losses: FloatArray = loss_of(rolled.cost, rolled.quality, policy.lam_grid)
     return losses
 
 

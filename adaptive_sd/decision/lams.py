@@ -20,7 +20,7 @@ def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
     if lam > grid[-1]:
         raise ConfigError(
             f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
-            "where the best answer is bought at any price."
+            "where the best answer is bought at any price; give one of these."
         )
     high = int(np.searchsorted(grid, lam))
     if grid[high] == lam:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.types import Decision
 
@@ -66,7 +67,7 @@ class Prospect(NamedTuple):
 
     @classmethod
     def of(cls, stage: int | None, quality: float, cost: float, lam: float) -> Self:
-        return cls(stage, quality, cost, cost + lam * (1 - quality))
+        return cls(stage, quality, cost, loss_of(cost, quality, lam))
 
 
 class Choice(NamedTuple):

@@ -24,6 +24,7 @@ from adaptive_sd.decision.induction import (
     induce_polished,
 )
 from adaptive_sd.decision.lams import place_lam
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
@@ -169,7 +170,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
     )
     chains: list[ThresholdPolicy | None] = [None] * len(grid)
     for place, lam in enumerate(grid):
-        losses = cost + lam * (1 - quality)
+        losses = loss_of(cost, quality, float(lam))
         sums = losses @ members
         chosen = (sums.sum(axis=1, keepdims=True) - sums).argmin(axis=0)[folds]
         units = noise_units(ours[:, place], losses[chosen, rows], table.group)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import returned_of, state_values
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.partial import WHOLE, Drafted
 
 FloatArray = NDArray[np.float64]
@@ -25,7 +26,7 @@ class Outcome(NamedTuple):
     ran: NDArray[np.uint8]  # bit k: stage k ran from here on
 
     def losses(self, lam: FloatArray) -> FloatArray:
-        losses: FloatArray = self.cost + lam * (1 - self.quality)
+        losses: FloatArray = loss_of(self.cost, self.quality, lam)
         return losses
 
     def put(self, chosen: NDArray[np.bool_], other: Outcome) -> None:

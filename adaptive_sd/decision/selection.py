@@ -27,6 +27,7 @@ from adaptive_sd.errors import DataError
 
 FloatArray = NDArray[np.float64]
 
+_NONE = Interval(float("nan"), float("nan"), float("nan"))
 HIDDEN = (128, 64)
 CANDIDATES = (
     *(
@@ -44,7 +45,10 @@ SELECTION_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PredictorReport:
-    """Out of fold, after calibration; `log_losses` are each candidate's, before the choice."""
+    """Out of fold, after calibration; `log_losses` are each candidate's, before the choice.
+
+    The AUC is nan where all rows have the same features: what differs then is the fold, not them.
+    """
 
     candidate: str
     calibration: str
@@ -104,12 +108,13 @@ def fit_predictor(
     calibration = fit_calibration(scores, seen)
     network = train(soft_labels(features, seen), chosen, seed)
     predictor = _single_precision(replace(network, calibration=calibration))
+    tells = bool((features != features[:1]).any())
     report = PredictorReport(
         candidate=chosen.name,
         calibration="Platt" if calibration.scores is None else "isotonic",
         num_rows=len(seen),
         log_losses=losses,
-        auc=bootstrap(auc, estimates, seen, rng=rng, groups=groups),
+        auc=bootstrap(auc, estimates, seen, rng=rng, groups=groups) if tells else _NONE,
         brier=bootstrap(brier_score, estimates, seen, rng=rng, groups=groups),
         ece=bootstrap(expected_calibration_error, estimates, seen, rng=rng, groups=groups),
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.errors import AdaptiveSDError
 
 
@@ -43,7 +44,7 @@ def optimal_stopping_rule(p: ArrayLike, C: ArrayLike, lam: float) -> StoppingRul
     _check(chance, (chance >= 0) & (chance <= 1), "p", "between 0 and 1")
     _check(cost, (cost >= 0) & (cost < np.inf), "C", "finite and at least 0")
     with np.errstate(over="ignore"):  # costs near the largest number add up to infinity
-        loss = np.cumsum(cost) + weight * (1 - chance)
+        loss = loss_of(np.cumsum(cost), chance, weight)
     # V[k] plus the cost sunk up to k, which shifts both sides of the minimum alike.
     value = np.minimum.accumulate(loss[::-1])[::-1]
     return StoppingRule(int(np.argmax(loss <= value)), loss)

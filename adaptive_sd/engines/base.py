@@ -68,7 +68,8 @@ class Engine(Protocol):
     ) -> list[Draft]:
         """An answer to the same messages for each seed, decoded together.
 
-        As soon as `is_decided` by those that have ended, the others are cut short ("cancelled").
+        As soon as `is_decided` by those that have ended, asked after each token, the others are cut
+        short ("cancelled").
         """
         ...
 

@@ -115,7 +115,7 @@ class FakeEngine:
             )
             for seed in seeds
         ]
-        return end_early(votes, is_decided or (lambda _: False))
+        return end_early(votes, is_decided or (lambda *_: False))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The i-th word of all messages is token i."""

@@ -76,13 +76,11 @@ def _decode(
     meter.passes[count] += 1  # the prompt's last row gives each its first token
     pending = [_choose(first, answers[i], samplings[i]) for i in range(count)]
     branches = sequence.fork(count)
-    num_running = count
     try:
         while running := [i for i in range(count) if answers[i].finish_reason is None]:
-            if len(running) < num_running and _is_over(answers, is_decided):
+            if _is_over(answers, len(answers[running[0]].choices), is_decided):
                 _cut_short(answers)
                 break
-            num_running = len(running)
             rows = yield [Piece(branches[i], [pending[i]]) for i in running]
             meter.passes[len(running)] += 1
             for i, (logits, _) in zip(running, rows, strict=True):
@@ -91,11 +89,16 @@ def _decode(
         sequence.drop_branches()
 
 
-def _is_over(answers: Sequence[Answer], is_decided: IsDecided | None) -> bool:
-    """Whether the observer has ended one, and so all, or no further one can change anything."""
+def _is_over(answers: Sequence[Answer], num_tokens: int, is_decided: IsDecided | None) -> bool:
+    """Whether the observer has ended one, and so all, or no further one can change anything.
+
+    Those that run have come to `num_tokens`.
+    """
     if any(answer.finish_reason == "cancelled" for answer in answers):
         return True
-    return is_decided is not None and is_decided([a.text for a in answers if a.finish_reason])
+    if is_decided is None:
+        return False
+    return is_decided([a.text for a in answers if a.finish_reason], num_tokens)
 
 
 def _cut_short(answers: Sequence[Answer]) -> None:

@@ -127,6 +127,7 @@ class _Tried(NamedTuple):
             max_cost=self.trials.max_cost,
             qualities=_shown(TARGETS, claim, self.trial, lams, level),
             budgets=_shown(_budgets(self.safe, lams), claim, self.trial, lams, level),
+            agreement_with=self.ladder.table.agreement_with,
         )
 
 

@@ -26,9 +26,15 @@ def at_rates(table: OutcomeTable, rates: Sequence[Rates]) -> OutcomeTable:
     Raises DataError for a table that lacks token counts or does not say how its stages were asked.
     """
     if missing := [name for name in _COUNTS if name not in table.columns]:
-        raise DataError(f"the table lacks {', '.join(missing)}: its costs cannot be told anew.")
+        raise DataError(
+            f"the table lacks {', '.join(missing)}, so its costs cannot be told anew; give one "
+            "that `adaptive-sd export` wrote."
+        )
     if any(not stage.styles for stage in table.stages):
-        raise DataError("the table does not say in which styles its stages were asked.")
+        raise DataError(
+            "the table does not say in which styles its stages were asked; give one that "
+            "`adaptive-sd export` wrote."
+        )
     forms = [detect_form(text) for text in prompt_texts(table)]
     tokens_in, num_cached, tokens_out, cut = (
         table.columns[name].astype(np.float64) for name in _COUNTS[1:]

@@ -22,12 +22,13 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.decision.states import STATE_COLUMNS
 from adaptive_sd.offline.answers import canonical_answers, prompt_views
-from adaptive_sd.offline.prompts import prompt_groups
+from adaptive_sd.offline.prompts import prompt_groups, prompt_texts
 from adaptive_sd.offline.signals import put_signals
 
 FloatArray = NDArray[np.float64]
 Projections = tuple[HiddenProjection | None, ...]
 
+_DRAFT_COLUMNS = ("answer", "logprobs", "hidden", "tokens_out")
 PROJECTED_STATES = 10_000
 """Of a stage, at most, in its principal components: as doubles more would fill the memory."""
 
@@ -95,6 +96,26 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
             features[:, :, i] = np.where(np.isfinite(given), given, features[:, :, i])
     put_signals(features, table)
     return TableEvidence(prompts, features, of_prompts, answers.agreement, prompt_groups(table))
+
+
+def lack_of(table: OutcomeTable) -> str | None:
+    """What a table lacks to tell its prompts apart, and what it is good for all the same; one line.
+
+    None where drafts tell something.
+    """
+    if any(name in _DRAFT_COLUMNS or name.startswith("signal_") for name in table.columns):
+        return None
+    lacks = "the table has no evidence of drafts (answer, logprobs, tokens_out, signal_NAME)"
+    if any(prompt_texts(table)):
+        return (
+            f"{lacks}: only the prompt decides, so where to begin is all that can be chosen, and "
+            "policies that look at drafts come to the same"
+        )
+    return (
+        f"{lacks} and no prompts: nothing tells one prompt from another, so all policies come to "
+        "single stages; qualities, costs, single stages and the oracle hold. Export or import it "
+        "with these columns to compare policies"
+    )
 
 
 def to_fit_table(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adaptive_sd.artifact import Prior, load_artifact
-from adaptive_sd.data.tasks import Task, prompt_hash
+from adaptive_sd.data.tasks import Task
 from adaptive_sd.errors import AdaptiveSDError, DataError
+from adaptive_sd.prompt import prompt_hash
 
 
 class FittedPrior(NamedTuple):

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.features import (
     STATISTIC_NAMES,
     DraftView,
@@ -36,6 +35,7 @@ from adaptive_sd.offline.verification import (
     learn_acceptance,
     uncached_after,
 )
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage_record import StageRecord
 from adaptive_sd.types import Acceptance, Draft, Rates
 
@@ -81,7 +81,9 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
             ladder = ladder or found
             alike = [a.same_as(b) for a, b in zip(ladder, found, strict=False)]
             if len(found) != len(ladder) or not all(alike):
-                raise DataError(f"{path}: recorded with another ladder than {paths[0]}.")
+                raise DataError(
+                    f"{path}: recorded with another ladder than {paths[0]}; export them apart."
+                )
             split = {"split": "test" if path in test_paths else "fit"} if test_paths else {}
             finished = _finished(recording, len(ladder))
             for prompt_id in finished:
@@ -102,7 +104,10 @@ def export_recordings(paths: Sequence[Path], test_paths: Sequence[Path] = ()) ->
             ]
     stages = tuple(stage.to_record() for stage in ladder)
     if not rows:
-        raise DataError(f"{paths[0]}: no prompt has answers of all stages yet.")
+        raise DataError(
+            f"{paths[0]}: no prompt has answers of all stages yet; run `adaptive-sd record` again "
+            "to go on."
+        )
     hidden = pa.array([row.pop("hidden") for row in rows], type=pa.list_(pa.float16()))
     logprobs = pa.array([row.pop("logprobs") for row in rows], type=pa.list_(pa.float32()))
     names = dict.fromkeys(name for row in rows for name in row)  # a failed row has few of them

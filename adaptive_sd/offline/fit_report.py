@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.calibration import Interval
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.policy_fit import CHOICE_PROMPTS, PolicyFit
 from adaptive_sd.decision.selection import SELECTION_ROWS, PredictorFit, PredictorReport
 from adaptive_sd.offline.importance import MAX_ROWS
+from adaptive_sd.trace import told_cost
 
 _NUM_FEATURES = 10
 _DRAWN = {
@@ -52,10 +55,10 @@ class StageReport:
             if fall >= _LEAST_FALL
         ]
         return [
-            f"{self.stage}: quality {self.quality:.3f}, cost {self.cost:.3f}; "
+            f"{self.stage}: quality {self.quality:.3f}, cost {told_cost(self.cost)}; "
             f"runs on {self.share_run:.0%}, answers {self.share_answered:.0%}",
             f"  predictor: {predictor.candidate}, {predictor.calibration}; "
-            f"AUC {predictor.auc}, Brier {predictor.brier}, ECE {predictor.ece}",
+            f"AUC {_told(predictor.auc)}, Brier {predictor.brier}, ECE {predictor.ece}",
             f"  AUC falls without: {', '.join(told) or 'no single feature'}",
         ]
 
@@ -102,6 +105,11 @@ class AbandonReport:
             f"drafts may be abandoned of {where}: {self.recommended} at the recommended lambda, "
             f"most at {self.most.lam:.3g}: {self.most}"
         )
+
+
+def _told(auc: Interval) -> str:
+    """It is none where drafts are alike in all that is known of them, or in how good they are."""
+    return "none" if math.isnan(auc.value) else f"{auc}"
 
 
 def _span(low: float, high: float) -> str:
@@ -151,7 +159,7 @@ class FitReport:
             lines.append(self.abandoning.as_text())
         lines.append(
             f"recommended lambda {self.recommended_lambda:.3g} ({self.lambda_origin}): "
-            f"quality {self.quality:.3f}, cost {self.cost:.3f}"
+            f"quality {self.quality:.3f}, cost {told_cost(self.cost)}"
         )
         return "\n".join(lines)
 
@@ -215,7 +223,7 @@ def _abandoning(fitted: PolicyFit, names: Sequence[str]) -> AbandonReport | None
     return AbandonReport(
         {names[stage]: _spans(grid, at) for stage, at in fitted.abandons().items()},
         _change(fitted, fitted.recommended_lam),
-        _change(fitted, float(grid[np.argmax(saved / (cost + grid * (1 - quality)))])),
+        _change(fitted, float(grid[np.argmax(saved / loss_of(cost, quality, grid))])),
     )
 
 

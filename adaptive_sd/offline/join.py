@@ -29,6 +29,7 @@ from adaptive_sd.offline.fit import acceptance_of, data_hash, fit_part
 from adaptive_sd.offline.prompts import hashes_of
 from adaptive_sd.offline.replay.seen import check_ladder
 from adaptive_sd.offline.verification import PairKey
+from adaptive_sd.trace import told_cost
 from adaptive_sd.types import Acceptance
 
 MIN_PROMPTS = 20
@@ -71,7 +72,7 @@ class JoinReport:
     def as_text(self) -> str:
         return (
             f"new stage {self.stage}: {self._known} (the prompts: {self.quality:.2f}; "
-            f"decisions go by {self.assumed:.2f}), cost {self.cost:.3f}; at lambda "
+            f"decisions go by {self.assumed:.2f}), cost {told_cost(self.cost)}; at lambda "
             f"{self.recommended_lambda:.3g} it runs on {self.share_run:.0%} of them and answers "
             f"{self.share_answered:.0%}"
         )

@@ -52,18 +52,21 @@ class Promise:
 
     def as_text(self) -> str:
         known = self.certificates
+        quality = "agreement" if known.agreement_with else "quality"
+        alone = "" if known.agreement_with else f", whose quality is {self.best_quality:.3f}"
         lines = [
             f"promised: {self.claim}; {shown_by(known)}",
-            f"  there: quality {self.quality:.3f} at {self.cost_share:.2f} of the cost of always "
-            f"{self.best_stage}, whose quality is {self.best_quality:.3f}",
+            f"  there: {quality} {self.quality:.3f} at {self.cost_share:.2f} of the cost of always "
+            f"{self.best_stage}{alone}",
             f"  {_extremes(known)}",
         ]
         if told := [f"{b:g} at {self.prices[b]:.2f}" for b in _TOLD if b in self.prices]:
-            lines.append(f"  shares of quality, each certified by itself: {', '.join(told)}")
+            of_what = quality if known.agreement_with else "shares of quality"
+            lines.append(f"  {of_what}, each certified by itself: {', '.join(told)}")
         if self.next_share is not None and self.next_needed is not None:
             lines.append(
                 f"  at {self.next_share:.2f} of the cost it would be shown with about "
-                f"{self.next_needed:,} graded prompts"
+                f"{self.next_needed:,} {_prompts(known)}"
             )
         return "\n".join(
             [
@@ -84,7 +87,7 @@ def refusal(claim: Claim, known: Certificates, graded: Trial) -> str:
     takes = "no number of prompts like these would show it"
     if needed is not None:
         needed = max(needed, 2 * graded.num_prompts)
-        takes = f"it would take about {needed:,} graded prompts to fit on and to set aside"
+        takes = f"it would take about {needed:,} {_prompts(known)} to fit on and to set aside"
     return (
         f"{claim} cannot be promised at {known.confidence:.4g} confidence by "
         f"{known.num_prompts} prompts set aside: {takes}. {_extremes(known)}."
@@ -101,10 +104,14 @@ def shown_by(known: Certificates) -> str:
 
 
 def _extremes(known: Certificates) -> str:
-    return (
-        f"The highest share of the best single stage's quality that can be certified: "
-        f"{known.highest}; the least mean cost: {known.least}"
-    )
+    highest = "The highest share of the best single stage's quality"
+    if known.agreement_with:
+        highest = f"The highest agreement with {known.agreement_with}"
+    return f"{highest} that can be certified: {known.highest}; the least mean cost: {known.least}"
+
+
+def _prompts(known: Certificates) -> str:
+    return "prompts" if known.agreement_with else "graded prompts"
 
 
 def promise_of(

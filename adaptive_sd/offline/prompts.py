@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.folds import number_groups
+from adaptive_sd.prompt import prompt_hash
 
 
 def prompt_texts(table: OutcomeTable) -> list[str]:

@@ -132,7 +132,10 @@ class Recording(Closing):
         start = len(known)
         for task in tasks:
             if known.setdefault(task.id, task) != task:
-                raise DataError(f"{self.path}: id {task.id!r} stands for another prompt already.")
+                raise DataError(
+                    f"{self.path}: id {task.id!r} stands for another prompt already; give it "
+                    "another, or record into another file."
+                )
         rows = [(t.id, n, json.dumps(asdict(t))) for n, t in enumerate(known.values())]
         self._file.write("INSERT INTO prompt VALUES (?, ?, ?)", rows[start:])
         return list({task.id: task for task in tasks}.values())

@@ -140,7 +140,8 @@ def _version_of(path: Path) -> int:
             raise DataError(f"{path}: not a recording; choose another file.")
         if not 1 <= version <= SCHEMA_VERSION:
             raise DataError(
-                f"{path}: recording version {version}, this program reads {SCHEMA_VERSION}."
+                f"{path}: recording version {version}, this program reads {SCHEMA_VERSION}; record "
+                "again into a new file."
             )
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if found == "ok" and database.execute("PRAGMA foreign_key_check").fetchone():

@@ -52,7 +52,10 @@ def local_rates(table: OutcomeTable, stages: Sequence[Stage]) -> list[Rates]:
     wanted = [(s.name, s.model_hash) for s in table.stages]
     if wanted != [(s.name, s.model_hash) for s in stages]:
         names = ", ".join(stage.name for stage in stages)
-        raise DataError(f"the table was not recorded with the model files of {names}.")
+        raise DataError(
+            f"the table was not recorded with the model files of {names}; `adaptive-sd models "
+            "verify` tells whether these are whole."
+        )
     return [stage.rates or stage.measure_rates() for stage in stages]
 
 

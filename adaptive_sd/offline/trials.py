@@ -96,6 +96,6 @@ def most_cost(table: OutcomeTable, given: float | None) -> float:
     if given is not None and given < dearest:
         raise DataError(
             f"the most that a prompt can cost is given as {given:g}, but if every stage runs the "
-            f"dearest prompt of the table costs {dearest:.4g}."
+            f"dearest prompt of the table costs {dearest:.4g}; give at least that, or leave it out."
         )
     return dearest if given is None else given

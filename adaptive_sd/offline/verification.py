@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.acceptance import Agreements, fit_acceptance
-from adaptive_sd.election import Election, end_early
+from adaptive_sd.election import Election
 from adaptive_sd.engines.alignment import Alignment, DraftTokens
 from adaptive_sd.engines.verification import simulate_verification
 from adaptive_sd.errors import ConfigError, DataError
@@ -89,7 +89,9 @@ def after(
     try:
         limit = find_style(form, style).max_tokens
     except ConfigError as error:
-        raise DataError(f"an answer was recorded in a style of another version: {error}") from error
+        raise DataError(
+            f"an answer was recorded in a style of another version, so record it again: {error}"
+        ) from error
 
     def verify(pair: Compared) -> tuple[float, Verified]:
         found = simulate_verification(*pair, limit, rates, acceptance)
@@ -115,8 +117,7 @@ def further_votes(held: Draft, own: Draft, form: Form) -> list[int]:
     assert own.votes is not None
     votes = own.votes.drafts
     election = Election(form, len(votes), held.votes.drafts[: len(votes)] if held.votes else ())
-    missing = [votes[place] for place in election.missing]
-    return [vote.num_chosen for vote in end_early(missing, election.is_decided)]
+    return [votes[place].num_chosen for place in election.missing]
 
 
 def uncached_after(drafted: StageRecord, target: StageRecord, form: Form, uncached: int) -> int:

@@ -33,7 +33,10 @@ def record_votes(
     """
     chosen = [task for task in tasks if detect_form(task.prompt) in STEP_STYLES]
     if not chosen:
-        raise DataError("no prompt wants a choice or a number, which are answered in steps.")
+        raise DataError(
+            "no prompt wants a choice or a number, which are answered in steps; give some that do, "
+            "or leave out --votes."
+        )
     single = recorded_stage(stage)._replace(votes=1)
     names = [f"{stage.name}#{i + 1}" for i in range(count)]
     recording.put_stages([single._replace(name=name) for name in names])

@@ -12,10 +12,13 @@ import pytest
 from adaptive_sd.artifact import Artifact, load_artifact, save_artifact
 from adaptive_sd.cascade import Cascade
 from adaptive_sd.cli import run
+from adaptive_sd.errors import DataError
 from adaptive_sd.judge import FittedJudge
+from adaptive_sd.offline.replay.seen import find_overlap
 from adaptive_sd.online import Online
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.trace_store import TraceStore
-from tests.ladder import SKILL, make_stages, make_tasks
+from tests.ladder import SKILL, make_stages, make_table, make_tasks
 from tests.test_streaming import ANSWER
 
 
@@ -81,13 +84,18 @@ def test_feedback_is_learned_from_and_the_artifact_changes_only_when_saved(
 def test_a_saved_recalibration_estimates_as_the_online_ladder_did(
     folder: Path, home: Path, tmp_path: Path
 ) -> None:
-    old = FittedJudge(load_artifact(folder))
+    old, old_hashes = FittedJudge(load_artifact(folder)), load_artifact(folder).prompt_hashes
     for trace_id in give_answers(folder, home, 30):
         assert run(["feedback", trace_id, "bad", *config_of(folder, tmp_path)]) == 0
     online = Online(old, home / "traces.sqlite", explore=0.0)
     cascades = [Cascade(make_stages(tmp_path), old, online=online)]
     assert run(["recalibrate", "--save", "--artifact", str(folder)]) == 0
     new = load_artifact(folder)
+    learned = {prompt_hash(task.prompt) for task in make_tasks(30, seed=41)}
+    assert {*new.learned_hashes} == learned and new.prompt_hashes == old_hashes
+    table = make_table(tmp_path, make_tasks(20, seed=41))
+    with pytest.raises(DataError, match="recalibrated by"):
+        find_overlap(new, table)
     cascades.append(Cascade(make_stages(tmp_path), FittedJudge(new)))
     [task] = make_tasks(1, seed=42)
     ours, theirs = (cascade.answer(task.prompt) for cascade in cascades)
@@ -107,6 +115,19 @@ def test_feedback_on_other_answers_is_kept_and_on_none_refused(
     assert run(["feedback", "nobody", "good"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert run(["feedback", "plain", "so-so"]) == 2
+
+
+def test_a_ladder_without_an_artifact_has_nothing_to_recalibrate(
+    tiny_path: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Least of all the shipped one."""
+    path = tmp_path / "ladder.toml"
+    path.write_text(f'[[stage]]\nname = "tiny"\nmodel = "{tiny_path}"\n')
+    for options in ([], ["--save"]):
+        assert run(["recalibrate", "--config", str(path), *options]) == 1
+        out, err = capsys.readouterr()
+        assert not out and "nothing was fitted for this ladder" in err and err.count("\n") == 1
+        assert "adaptive-sd fit" in err
 
 
 def test_a_ladder_that_nothing_was_fitted_for_cannot_be_online(

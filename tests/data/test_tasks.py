@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.data.grading import GRADER_NAMES, grade
-from adaptive_sd.data.tasks import Task, bundled_names, load_tasks, prompt_hash
+from adaptive_sd.data.tasks import Task, bundled_names, load_tasks
 from adaptive_sd.errors import DataError
+from adaptive_sd.prompt import prompt_hash
 
 SUBSETS = {
     "mmlu-subset": 100,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_sd.decision.certificates import Certificate, Certificates
+from adaptive_sd.decision.claims import KeptQuality
 from adaptive_sd.errors import ArtifactError
 
 KNOWN = Certificates(
@@ -62,3 +63,13 @@ def test_what_a_lambda_was_shown_to_keep_is_told() -> None:
         "certified for 0.9 of the best single stage's quality, a mean cost of at most 1.5"
     )
     assert KNOWN.promised(5.1) == "given"
+
+
+def test_where_quality_is_agreement_every_word_says_so() -> None:
+    known = replace(KNOWN, agreement_with="large")
+    with pytest.raises(ArtifactError, match=r"^1 agreement with large is not .*`adaptive-sd calib"):
+        known.for_quality(1.0)
+    told = {known.promised(c.lam) for c in known.qualities}
+    assert all("agreement with large" in words and "stage" not in words for words in told)
+    assert str(KeptQuality(0.9, "large")) == "0.9 agreement with large"
+    assert Certificates.from_json(json.loads(json.dumps(known.to_json()))) == known

@@ -12,6 +12,7 @@ from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.joining import CAUTION, learn
 from adaptive_sd.decision.partial import WHOLE, Drafted
+from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import ArtifactError
 from tests.decision.tables import (
@@ -39,7 +40,11 @@ def silent(policy: JoinedPolicy) -> JoinedPolicy:
 def test_a_newcomer_that_never_runs_is_not_the_last_stage(stage: int) -> None:
     policy = joined_on(wild_table(60, 3, seed=0).table, stage)
     assert unguarded(policy).top == 2
-    assert unguarded(silent(policy)).top == (1 if stage == 2 else 2)
+    quiet = unguarded(silent(policy))
+    assert quiet.top == (1 if stage == 2 else 2) and stage not in quiet.running
+    alone = ThresholdPolicy((stage,), ())
+    chained = replace(quiet, chains=(*quiet.chains[:-1], alone))
+    assert chained.top == 2 and chained.running == (0, 1, 2)
 
 
 @pytest.mark.parametrize(("num_stages", "stage"), [(2, 0), (2, 1), (3, 1), (4, 2), (4, 3)])

@@ -104,7 +104,9 @@ def vote_on(asked: Asked, seeds: list[int], is_decided: IsDecided | None = None)
 def first_letters(count: int) -> IsDecided:
     """The majority of so many votes by first letter."""
     election = Election(Form.NUMBER, count)
-    return lambda texts: election.is_decided([str(ord(t[0])) if t else "" for t in texts])
+    return lambda texts, num_tokens: election.is_decided(
+        [str(ord(t[0])) if t else "" for t in texts], num_tokens
+    )
 
 
 @given(asked)

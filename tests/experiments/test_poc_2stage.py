@@ -16,12 +16,12 @@ from types import ModuleType
 import pytest
 
 from adaptive_sd.build import DEFAULT_ARTIFACT
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.errors import AdaptiveSDError
 from adaptive_sd.models.catalogue import find
 from adaptive_sd.models.store import file_of
 from adaptive_sd.offline.experiment import FittedPrior
 from adaptive_sd.offline.two_stage.rule import SWEEP
+from adaptive_sd.prompt import prompt_hash
 from tests.ladder import make_tasks
 from tests.pair import Pair, answer_of, make_prior, write_tasks
 

@@ -12,13 +12,13 @@ import pytest
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.data.tasks import prompt_hash
 from adaptive_sd.decision.calibration import auc
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.errors import DataError
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.evidence import read_evidence, to_fit_table
 from adaptive_sd.offline.fit import MIN_PROMPTS, fit_artifact
+from adaptive_sd.prompt import prompt_hash
 from adaptive_sd.stage_record import StageRecord
 from tests.ladder import is_right, make_stages, make_table, make_tasks
 

@@ -17,7 +17,12 @@ from adaptive_sd.event_log import EventLog
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.offline.reference import firsts_of, reference_of
 from adaptive_sd.offline.replay.seen import seen_by
-from adaptive_sd.offline.studies.stream import false_alarms, run_stream, subject_of
+from adaptive_sd.offline.studies.stream import (
+    false_alarms,
+    false_alarms_ahead,
+    run_stream,
+    subject_of,
+)
 from adaptive_sd.online import Online
 from tests.ladder import make_stages, make_table, make_tasks
 
@@ -94,10 +99,20 @@ def test_after_a_change_of_mix_feedback_mends_estimates_and_the_change_is_notice
     assert online.ece(end) < 0.85 * frozen.ece(end)
 
 
-def test_streams_like_the_fits_prompts_give_no_alarm(
+def test_streams_like_the_fits_prompts_give_no_alarm(artifact: Artifact) -> None:
+    assert artifact.reference is not None
+    ahead = {"num_streams": 40, "num_answers": 300}
+    rng = np.random.default_rng(1)
+    assert false_alarms_ahead(artifact.reference, rng=rng, **ahead) <= 2
+    few = replace(artifact.reference, num_escalated=0)
+    assert false_alarms_ahead(few, rng=rng, **ahead) <= 2
+
+
+def test_unseen_prompts_of_the_fits_kind_give_no_alarm_and_others_do(
     artifact: Artifact, table: OutcomeTable
 ) -> None:
-    firsts = firsts_of(artifact.policy, seen_by(artifact, table), artifact.recommended_lam)
+    """By the artifact's own reference, whose estimates are out of fold."""
     rng = np.random.default_rng(1)
-    sizes = {"num_streams": 20, "num_answers": 300, "num_fitted": 100}
-    assert false_alarms(firsts, rng=rng, **sizes) <= 1
+    assert false_alarms(artifact, table, num_orders=20, rng=rng) <= 1
+    hard = table.take(np.repeat(np.flatnonzero(table.quality[:, 1] < 0.5), 3))
+    assert false_alarms(artifact, hard, num_orders=20, rng=rng) >= 19

@@ -107,11 +107,7 @@ def test_other_rates_cost_what_a_recording_with_them_says(tmp_path: Path) -> Non
 
 
 def test_replay_follows_the_live_ladder(tmp_path: Path) -> None:
-    """Through plain answers and votes of one model, where none verifies another's draft.
-
-    Where a stage takes over votes other ones may be cut short than in its recording, alone, so that
-    its evidence is not quite the recorded one.
-    """
+    """Through plain answers and votes of one model, where none verifies another's draft."""
 
     def ladder() -> list[Stage]:
         return make_voting_stages(tmp_path)[1:]
@@ -127,12 +123,11 @@ def test_replay_follows_the_live_ladder(tmp_path: Path) -> None:
         for n, prompt in enumerate(table.columns["prompt"][:, 0]):
             given = cascade.answer(prompt, Request(lam=lam))
             path = tuple(step.stage for step in given.trace if step.tokens_in)
-            if {"large x2", "large x5"} <= {*path}:
-                continue
             assert given.stage_index == rolled.stage[n]
             assert given.cost == pytest.approx(rolled.cost[n])
             paths.add(path)
-    assert len(paths) >= 2
+    assert len(paths) >= 3
+    assert any({"large x2", "large x5"} <= {*path} for path in paths)
 
 
 def test_a_fit_is_of_so_many_votes(tmp_path: Path) -> None:

@@ -61,7 +61,10 @@ def tasks_of(rows: Iterable[Row], found: HubSet, name: str, prefix: str) -> list
 def _read_copy(path: Path) -> Iterable[Row]:
     kind = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}.get(path.suffix)
     if kind is None or not path.is_file():
-        raise DataError(f"{path}: no such file, or neither .parquet, .json nor .jsonl.")
+        raise DataError(
+            f"{path}: no such file, or neither .parquet, .json nor .jsonl; hub:NAME=FILE reads a "
+            "local copy of one of these."
+        )
     return _load(str(path), kind, data_files=str(path), split="train")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.states import later_stages
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
@@ -82,7 +83,7 @@ class Supersets:
         """Of the best superset that begins with each later stage, shape (num_rows, num_later)."""
         losses = np.full((len(rows), self.num_later), np.inf)
         for first, quality, cost in zip(self._first, self._quality, self._cost, strict=True):
-            loss = cost[rows] + lam * (1 - quality[rows])
+            loss = loss_of(cost[rows], quality[rows], lam)
             losses[:, first] = np.minimum(losses[:, first], loss)
         return losses
 

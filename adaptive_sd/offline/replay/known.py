@@ -6,6 +6,7 @@ import numpy as np
 
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import returned_of
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.offline.replay.chances import Chances, Held, StateChances
 from adaptive_sd.offline.replay.dials import Dials, Run
 from adaptive_sd.offline.replay.halves import Halves
@@ -27,7 +28,7 @@ def run_known_p(table: FitTable, chances: dict[Held, StateChances], lam: float) 
 
     def rule(held: Held, rows: IntArray) -> Move:
         state = StateChances(*(estimates[rows] for estimates in chances[held]))
-        return cheapest_move(held, state.held, state.cost + lam * (1 - state.later), lam)
+        return cheapest_move(held, state.held, loss_of(state.cost, state.later, lam), lam)
 
     return walk(table, rule)
 
@@ -44,5 +45,5 @@ def cheapest_move(held: Held, held_quality: np.ndarray, losses: np.ndarray, lam:
     if not held:
         return Move(later[best], np.full(num_rows, -1))
     returned = returned_of(held, held_quality)
-    stops = lam * (1 - held_quality.max(axis=1)) <= losses.min(axis=1, initial=np.inf)
+    stops = loss_of(0.0, held_quality.max(axis=1), lam) <= losses.min(axis=1, initial=np.inf)
     return Move(np.where(stops, STOP, later[best]), returned)

@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.offline.prompts import prompt_texts
 from adaptive_sd.offline.replay.chances import NUM_FOLDS, Chances
 from adaptive_sd.offline.replay.dials import Dials, Run
@@ -37,8 +38,8 @@ def router(halves: Halves, chances: Chances, *, rng: np.random.Generator) -> Dia
     fit_cost, test_cost = chances.fit[()].cost, chances.test[()].cost
     return rule_over_lams(
         halves,
-        lambda lam: run_router(halves.fit, fit_cost + lam * (1 - routed.fit)),
-        lambda lam: run_router(halves.test, test_cost + lam * (1 - routed.test)),
+        lambda lam: run_router(halves.fit, loss_of(fit_cost, routed.fit, lam)),
+        lambda lam: run_router(halves.test, loss_of(test_cost, routed.test, lam)),
     )
 
 

@@ -31,12 +31,17 @@ def replay(
     artifact is taken for. Raises ConfigError for an unknown policy, DataError for a table that
     cannot be replayed, or not with the artifact.
     """
-    for name in policies:
-        if name not in POLICIES:
-            raise ConfigError(f"no policy {name[:40]!r}; known: {', '.join(POLICIES)}.")
+    check_policies(policies)
     # Many small products: on a busy machine threads wait for each other far longer than they work.
     with threadpool_limits(limits=1):
         return _replay(table, policies, artifact, num_seeds, num_resamples, seed)
+
+
+def check_policies(names: Sequence[str]) -> None:
+    """Raise ConfigError for one that is unknown."""
+    for name in names:
+        if name not in POLICIES:
+            raise ConfigError(f"no policy {name[:40]!r}; known: {', '.join(POLICIES)}.")
 
 
 def _replay(

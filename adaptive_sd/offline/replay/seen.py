@@ -70,9 +70,8 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
     check_ladder(artifact.stages, table.stages)
     is_fit = table.is_fit()
     is_own = data_hash(fit_part(table)) == artifact.data_hash
-    fitted = set(artifact.prompt_hashes)
-    hashes = prompt_hashes(table)
-    known = np.array([found in fitted for found in hashes], dtype=np.bool_)
+    hashes, seen = prompt_hashes(table), artifact.seen_hashes
+    known = np.array([found in seen for found in hashes], dtype=np.bool_)
     if is_own:
         known |= True if is_fit is None else is_fit
     reported = np.arange(len(known)) if is_fit is None else np.flatnonzero(~is_fit)
@@ -80,8 +79,8 @@ def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
     if not len(left) or (len(left) < len(reported) and not is_own):
         raise DataError(
             f"{len(reported) - len(left)} of {len(reported)} prompts of the table to measure on "
-            "are among those that the artifact was fitted on; replay it on others, or leave out "
-            "--artifact: then one half is fitted on and the other measured."
+            "are among those that the artifact was fitted on or recalibrated by; replay it on "
+            "others, or leave out --artifact: then one half is fitted on and the other measured."
         )
     return Overlap(known, left, checked=is_own or any(hashes))
 

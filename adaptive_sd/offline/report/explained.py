@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.induction import lam_grid
+from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.paths import follow
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.prompts import prompt_texts
@@ -76,8 +78,12 @@ def explain_recorded(
     would be those of a prompt that is known; ConfigError for a lambda outside the fit's grid.
     """
     row = _row_of(table, prompt_id)
+    if lam is not None and artifact is not None:
+        nearest_lam(artifact.policy.lam_grid, lam)  # raises before any work
     with threadpool_limits(limits=1):
-        place = _fitted(table, row, seed) if artifact is None else _judged(artifact, table, row)
+        place = (
+            _fitted(table, row, lam, seed) if artifact is None else _judged(artifact, table, row)
+        )
     subject = place.subject
     chosen = subject.recommended_lam if lam is None else lam
     only = np.array([place.row])
@@ -111,8 +117,10 @@ def _judged(artifact: Artifact, table: OutcomeTable, row: int) -> _Place:
     return _Place(Subject.of(artifact, seen.table, table), row)
 
 
-def _fitted(table: OutcomeTable, row: int, seed: int) -> _Place:
+def _fitted(table: OutcomeTable, row: int, lam: float | None, seed: int) -> _Place:
     parts = split(table, seed=seed)
+    if lam is not None:
+        nearest_lam(lam_grid(table.cost[parts.fit]), lam)
     place = np.flatnonzero(parts.test == row)
     if not len(place):
         other = "" if parts.own else ", or another --seed"

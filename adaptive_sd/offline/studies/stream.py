@@ -14,7 +14,10 @@ from adaptive_sd.cascade import Cascade
 from adaptive_sd.data.outcomes import OutcomeTable
 from adaptive_sd.decision.calibration import expected_calibration_error
 from adaptive_sd.decision.drift import DriftWatch, First, Reference
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.policies import Evidence
+from adaptive_sd.offline.answers import prompt_views
+from adaptive_sd.offline.reference import firsts_of
 from adaptive_sd.offline.replay.field import Subject
 from adaptive_sd.offline.replay.seen import seen_by
 from adaptive_sd.offline.report.recorded import RecordedPrompt, RecordedStage
@@ -57,25 +60,53 @@ def subject_of(artifact: Artifact, table: OutcomeTable) -> Subject:
 
 
 def false_alarms(
-    firsts: Sequence[First],
-    *,
-    num_streams: int,
-    num_answers: int,
-    num_fitted: int,
-    rng: np.random.Generator,
+    artifact: Artifact, table: OutcomeTable, *, num_orders: int, rng: np.random.Generator
 ) -> int:
-    """Of streams whose prompts are drawn as those of the reference: all from the same prompts."""
+    """Of streams of the prompts of `table`, each once, in orders drawn anew.
 
-    def draw(count: int) -> list[First]:
-        return [firsts[place] for place in rng.integers(len(firsts), size=count)]
+    They are compared with the artifact's own reference, as live: `table` has prompts like those of
+    the fit, which did not see them. Only forms that it knows are watched.
+    """
+    assert artifact.reference is not None  # a fit has one where it knows any form
+    firsts = firsts_of(artifact.policy, seen_by(artifact, table), artifact.recommended_lam)
+    views = prompt_views(table)
+    known = [f for f, v in zip(firsts, views, strict=True) if v.form in artifact.forms]
+    orders = (rng.permutation(len(known)).tolist() for _ in range(num_orders))
+    return sum(_alarms(artifact.reference, [known[n] for n in order]) for order in orders)
 
-    num_alarms = 0
-    for _ in range(num_streams):
-        watch = DriftWatch(Reference.of(draw(num_fitted), 1.0), 1.0)
-        for first in draw(num_answers):
-            watch.add(first)
-        num_alarms += watch.alarm is not None
-    return num_alarms
+
+def false_alarms_ahead(
+    reference: Reference, *, num_streams: int, num_answers: int, rng: np.random.Generator
+) -> int:
+    """Of streams of any length, where chances are as likely as the reference leaves them."""
+    streams = (_likely(reference, num_answers, rng) for _ in range(num_streams))
+    return sum(_alarms(reference, stream) for stream in streams)
+
+
+def _likely(reference: Reference, count: int, rng: np.random.Generator) -> list[First]:
+    """Kinds, and whether drafts escalate, of chances that are drawn anew (Dirichlet, 1/2 each)."""
+    counts = np.array([reference.scores[stage][place] for stage, place in reference.kinds])
+    num_on, num_all = reference.num_escalated, reference.num_firsts
+    kinds = rng.choice(len(counts), size=count, p=rng.dirichlet(counts + 0.5)).tolist()
+    on = rng.random(count) < rng.beta(num_on + 0.5, num_all - num_on + 0.5)
+    return [
+        First(stage, _quality_in(reference.edges[stage], place), escalates)
+        for (stage, place), escalates in zip(
+            (reference.kinds[kind] for kind in kinds), on.tolist(), strict=True
+        )
+    ]
+
+
+def _quality_in(edges: tuple[float, ...], place: int) -> float | None:
+    """One that falls into this bin of scores, the last of which is of abandoned drafts."""
+    return (0.0, *edges, None)[place]
+
+
+def _alarms(reference: Reference, firsts: Sequence[First]) -> bool:
+    watch = DriftWatch(reference, reference.lam)
+    for first in firsts:
+        watch.add(first)
+    return watch.alarm is not None
 
 
 class Passed(NamedTuple):
@@ -96,7 +127,7 @@ class Passed(NamedTuple):
 
     def loss(self, answers: slice) -> float:
         """Mean cost + lambda * (1 - quality)."""
-        return float(np.mean(self.cost[answers] + self.lam * (1 - self.quality[answers])))
+        return float(loss_of(self.cost[answers], self.quality[answers], self.lam).mean())
 
 
 def run_stream(

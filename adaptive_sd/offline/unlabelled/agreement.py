@@ -55,7 +55,10 @@ def grade_by_agreement(table: OutcomeTable) -> Agreed:
     if num_stages < 2:
         raise DataError("one stage agrees with itself; a ladder to calibrate has two or more.")
     if answers is None:
-        raise DataError("the table has no column 'answer', which agreement is told by.")
+        raise DataError(
+            "the table has no column 'answer', which agreement is told by; export or import it "
+            "with its answers."
+        )
     prompts = prompt_views(table)
     found = canonical_answers(table, prompts)
     closed = np.array([prompt.form in CLOSED for prompt in prompts], dtype=np.bool_)

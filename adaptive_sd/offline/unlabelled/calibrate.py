@@ -78,20 +78,22 @@ def calibrate(
     table = agreed.table
     check_number(len(table.prompt_ids), target_quality)
     _check_covered(table)
-    say("fitting")
+    say(f"fitting on {len(table.prompt_ids)} prompts; a minute or a few")
     if target_quality is None:
         artifact, fit = fit_artifact(table, seed=seed)
+        say("fitting with some set aside, to see what could be promised")
         promise, certified, uncertified = None, *_certifiable(table, seed)
     else:
-        claim = KeptQuality(target_quality)
+        claim = KeptQuality(target_quality, table.agreement_with)
         artifact, fit, promise = fit_certified(table, claim, confidence=CONFIDENCE, seed=seed)
         certified, uncertified = promise.certificates, None
-    say("fitting on parts, to see what it does to prompts unseen")
     with threadpool_limits(limits=1):
         seen = seen_by(artifact, table)
         lams = [artifact.recommended_lam, *spread_lams(artifact.policy, seen)]
         parts, safe = make_parts(table, seed=seed), promise is not None
-        outcome = outcome_unseen(table, artifact.forms, lams, parts, safe=safe, seed=seed)
+        outcome = outcome_unseen(
+            *(table, artifact.forms, lams, parts), safe=safe, seed=seed, say=say
+        )
     prompts = draw(seen, _NUM_RESAMPLES, rng=np.random.default_rng([seed, 10]))
     recommended, *dial = expect(outcome, prompts, lams)
     report = CalibrationReport(

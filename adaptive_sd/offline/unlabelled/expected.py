@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +73,7 @@ def outcome_unseen(
     *,
     safe: bool,
     seed: int,
+    say: Callable[[str], None],
 ) -> Unseen:
     """Each part of the prompts by a ladder fitted on the others, `safe` as fits with a promise.
 
@@ -81,7 +82,9 @@ def outcome_unseen(
     """
     shape = (len(table.prompt_ids), len(lams))
     found = Unseen(*(np.empty(shape) for _ in Unseen._fields))
-    for part in range(int(parts.max()) + 1):
+    num_parts = int(parts.max()) + 1
+    for part in range(num_parts):
+        say(f"fitting without part {part + 1} of {num_parts}, to see what it does to it unseen")
         rows = np.flatnonzero(parts == part)
         ladder = fit_ladder(table.take(np.flatnonzero(parts != part)), seed=seed)
         fitted = with_safest(ladder.policy, ladder.seen) if safe else ladder.policy

@@ -113,11 +113,7 @@ class CalibrationReport:
 
     def _promised(self) -> list[str]:
         if self.promise is not None:
-            return [
-                f"the best single stage is {self.agreement_with}, of quality 1: shares of it are "
-                "agreement",
-                self.promise.as_text(),
-            ]
+            return [self.promise.as_text()]
         if self.certified is None:
             return [f"nothing is promised, and nothing could be: {self.uncertified}"]
         known = self.certified

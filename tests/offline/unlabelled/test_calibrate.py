@@ -81,7 +81,7 @@ def test_what_is_expected_of_a_part_rests_on_the_others_only(table: OutcomeTable
     quality = agreed.quality.copy()
     quality[first, :-1] = 1 - quality[first, :-1]
     before, after = (
-        outcome_unseen(given, [Form.NUMBER], [0.0, 3.0, 1e9], parts, safe=True, seed=1)
+        outcome_unseen(*(given, [Form.NUMBER], [0.0, 3.0, 1e9], parts), safe=True, seed=1, say=str)
         for given in (agreed, replace(agreed, quality=quality))
     )
     np.testing.assert_array_equal(after.cost[first], before.cost[first])
@@ -104,7 +104,10 @@ def test_a_target_is_certified_by_prompts_set_aside_as_was_foretold(
     assert known == foretold
     promise = promised.report.to_json()["promise"]
     assert isinstance(promise, dict) and promise["lambda"] == promised.artifact.recommended_lam
-    assert "promised: 0.5 of the best single stage's quality" in promised.report.as_text()
+    text, top = promised.report.as_text(), table.stages[-1].name
+    assert f"promised: 0.5 agreement with {top}" in text and "best single stage" not in text
+    assert "graded" not in text
+    assert f"0.5 agreement with {top}" in promised.artifact.lam_origin
     assert f"agreement of up to {known.highest}" in found.report.as_text()
 
 
