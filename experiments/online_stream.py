@@ -77,7 +77,10 @@ def _run(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     parts = _split(table, options.late.split(","), rng)
     artifact, _ = fit_artifact(table.take(parts.fit), seed=options.seed)
-    passed = {way: _pass(artifact, table, parts, options, **how) for way, how in WAYS.items()}
+    passed = {}
+    for way, how in WAYS.items():
+        passed[way] = _pass(artifact, table, parts, options, **how)
+        print(f"{way}: {_line(_means(passed[way]))}", file=sys.stderr)  # the rest takes long
     num_false = _false_on_halves(table, options.seed)
     ahead = {"num_streams": NUM_STREAMS, "num_answers": NUM_ANSWERS}
     shipped = shipped_artifact().reference
