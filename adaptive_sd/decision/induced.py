@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import sigmoid
 from adaptive_sd.decision.lams import nearest_lam, place_lam
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, Prospect, choose
 from adaptive_sd.decision.states import (
@@ -137,11 +138,6 @@ class InducedPolicy:
         arrays |= {f"state{i}": weights for i, weights in enumerate(self.weights)}
         return arrays | {_saving_name(key): weights for key, weights in self.savings.items()}
 
-    @property
-    def top(self) -> int:
-        """The last one that may run."""
-        return self.stages[-1]
-
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
         """Raises ArtifactError when shapes do not fit; KeyError when an array is missing."""
@@ -234,5 +230,7 @@ def state_values(
     # np.clip takes several times as long as these on the few numbers of one decision
     quality = np.minimum(np.maximum(best[..., None] + go[:, :, 0], 0), 1)
     cost = np.maximum(go[:, :, 1], least_costs[:, None])
-    value_stop = lam * (1 - best) if stop.shape[1] else np.full((len(stop), len(lam)), np.inf)
-    return StateValues(stop, value_stop, cost + lam * (1 - quality), quality, cost)
+    value_stop = (
+        loss_of(0.0, best, lam) if stop.shape[1] else np.full((len(stop), len(lam)), np.inf)
+    )
+    return StateValues(stop, value_stop, loss_of(cost, quality, lam), quality, cost)

@@ -13,6 +13,7 @@ from adaptive_sd.decision.abandoning import Growing, fit_abandoning
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import InducedPolicy, SavingKey, returned_of
 from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.polishing import Polisher
 from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
@@ -65,7 +66,7 @@ class InductionFit(NamedTuple):
     @property
     def losses(self) -> FloatArray:
         """Of each prompt, (num_prompts, num_lams)."""
-        losses: FloatArray = self.cost + self.policy.lam_grid * (1 - self.quality)
+        losses: FloatArray = loss_of(self.cost, self.quality, self.policy.lam_grid)
         return losses
 
 

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import returned_of
+from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.standard import Standard
 from adaptive_sd.decision.states import StateFit, columns_of, later_stages, state_index
 
@@ -58,10 +59,10 @@ class PolishedState(NamedTuple):
 
     def losses(self, shift: FloatArray, lam: float) -> FloatArray:
         """Estimated: of stopping, where a draft is held, and of each next stage."""
-        going = self.cost + lam * (1 - np.clip(self.quality(shift), 0, 1))
+        going = loss_of(self.cost, np.clip(self.quality(shift), 0, 1), lam)
         if self.returned is None:
             return going
-        return np.concatenate([lam * (1 - self.best)[:, None], going], axis=1)
+        return np.concatenate([loss_of(0.0, self.best, lam)[:, None], going], axis=1)
 
 
 class RealisedLoss(NamedTuple):
@@ -138,7 +139,7 @@ class RealisedLoss(NamedTuple):
         brought = [np.empty((0, 0))] * len(self.states)
         for index in reversed(range(len(self.states))):
             state = self.states[index]
-            sides = [] if state.returned is None else [self.lam * (1 - state.returned)]
+            sides = [] if state.returned is None else [loss_of(0.0, state.returned, self.lam)]
             for place, after in enumerate(state.next_states):
                 sides.append(state.paid[:, place] + realised[after])
             brought[index] = np.stack(sides, axis=1)
