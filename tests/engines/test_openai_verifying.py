@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.engines.openai.asking import Question, worth_verifying
+from adaptive_sd.engines.hosted.asking import Question, worth_verifying
 from adaptive_sd.engines.openai.engine import OpenAIEngine
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.types import Acceptance, Draft, Message, Offer, Rates, Sampling, Verified

@@ -15,8 +15,8 @@ import llama_cpp
 
 from adaptive_sd.engines.alignment import DraftTokens, carry_logprobs, surety_of
 from adaptive_sd.engines.base import EngineInfo
+from adaptive_sd.engines.chat import ChatFormat
 from adaptive_sd.engines.generation import generate
-from adaptive_sd.engines.llama_cpp.chat import ChatFormat
 from adaptive_sd.engines.llama_cpp.context import MAX_SLOTS, Context
 from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.engines.llama_cpp.speed import measure_rates

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adaptive_sd.engines.hosted.verifying import Verifier
 from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.options import EndpointOptions
-from adaptive_sd.engines.openai.verifying import SglangVerifier, Verifier, VllmVerifier
+from adaptive_sd.engines.openai.verifying import SglangVerifier, VllmVerifier
 from adaptive_sd.types import Message
 
 _VERIFIERS: Mapping[str, Callable[[Client, str], Verifier]] = {

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from adaptive_sd.engines.hosted.deltas import TOP_LOGPROBS
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.options import EndpointOptions
-from adaptive_sd.engines.openai.replies import TOP_LOGPROBS
 from adaptive_sd.types import Message, Sampling
 
 
