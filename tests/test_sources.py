@@ -92,7 +92,7 @@ def test_half_a_folder_is_damaged(folder: Path) -> None:
     with pytest.raises(DamagedModelError, match="no safetensors file"):
         find_folder(str(folder))
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DamagedModelError, match="no \\*.safetensors"):
+    with pytest.raises(DamagedModelError, match=r"no \*\.safetensors"):
         find_folder(str(folder))
 
 
