@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "f16c", "fma", "asimd")
 _KV_BYTES_A_TOKEN = 32_000  # of the largest model of the catalogue, in 16 bits, rounded up
 _OVERHEAD_BYTES = 400_000_000
-_KEPT_TOKENS = 2048  # beginnings kept beside the context (engines.llama_cpp.prefixes)
+_KEPT_TOKENS = 2048  # beginnings kept beside the context (engines.prefixes)
 _LEAST_CONTEXT = 512
 
 
