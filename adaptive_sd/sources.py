@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adaptive_sd.engines.base import Engine
-from adaptive_sd.engines.openai.options import EndpointOptions, model_hash
+from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.models.folders import find_folder, is_for_folders
@@ -90,7 +90,7 @@ def served(options: EndpointOptions, *, parameters: str | None, rates: Rates | N
         load,
         options,
         f"openai {options.base_url} {options.model}",
-        model_hash(options.model),
+        options.model_hash,
         num_parameters,
         rates,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from adaptive_sd.engines.alignment import DraftTokens, surety_of
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.hosted.deltas import Delta, Usage
 from adaptive_sd.engines.hosted.growing import Opening
 from adaptive_sd.engines.hosted.verifying import Failure, Verifier
@@ -20,9 +20,6 @@ Push = Callable[[Delta | Opening], None]
 
 _TYPICAL = Rates.linear(0.02, 1.0)
 """Where none are known: a server reads many tokens while it writes one."""
-
-_UNKNOWN = surety_of(float("nan"))
-"""How sure the drafting stage was of tokens that are another tokenizer's."""
 
 
 class Question(NamedTuple):
@@ -98,8 +95,9 @@ async def _begin(host: Host, question: Question) -> Beginning | str:
 
 async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Beginning | str:
     sampling = question.sampling
-    drafted = await verifier.tokens(offer.text)
-    span = worth_verifying(drafted, question)
+    draft = await verifier.draft(offer)
+    drafted = draft.token_ids
+    span = worth_verifying(draft, question)
     if not span:
         return "draft not verified: that would cost more than it saves"
     prompt = await verifier.prompt(question.messages)
@@ -130,10 +128,10 @@ async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Begin
     )
 
 
-def worth_verifying(drafted: Sequence[int], question: Question) -> Sequence[int]:
+def worth_verifying(draft: DraftTokens, question: Question) -> Sequence[int]:
     """The first tokens of the draft that are expected to save more than they cost."""
     verifier = DraftVerifier(
-        DraftTokens(tuple(drafted), (_UNKNOWN,) * len(drafted)),
+        draft,
         _rates_here(question.rates or _TYPICAL),
         question.acceptance,
         max_rows=MOST_DRAFTED,

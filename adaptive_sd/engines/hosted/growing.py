@@ -42,13 +42,15 @@ class Growing:
         observer: Observer | None,
         num_bytes_in: int,
         *,
+        reads_cache: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Of a prompt of so many bytes."""
+        """Of a prompt of so many bytes; with `reads_cache` what was known of it costs nothing."""
         self.opening = Opening()
         self._limit = sampling.max_tokens
         self._observer = observer
         self._num_bytes_in = num_bytes_in
+        self._reads_cache = reads_cache
         self._clock = clock
         self._start_s = clock()
         self._first_s: float | None = None
@@ -133,7 +135,10 @@ class Growing:
             return Work()
         tokens_in, tokens_out, _ = self._counts(self.num_seen)
         num_decoded = tokens_out + (self.finish_reason == "stop") - verified.num_chosen
-        return Work(tokens_in, {1: max(0, num_decoded)} | dict.fromkeys(verified.span_rows, 1))
+        return Work(
+            tokens_in - self._num_cached,
+            {1: max(0, num_decoded)} | dict.fromkeys(verified.span_rows, 1),
+        )
 
     def draft(self) -> Draft:
         """The answer, which has ended."""
@@ -157,10 +162,17 @@ class Growing:
             tokens_in=tokens_in,
             prefill_s=first_s - self._start_s,
             decode_s=end_s - first_s,
+            num_cached=self._num_cached,
             verified=self.opening.verified,
             token_ends=ends if known else (),
             remark="; ".join(filter(None, (self.opening.remark, doubt))),
         )
+
+    @property
+    def _num_cached(self) -> int:
+        """None after a draft was verified: what is known then was read for that."""
+        known = self._usage.num_cached if self._usage is not None and self._reads_cache else None
+        return 0 if self.opening.verified.num_spans else known or 0
 
     def _counts(self, num_shown: int) -> tuple[int, int, str]:
         """Tokens in and out, without the one that ended the answer, and why they are estimates.

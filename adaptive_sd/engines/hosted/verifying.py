@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.hosted.deltas import Token, token_of
-from adaptive_sd.types import Message
+from adaptive_sd.types import Message, Offer
 
 
 class Failure(Exception):
@@ -37,8 +38,8 @@ class Verifier(Protocol):
         """The tokens of a chat."""
         ...
 
-    async def tokens(self, text: str) -> list[int]:
-        """Of a text by itself."""
+    async def draft(self, offer: Offer) -> DraftTokens:
+        """The tokens of its text by itself, without an end of turn."""
         ...
 
     async def text(self, token_ids: Sequence[int]) -> str: ...

@@ -30,9 +30,12 @@ def sample(
     seeds: Sequence[int],
     is_decided: IsDecided | None,
     observer: Observer | None,
+    *,
+    reads_cache: bool = False,
 ) -> list[Draft]:
-    """See Engine.sample. The observer sees the work on all of them, and no text.
+    """See Engine.sample, and Growing for `reads_cache`.
 
+    The observer sees the work on all of them, and no text.
     The model reads the prompt once, by its cache of prefixes: `prefill_s` and the prompt's tokens
     are the first one's, and each has its equal share of the seconds after.
     """
@@ -42,7 +45,9 @@ def sample(
         return observer is None or observer(Progress("", 0, (), _work(answers, seen.work)))
 
     questions = [Question(messages, replace(sampling, seed=seed)) for seed in seeds]
-    answers += [Growing(each.sampling, watch, each.num_bytes) for each in questions]
+    answers += [
+        Growing(each.sampling, watch, each.num_bytes, reads_cache=reads_cache) for each in questions
+    ]
     collect(questions, answers, is_decided)
     drafts = [answer.draft() for answer in answers]
     prefill_s = drafts[0].prefill_s

@@ -20,6 +20,13 @@ def turns_of(messages: Sequence[Message], *, is_extended: bool = True) -> dict[s
     return turns
 
 
+NEUTRAL = {"repetition_penalty": 1.0, "top_k": -1, "min_p": 0.0}
+"""What vLLM and SGLang else take from the model's generation_config.json.
+
+A penalty would have greedy answers that no log-probabilities tell.
+"""
+
+
 class Dialect:
     """Begins with all that is useful, and leaves out what the server says that it does not know."""
 
@@ -61,6 +68,8 @@ class Dialect:
 
     def _body(self, sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
+            **(NEUTRAL if self.is_extended else {}),
+            **self._options.body,
             "model": self._options.model,
             self._limit_key: sampling.max_tokens,
             "temperature": sampling.temperature,

@@ -23,7 +23,7 @@ from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.dialect import Dialect
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.host import EndpointHost
-from adaptive_sd.engines.openai.options import EndpointOptions, model_hash
+from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.openai.replies import parse_reply
 from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.errors import EngineClosedError, EngineError
@@ -74,7 +74,7 @@ class OpenAIEngine:
             engine="openai",
             engine_version=f"{abilities.kind} {abilities.version}".strip(),
             model=self._options.model,
-            model_hash=model_hash(self._options.model),
+            model_hash=self._options.model_hash,
             num_parameters=self._num_parameters,
             context=abilities.context,
             hidden_width=0,

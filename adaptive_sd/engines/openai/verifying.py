@@ -6,12 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adaptive_sd.engines.alignment import DraftTokens, surety_of
 from adaptive_sd.engines.hosted.deltas import TOP_LOGPROBS
 from adaptive_sd.engines.hosted.verifying import Checked, Row, accept
 from adaptive_sd.engines.openai.client import Client
-from adaptive_sd.engines.openai.dialect import turns_of
+from adaptive_sd.engines.openai.dialect import NEUTRAL, turns_of
 from adaptive_sd.engines.openai.faults import Fault
-from adaptive_sd.types import Message
+from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.types import Message, Offer
+
+_UNKNOWN = surety_of(math.nan)
+"""How sure the drafting stage was of tokens that are another tokenizer's."""
 
 
 class _Tokenizer:
@@ -19,15 +24,18 @@ class _Tokenizer:
 
     text_key = ""
 
-    def __init__(self, client: Client, model: str) -> None:
+    def __init__(self, client: Client, options: EndpointOptions) -> None:
         self._client = client
-        self._model = model
+        self._model = options.model
+        self._template = options.template
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        return await self._tokenize(turns_of(messages))
+        return await self._tokenize(turns_of(messages) | self._template)
 
-    async def tokens(self, text: str) -> list[int]:
-        return await self._tokenize({"prompt": text, "add_special_tokens": False})
+    async def draft(self, offer: Offer) -> DraftTokens:
+        body = {"prompt": offer.text, "add_special_tokens": False}
+        tokens = await self._tokenize(body)
+        return DraftTokens(tuple(tokens), (_UNKNOWN,) * len(tokens))
 
     async def text(self, token_ids: Sequence[int]) -> str:
         found = await self._fetch("/detokenize", {"tokens": list(token_ids)})
@@ -67,6 +75,7 @@ class VllmVerifier(_Tokenizer):
                 "max_tokens": 1,
                 "temperature": 0,
                 "prompt_logprobs": TOP_LOGPROBS,
+                **NEUTRAL,
             },
         )
         try:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.engines.hf_tokenizer import HFTokenizer
+from adaptive_sd.engines.drafts import draft_tokens
 from adaptive_sd.engines.hosted.asking import Push, Question, answer
 from adaptive_sd.engines.hosted.collecting import collect
 from adaptive_sd.engines.hosted.growing import Growing
@@ -22,6 +22,7 @@ from adaptive_sd.engines.vllm.host import VllmFailure, VllmHost
 from adaptive_sd.engines.vllm.log import EngineLog
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.engines.vllm.starting import last_error, start
+from adaptive_sd.engines.vocabulary import Vocabulary
 from adaptive_sd.errors import EngineClosedError, EngineError
 from adaptive_sd.types import (
     Acceptance,
@@ -46,14 +47,15 @@ class VllmEngine:
         """Loads the model. Raises as adaptive_sd.engines.vllm.starting.start."""
         self._options = options
         self._log = EngineLog()
+        self._loop = LoopThread(f"vllm-{options.model}")
         try:
-            self._llm = start(options, self._log)
+            self._llm = self._loop.run(self._start)
         except BaseException:
+            self._loop.close()
             self._log.close()
             raise
-        self._tokenizer = HFTokenizer(self._llm.get_tokenizer())
-        self._host = VllmHost(self._llm, self._tokenizer, options.context)
-        self._loop = LoopThread(f"vllm-{options.model}")
+        self._vocabulary = Vocabulary(self._llm.get_tokenizer(), frozenset())
+        self._host = VllmHost(self._llm, self._vocabulary, options.context)
         self._lock = threading.Lock()
         self._closed = False
         self.info = EngineInfo(
@@ -65,6 +67,10 @@ class VllmEngine:
             context=options.context,
             hidden_width=0,
         )
+
+    async def _start(self) -> Any:
+        """On the loop that it is used on: its sockets belong to that."""
+        return start(self._options, self._log)
 
     def generate(
         self,
@@ -79,7 +85,7 @@ class VllmEngine:
         """See Engine.generate; a draft is verified all at once, greedy sampling only."""
         check_sampling(sampling)
         question = Question(messages, sampling, draft, rates, acceptance)
-        growing = Growing(sampling, observer, question.num_bytes)
+        growing = Growing(sampling, observer, question.num_bytes, reads_cache=True)
         self._collect([question], [growing])
         return growing.draft()
 
@@ -94,7 +100,9 @@ class VllmEngine:
     ) -> list[Draft]:
         """See Engine.sample."""
         check_sampling(sampling)
-        return sample(self._collect, messages, sampling, seeds, is_decided, observer)
+        return sample(
+            self._collect, messages, sampling, seeds, is_decided, observer, reads_cache=True
+        )
 
     def _collect(
         self,
@@ -117,12 +125,12 @@ class VllmEngine:
         return tuple(self._run(self._host.prompt(messages)))
 
     def draft_tokens(self, draft: Offer) -> DraftTokens:
-        """None: drafts are verified in another way than recordings tell of."""
-        return DraftTokens()
+        """See Engine.draft_tokens."""
+        return draft_tokens(self._vocabulary, draft)
 
     def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """See Engine.token_ends."""
-        return token_ends(map(self._tokenizer.piece, token_ids))
+        return token_ends(map(self._vocabulary.piece, token_ids))
 
     def measure_rates(self) -> Rates:
         """See Engine.measure_rates: seconds of answers that come alone."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.chat import ChatFormat
-from adaptive_sd.engines.hf_tokenizer import HFTokenizer
+from adaptive_sd.engines.drafts import draft_tokens
 from adaptive_sd.engines.hosted.asking import Push
 from adaptive_sd.engines.hosted.deltas import TOP_LOGPROBS, Delta, Token, Usage, token_of
 from adaptive_sd.engines.hosted.verifying import Checked, Failure, Row, accept
+from adaptive_sd.engines.vocabulary import Vocabulary
 from adaptive_sd.errors import ContextOverflowError, EngineError
-from adaptive_sd.types import Message, Sampling
+from adaptive_sd.types import Message, Offer, Sampling
 
 
 class VllmFailure(Failure):
@@ -32,12 +35,12 @@ class VllmHost:
 
     why_not = ""
 
-    def __init__(self, llm: Any, tokenizer: HFTokenizer, context: int) -> None:
+    def __init__(self, llm: Any, vocabulary: Vocabulary, context: int) -> None:
         """Of vLLM's AsyncLLM."""
         self._llm = llm
-        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
         self._context = context
-        self._chat = ChatFormat(tokenizer)
+        self._chat = ChatFormat(vocabulary)
         self._numbers = itertools.count()
 
     @property
@@ -85,11 +88,11 @@ class VllmHost:
             raise VllmFailure(f"{text}; shorten it or set a larger `context`", ContextOverflowError)
         return tokens
 
-    async def tokens(self, text: str) -> list[int]:
-        return self._tokenizer.tokenize(text, special=False)
+    async def draft(self, offer: Offer) -> DraftTokens:
+        return draft_tokens(self._vocabulary, replace(offer, ended=False))
 
     async def text(self, token_ids: Sequence[int]) -> str:
-        return self._tokenizer.text(token_ids)
+        return b"".join(map(self._vocabulary.piece, token_ids)).decode(errors="replace")
 
     async def check(
         self, prompt: Sequence[int], drafted: Sequence[int], lenience: float
@@ -113,12 +116,12 @@ class VllmHost:
     def _row(self, token: int, row: Any) -> Row:
         chosen = row[token]
         likeliest = [entry.logprob for entry in row.values()]
-        piece = self._tokenizer.piece(token)
+        piece = self._vocabulary.piece(token)
         return Row(piece, chosen.logprob, chosen.rank == 1, likeliest, token)
 
     def _token(self, token: int, row: Any) -> Token:
         likeliest = [entry.logprob for entry in row.values()]
-        return token_of(self._tokenizer.piece(token), row[token].logprob, likeliest, token)
+        return token_of(self._vocabulary.piece(token), row[token].logprob, likeliest, token)
 
     async def _outputs(self, token_ids: Sequence[int], params: Any) -> AsyncIterator[Any]:
         """vLLM's, of one request, which ends with whoever reads them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptive_sd.engines.vllm.log import EngineLog
 from adaptive_sd.engines.vllm.options import VllmOptions
-from adaptive_sd.errors import ConfigError, EngineError
+from adaptive_sd.errors import ConfigError, EngineError, MemoryLackError
 
 _NO_ROOM = re.compile(
     r"\((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than .*?"
@@ -59,25 +59,25 @@ def why_not_started(options: VllmOptions, said: str) -> EngineError | ConfigErro
     """Why vLLM did not start, from what it and its processes said."""
     if found := _NO_ROOM.search(said):
         share = int(95 * float(found["free"]) / float(found["total"])) / 100
-        return EngineError(
+        return MemoryLackError(
             f"{options.model}: vLLM wants {found['needed']} GiB of memory, of {found['total']} GiB "
             f"{found['free']} are free; set gpu_memory_utilization = {share:.2f}, or end what else "
             "takes memory."
         )
     if found := _NO_CACHE.search(said):
         fits = f"context = {found['context']}" if found["context"] else "a smaller context"
-        return EngineError(
+        return MemoryLackError(
             f"{options.model}: the cache of one request of {options.context} tokens needs "
             f"{found['needed']} GiB, {found['free']} GiB are left for it; set {fits}, or a larger "
             "gpu_memory_utilization."
         )
     if "No available memory for the cache blocks" in said:
-        return EngineError(
+        return MemoryLackError(
             f"{options.model}: its weights leave no memory for a cache; set a larger "
             "gpu_memory_utilization, a larger tensor_parallel_size, or a quantization."
         )
     if found := _NO_GPU_MEMORY.search(said):
-        return EngineError(
+        return MemoryLackError(
             f"{options.model}: {found['needed']} more of GPU memory are needed, of "
             f"{found['total']} {found['free']} are free; set a larger tensor_parallel_size, a "
             "quantization or a smaller context."

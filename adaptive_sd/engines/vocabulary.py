@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from adaptive_sd.errors import EngineError
@@ -24,9 +25,11 @@ class Vocabulary:
         self._backend = backend
         self._tokenizer = tokenizer
         added = backend.get_added_tokens_decoder()
-        self._plain = {id: token.content for id, token in added.items() if not token.special}
+        self._plain: dict[int, str] = {
+            id: token.content for id, token in added.items() if not token.special
+        }
         self._control = {id for id, token in added.items() if token.special}
-        self._bytes = _reader(json.loads(backend.to_str()))
+        self._bytes: Callable[[str], bytes] = _reader(json.loads(backend.to_str()))
         self._pieces: dict[int, bytes] = {}
         own_end = tokenizer.eos_token_id
         self._ends = end_tokens | (set() if own_end is None else {own_end})
@@ -71,7 +74,7 @@ class Vocabulary:
         return b"" if text is None else self._bytes(text)
 
 
-def _reader(described: dict[str, Any]) -> Any:
+def _reader(described: dict[str, Any]) -> Callable[[str], bytes]:
     """How a token's text stands for bytes, by the tokenizer's decoder."""
     decoder = described["decoder"] or {}
     steps = [step["type"] for step in decoder.get("decoders", [decoder]) if step]
