@@ -15,6 +15,9 @@ from tests.vllm.conftest import CONTEXT
 from tests.vllm.running import RunningServer
 from tests.vllm.test_same_answers import CHEAP
 
+BLOCK = 128
+"""Tokens that its cache finds together, on a CPU."""
+
 LONG = [Message("user", "Count from 1 to 500: 1, 2, 3,")]
 
 
@@ -66,7 +69,7 @@ def test_what_follows_a_verified_draft_is_found_in_the_cache(
     )
     assert verified.verified.num_accepted > 0
     known = plain.tokens_in + verified.verified.num_accepted
-    assert known - 32 < cache_hits(server) - before <= known
+    assert max(1, known - BLOCK) <= cache_hits(server) - before <= known
 
 
 def cache_hits(server: RunningServer) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adaptive_sd.engines.hosted.asking import Push
@@ -23,16 +24,22 @@ class EndpointHost:
         self._dialect = dialect
         self.verifier: Verifier | None = abilities.verifier
         self.why_not = abilities.why_not
+        self._context = abilities.context
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling, push: Push) -> None:
         await self._generate(
-            "/chat/completions", push, lambda: self._dialect.chat(messages, sampling)
+            "/chat/completions", push, lambda: self._dialect.chat(messages, self._fitting(sampling))
         )
 
     async def go_on(self, token_ids: Sequence[int], sampling: Sampling, push: Push) -> None:
         await self._generate(
-            "/completions", push, lambda: self._dialect.completion(token_ids, sampling)
+            "/completions", push, lambda: self._dialect.completion(token_ids, self._fitting(sampling))
         )
+
+    def _fitting(self, sampling: Sampling) -> Sampling:
+        """Of no more tokens than the context: servers refuse that, and end earlier ones in it."""
+        most = self._context or sampling.max_tokens
+        return replace(sampling, max_tokens=min(sampling.max_tokens, most))
 
     async def _generate(self, path: str, push: Push, body: Callable[[], dict[str, Any]]) -> None:
         is_whole = False

@@ -134,7 +134,7 @@ class VllmEngine:
 
     def measure_rates(self) -> Rates:
         """See Engine.measure_rates: seconds of answers that come alone."""
-        return measure_rates(self.generate)
+        return measure_rates(self.generate, self._options.context)
 
     def close(self) -> None:
         """A second close does nothing."""
