@@ -177,7 +177,7 @@ class OpenAIEngine:
 
     def measure_rates(self) -> Rates:
         """See Engine.measure_rates: seconds of answers that come alone, the way there included."""
-        return measure_rates(self.generate)
+        return measure_rates(self.generate, self.info.context)
 
     def close(self) -> None:
         """A second close does nothing."""
