@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-import transformers
 
 from adaptive_sd.engines.sequences import num_cells
 from adaptive_sd.engines.transformers.model import Checkpoint, dtype_of
@@ -66,16 +65,14 @@ def lack(checkpoint: Checkpoint, setting: Setting, name: str) -> MemoryLackError
 
 def shape_of(checkpoint: Checkpoint) -> Shape:
     """From the checkpoint's configuration alone."""
-    config = checkpoint.config()
-    with torch.device("meta"):
-        net = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    net = checkpoint.skeleton()
     head = net.get_output_embeddings()
     linear = sum(
         module.weight.numel()
         for module in net.modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     )
-    text = config.get_text_config()
+    text = net.config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     cell_width = 2 * text.num_hidden_layers * heads * width
@@ -86,7 +83,7 @@ def needed_bytes(shape: Shape, setting: Setting, checkpoint: Checkpoint) -> int:
     """While it is loaded and used: a GGUF file is made whole in 32 bits first."""
     options = setting.options
     size = _itemsize(dtype_of(options, checkpoint), checkpoint)
-    linear = size
+    linear: float = size
     if options.load_in_8bit:
         linear = 1
     elif options.load_in_4bit:  # a scale for 64 weights: 32 bits, or 8 and a little
@@ -136,7 +133,7 @@ def _smaller(setting: Setting) -> Iterator[tuple[str, Setting]]:
 
 def _itemsize(dtype: Any, checkpoint: Checkpoint) -> int:
     if dtype == "auto":
-        dtype = getattr(checkpoint.config(), "dtype", None) or torch.float32
+        dtype = getattr(checkpoint.config, "dtype", None) or torch.float32
     return int(dtype.itemsize)
 
 
