@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,9 @@ _OVERHEAD_BYTES = 400_000_000
 """Rows of logits, activations of a pass and buffers of libraries."""
 
 _LEAST_CONTEXT = 512
+
+
+FreeBytes = Callable[[TransformersOptions], int]
 
 
 class Setting(NamedTuple):
@@ -36,31 +39,38 @@ class Shape(NamedTuple):
     cell_width: int
 
 
-def check_memory(checkpoint: Checkpoint, setting: Setting, name: str) -> None:
-    """Raises MemoryLackError, and ConfigError for a GPU that is not there."""
+def check_memory(
+    checkpoint: Checkpoint, setting: Setting, name: str, free: FreeBytes | None = None
+) -> None:
+    """Raises MemoryLackError, and ConfigError for a GPU that is not there.
+
+    `free` tells what there is under some options, by default what is measured now.
+    """
     options = setting.options
     if options.device_map.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
             f"{name}: device_map is {options.device_map!r}, but torch finds no GPU here; write "
             'device_map = "cpu".'
         )
-    shape = shape_of(checkpoint)
-    if needed_bytes(shape, setting, checkpoint) > free_bytes(options):
-        raise lack(checkpoint, setting, name)
+    needed = needed_bytes(shape_of(checkpoint), setting, checkpoint)
+    if needed > (free or free_bytes)(options):
+        raise lack(checkpoint, setting, name, free)
 
 
-def lack(checkpoint: Checkpoint, setting: Setting, name: str) -> MemoryLackError:
+def lack(
+    checkpoint: Checkpoint, setting: Setting, name: str, free: FreeBytes | None = None
+) -> MemoryLackError:
     """What is needed, what there is, and the first setting that would fit."""
-    shape = shape_of(checkpoint)
-    needed, free = needed_bytes(shape, setting, checkpoint), free_bytes(setting.options)
+    shape, free = shape_of(checkpoint), free or free_bytes
+    needed, here = needed_bytes(shape, setting, checkpoint), free(setting.options)
     for told, other in _smaller(setting):
         less = needed_bytes(shape, other, checkpoint)
-        if less < needed and less <= free_bytes(other.options):
+        if less < needed and less <= free(other.options):
             advice = f"{told} would fit ({_gb(less)})"
             break
     else:
         advice = "no setting would fit here: take a smaller model"
-    return MemoryLackError(f"{name} needs {_gb(needed)} of memory, {_gb(free)} are free; {advice}.")
+    return MemoryLackError(f"{name} needs {_gb(needed)} of memory, {_gb(here)} are free; {advice}.")
 
 
 def shape_of(checkpoint: Checkpoint) -> Shape:
