@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptive_sd.config import Config, StageConfig
+from adaptive_sd.engines.transformers.options import check_installed
 from adaptive_sd.errors import AdaptiveSDError
 from adaptive_sd.machine import memory_bytes
 from adaptive_sd.models.catalogue import CatalogueEntry, load_catalogue
+from adaptive_sd.models.folders import resolve_checkpoint
 from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.models.store import file_of, resolve, verify
@@ -125,7 +127,11 @@ def _stage(stage: StageConfig) -> StageReport:
             run_by_vllm(stage.vllm, parameters=stage.parameters, rates=stage.cost)
             return report
         if stage.endpoint is None:
-            resolve(stage.model, offline=True)
+            if stage.transformers is None:
+                resolve(stage.model, offline=True)
+            else:
+                check_installed(stage.transformers)
+                resolve_checkpoint(stage.model, offline=True)
             return report
         from adaptive_sd.engines.openai.examining import examine_endpoint  # loads an HTTP library
 

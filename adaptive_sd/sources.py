@@ -1,8 +1,10 @@
-"""Where a stage's engine comes from: a file, a folder or hub id for vLLM, or an endpoint."""
+"""Where a stage's engine comes from: a file or folder on this machine, or an endpoint."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any, NamedTuple
 
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.engines.transformers.options import TransformersOptions, check_installed
 from adaptive_sd.engines.vllm.options import VllmOptions
-from adaptive_sd.errors import ConfigError
-from adaptive_sd.models.folders import find_folder, is_for_folders
+from adaptive_sd.errors import ConfigError, UnknownModelError
+from adaptive_sd.models.folders import is_for_folders, resolve_checkpoint
 from adaptive_sd.models.sizes import size_in, size_of
 from adaptive_sd.models.store import resolve
 from adaptive_sd.rates import rates_key
@@ -73,6 +76,52 @@ def embedded(
     )
 
 
+def run_by_transformers(
+    model_name: str,
+    options: TransformersOptions,
+    *,
+    context: int = 4096,
+    threads: int | None = None,
+    slots: int = 1,
+    max_waiting: int = 64,
+    offline: bool = False,
+    rates: Rates | None = None,
+) -> Source:
+    """A folder, hub id or GGUF file, found now and fetched if absent.
+
+    Raises ModelError, and ConfigError where the extra is not installed.
+    """
+    options.check(model_name)
+    check_installed(options)
+    model = resolve_checkpoint(model_name, offline=offline)
+    weights = f"transformers {options.weights} {model.sha256}"  # other numbers, other answers
+    model_hash = hashlib.sha256(weights.encode()).hexdigest()
+
+    def load() -> Engine:
+        from adaptive_sd.engines.transformers.engine import TransformersEngine  # loads PyTorch
+
+        return TransformersEngine(
+            model.path,
+            options,
+            name=model.name,
+            model_hash=model_hash,
+            context=context,
+            threads=threads,
+            slots=slots,
+            max_waiting=max_waiting,
+        )
+
+    engine = f"transformers {version('transformers')} torch {version('torch')} {options.device_map}"
+    return Source(
+        load,
+        (model.path, options, context, threads, slots, max_waiting),
+        rates_key(model_hash, engine, threads=threads, gpu_layers=0),
+        model_hash,
+        model.num_parameters,
+        rates,
+    )
+
+
 def served(options: EndpointOptions, *, parameters: str | None, rates: Rates | None) -> Source:
     """A model behind an endpoint, whose key is read now. Raises ConfigError without it.
 
@@ -100,30 +149,37 @@ def run_by_vllm(
     options: VllmOptions,
     *,
     parameters: str | None,
-    rates: Rates | None,
+    offline: bool = False,
+    rates: Rates | None = None,
     has_vllm: Callable[[], bool] = lambda: find_spec("vllm") is not None,
 ) -> Source:
-    """A folder, found now, or a hub id, which vLLM fetches. Raises ModelError.
+    """A folder or hub id, found now and fetched if absent. Raises ModelError.
 
-    Raises ConfigError without vLLM. `parameters` as in `served`.
+    Raises ConfigError where the extra is not installed. `parameters` as in `served`.
     """
-    model = find_folder(options.model)
+    if not is_for_folders(options.model):
+        raise UnknownModelError(
+            f"{options.model[:200]}: is no folder with a config.json and no hub id (owner/repo), "
+            "which vLLM needs; the catalogue and GGUF files are for other engines."
+        )
     if not has_vllm():
         raise ConfigError(
-            f'{options.model}: engine "vllm" needs vLLM, which is not here; install the extra: '
+            f'{options.model}: engine = "vllm" needs vLLM, which is not here; install the extra: '
             'pip install "adaptive-sd[vllm]".'
         )
+    model = resolve_checkpoint(options.model, offline=offline)
+    found = replace(options, model=str(model.path))
     num_parameters = size_of(parameters) if parameters else model.num_parameters
 
     def load() -> Engine:
         from adaptive_sd.engines.vllm.engine import VllmEngine  # loads PyTorch
 
-        return VllmEngine(options, model_hash=model.sha256, num_parameters=num_parameters)
+        return VllmEngine(found, model_hash=model.sha256, num_parameters=num_parameters)
 
     return Source(
         load,
-        options,
-        f"vllm {options.arguments} {model.sha256}",
+        found,
+        f"vllm {found.arguments} {model.sha256}",
         model.sha256,
         num_parameters,
         rates,
@@ -143,6 +199,7 @@ def in_process(
     can_run_vllm: Callable[[], bool],
     *,
     context: int,
+    offline: bool,
     rates: Rates | None,
     **embedding: Any,
 ) -> Source:
@@ -154,11 +211,11 @@ def in_process(
     if is_for_folders(model_name) and can_run_vllm():
         options = VllmOptions(model_name, context, tensor_parallel_size)
         options.check(model_name)
-        return run_by_vllm(options, parameters=model_size, rates=rates)
+        return run_by_vllm(options, parameters=model_size, offline=offline, rates=rates)
     if tensor_parallel_size != 1:
         raise ConfigError(
             f"tensor_parallel_size is {tensor_parallel_size}; only vLLM divides a model among "
             "GPUs, and it takes folders and hub ids: install `adaptive-sd[vllm]` on a machine with "
             "GPUs, or use 1."
         )
-    return embedded(model_name, context=context, rates=rates, **embedding)
+    return embedded(model_name, context=context, offline=offline, rates=rates, **embedding)

@@ -8,6 +8,7 @@ import pytest
 
 from adaptive_sd.config import default_config, ladder_of, read_config, stage_styles
 from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.engines.transformers.options import TransformersOptions
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
@@ -18,6 +19,7 @@ SERVED = (
     'base_url = "http://127.0.0.1:8000/v1"\n'
 )
 PRICE = "cost = {{ unit = '{}', per_million_in = {}, per_million_out = {} }}\n"
+CHECKPOINT = '[[stage]]\nname = "c"\nengine = "transformers"\nmodel = "owner/model"\n'
 STAGE = '[[stage]]\nname = "a"\nmodel = "smollm2-135m"\n'
 
 
@@ -49,6 +51,20 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
     (stage,) = config.stages
     assert (stage.context, stage.threads, stage.slots) == (99, 1, 4)
     assert (stage.max_waiting, stage.votes) == (0, 3)
+
+
+def test_a_stage_of_a_checkpoint_has_options_of_its_weights(tmp_path: Path) -> None:
+    text = (
+        CHECKPOINT
+        + "load_in_4bit = true\nbnb_4bit_use_double_quant = false\ndevice_map = 'cuda:1'\n"
+        + "dtype = 'fp16'\nslots = 2\nvotes = 3\n"
+    )
+    (stage,) = read_config(write(tmp_path, text)).stages
+    assert stage.transformers == TransformersOptions(
+        dtype="fp16", load_in_4bit=True, bnb_4bit_use_double_quant=False, device_map="cuda:1"
+    )
+    assert stage.transformers.weights == "nf4, fp16"
+    assert (stage.slots, stage.votes, stage.endpoint) == (2, 3, None)
 
 
 def test_a_served_stage_has_an_endpoint_and_a_price(tmp_path: Path) -> None:
@@ -157,7 +173,16 @@ def test_bad_options_of_vllm_are_refused(tmp_path: Path, text: str, message: str
         (STAGE + "votes = true\n", "votes is True; it must be of type int"),
         (STAGE + "max_waiting = -1\n", "max_waiting is -1; it must be at least 0"),
         (STAGE + "context = '4'\n", "context is '4'; it must be of type int"),
-        (STAGE + "engine = 'transformers'\n", "engine 'transformers' is not built in yet"),
+        (STAGE + "load_in_4bit = true\n", "load_in_4bit is not for engine 'llama_cpp'"),
+        (CHECKPOINT + "gpu_layers = 1\n", "gpu_layers is not for engine 'transformers'"),
+        (CHECKPOINT + "load_in_8bit = 1\n", "load_in_8bit is 1; it must be of type bool"),
+        (CHECKPOINT + "dtype = 'bfloat16'\n", "dtype is 'bfloat16'; write one of auto, bf16"),
+        (CHECKPOINT + "bnb_4bit_quant_type = 'q4'\n", "write one of nf4, fp4"),
+        (CHECKPOINT + "device_map = 'gpu'\n", "device_map is 'gpu'; write auto, cpu, cuda"),
+        (
+            CHECKPOINT + "load_in_4bit = true\nload_in_8bit = true\n",
+            "set load_in_4bit or load_in_8bit, not both",
+        ),
         (STAGE + "engine = 'x'\n", "engine 'x' is unknown"),
         (STAGE + "style = 'poem'\n", "style 'poem' is unknown"),
         (STAGE + "style = { choice = 'poem' }\n", "style 'poem' for choice; known: letter"),

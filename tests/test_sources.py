@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from adaptive_sd.engines.vllm.options import VllmOptions
-from adaptive_sd.errors import AdaptiveSDError, ConfigError, DamagedModelError, UnknownModelError
-from adaptive_sd.models.folders import find_folder
+from adaptive_sd.errors import AdaptiveSDError, ConfigError, UnknownModelError
 from adaptive_sd.sources import Source, in_process, run_by_vllm
 
-EMBEDDING = {"threads": None, "gpu_layers": 0, "slots": 1, "max_waiting": 1, "offline": True}
+EMBEDDING = {"threads": None, "gpu_layers": 0, "slots": 1, "max_waiting": 1}
 
 
 def source_of(name: str, *, size: int = 1, here: bool) -> Source:
-    return in_process(name, None, size, lambda: here, context=512, rates=None, **EMBEDDING)
+    return in_process(
+        name, None, size, lambda: here, context=512, offline=True, rates=None, **EMBEDDING
+    )
 
 
 @pytest.fixture
@@ -65,38 +66,12 @@ def test_without_vllm_the_extra_is_named(folder: Path) -> None:
     ("name", "message"),
     [
         ("meta-llama/Llama-3.2-8B", "there is no 8B of Llama 3.2"),
-        ("smollm2-135m", "is no folder with a config.json and no hub id"),
-        ("a/b/model.gguf", "is no folder with a config.json and no hub id"),
-        ("/no/such/folder", "is no folder with a config.json and no hub id"),
+        ("smollm2-135m", "is no folder with a config.json"),
+        ("a/b/model.gguf", "is no folder with a config.json"),
+        ("/no/such/folder", "is no folder with a config.json"),
     ],
 )
 def test_what_vllm_cannot_have_is_told_before_it_is_started(name: str, message: str) -> None:
     with pytest.raises(AdaptiveSDError, match=message) as caught:
         run_by_vllm(VllmOptions(name), parameters=None, rates=None, has_vllm=lambda: True)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_is_known_by_its_content(folder: Path, tmp_path: Path) -> None:
-    found = find_folder(str(folder))
-    assert found.num_parameters == 10 and len(found.sha256) == 64
-    (tmp_path / "same").mkdir()
-    for path in folder.iterdir():
-        (tmp_path / "same" / path.name).write_bytes(path.read_bytes())
-    assert find_folder(str(tmp_path / "same")) == found
-    write_weights(tmp_path / "same" / "model.safetensors", b"\0" * 19 + b"\1")
-    assert find_folder(str(tmp_path / "same")).sha256 != found.sha256
-
-
-def test_half_a_folder_is_damaged(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"\0" * 8)
-    with pytest.raises(DamagedModelError, match="no safetensors file"):
-        find_folder(str(folder))
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(DamagedModelError, match=r"no \*\.safetensors"):
-        find_folder(str(folder))
-
-
-def test_a_hub_id_is_known_by_its_name() -> None:
-    found = find_folder("owner/model-7b-it")
-    assert found.num_parameters == 7_000_000_000
-    assert found.sha256 != find_folder("owner/other-7b").sha256

@@ -33,7 +33,9 @@ class EndpointHost:
 
     async def go_on(self, token_ids: Sequence[int], sampling: Sampling, push: Push) -> None:
         await self._generate(
-            "/completions", push, lambda: self._dialect.completion(token_ids, self._fitting(sampling))
+            "/completions",
+            push,
+            lambda: self._dialect.completion(token_ids, self._fitting(sampling)),
         )
 
     def _fitting(self, sampling: Sampling) -> Sampling:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ class Checkpoint:
         is_file = path.is_file()
         self.path = path
         self._folder = str(path.parent if is_file else path)
-        self._options = {"gguf_file": path.name} if is_file else {}
-        self._options |= {"trust_remote_code": False, "local_files_only": True}
+        self._options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        if is_file:
+            self._options["gguf_file"] = path.name
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
 
@@ -37,9 +39,22 @@ class Checkpoint:
     def is_gguf(self) -> bool:
         return "gguf_file" in self._options
 
+    @functools.cached_property
     def config(self) -> Any:
         """Raises DamagedModelError."""
         return self._read(transformers.AutoConfig)
+
+    def skeleton(self) -> Any:
+        """The model without its weights. Raises DamagedModelError."""
+        config = self.config
+
+        def build() -> Any:
+            with torch.device("meta"):
+                return transformers.AutoModelForCausalLM.from_config(
+                    config, trust_remote_code=False
+                )
+
+        return self._try(build)
 
     def tokenizer(self) -> Any:
         """Raises DamagedModelError."""
@@ -56,11 +71,15 @@ class Checkpoint:
 
     def weights(self, **options: Any) -> Any:
         """Raises DamagedModelError, and torch.OutOfMemoryError."""
-        return self._read(transformers.AutoModelForCausalLM, use_safetensors=True, **options)
+        kind = transformers.AutoModelForCausalLM
+        return self._read(kind, config=self.config, use_safetensors=True, **options)
 
     def _read(self, kind: Any, **options: Any) -> Any:
+        return self._try(lambda: kind.from_pretrained(self._folder, **self._options, **options))
+
+    def _try(self, work: Callable[[], Any]) -> Any:
         try:
-            return kind.from_pretrained(self._folder, **self._options, **options)
+            return work()
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # foreign code on a foreign file: anything may come
@@ -75,7 +94,7 @@ class Model(Vocabulary):
 
     def __init__(self, checkpoint: Checkpoint, options: TransformersOptions) -> None:
         """Raises DamagedModelError, EngineError, and torch.OutOfMemoryError."""
-        config = checkpoint.config()
+        config = checkpoint.config
         super().__init__(
             checkpoint.tokenizer(), _end_tokens(config, checkpoint.generation_config())
         )
@@ -117,8 +136,7 @@ class Model(Vocabulary):
     def logits_of(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """After each of `tokens`, by a pass without a cache; shape (tokens, vocabulary)."""
         with torch.inference_mode():
-            found = self._net(input_ids=self._row(tokens), use_cache=False)
-            return _numbers(found.logits[0])
+            return _numbers(self._net(input_ids=self._row(tokens), use_cache=False).logits[0])
 
     def forward(
         self,
@@ -211,8 +229,9 @@ def _end_tokens(config: Any, generation: Any) -> frozenset[int]:
     return frozenset(ends)
 
 
-def _numbers(tensor: Any) -> Any:
-    return tensor.float().cpu().numpy()
+def _numbers(tensor: Any) -> NDArray[np.float32]:
+    numbers: NDArray[np.float32] = tensor.float().cpu().numpy()
+    return numbers
 
 
 def set_threads(count: int) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-import transformers
 
 from adaptive_sd.engines.sequences import num_cells
 from adaptive_sd.engines.transformers.model import Checkpoint, dtype_of
@@ -19,6 +18,9 @@ _OVERHEAD_BYTES = 400_000_000
 """Rows of logits, activations of a pass and buffers of libraries."""
 
 _LEAST_CONTEXT = 512
+
+
+FreeBytes = Callable[[TransformersOptions], int]
 
 
 class Setting(NamedTuple):
@@ -37,45 +39,50 @@ class Shape(NamedTuple):
     cell_width: int
 
 
-def check_memory(checkpoint: Checkpoint, setting: Setting, name: str) -> None:
-    """Raises MemoryLackError, and ConfigError for a GPU that is not there."""
+def check_memory(
+    checkpoint: Checkpoint, setting: Setting, name: str, free: FreeBytes | None = None
+) -> None:
+    """Raises MemoryLackError, and ConfigError for a GPU that is not there.
+
+    `free` tells what there is under some options, by default what is measured now.
+    """
     options = setting.options
     if options.device_map.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
             f"{name}: device_map is {options.device_map!r}, but torch finds no GPU here; write "
             'device_map = "cpu".'
         )
-    shape = shape_of(checkpoint)
-    if needed_bytes(shape, setting, checkpoint) > free_bytes(options):
-        raise lack(checkpoint, setting, name)
+    needed = needed_bytes(shape_of(checkpoint), setting, checkpoint)
+    if needed > (free or free_bytes)(options):
+        raise lack(checkpoint, setting, name, free)
 
 
-def lack(checkpoint: Checkpoint, setting: Setting, name: str) -> MemoryLackError:
+def lack(
+    checkpoint: Checkpoint, setting: Setting, name: str, free: FreeBytes | None = None
+) -> MemoryLackError:
     """What is needed, what there is, and the first setting that would fit."""
-    shape = shape_of(checkpoint)
-    needed, free = needed_bytes(shape, setting, checkpoint), free_bytes(setting.options)
+    shape, free = shape_of(checkpoint), free or free_bytes
+    needed, here = needed_bytes(shape, setting, checkpoint), free(setting.options)
     for told, other in _smaller(setting):
         less = needed_bytes(shape, other, checkpoint)
-        if less < needed and less <= free_bytes(other.options):
+        if less < needed and less <= free(other.options):
             advice = f"{told} would fit ({_gb(less)})"
             break
     else:
         advice = "no setting would fit here: take a smaller model"
-    return MemoryLackError(f"{name} needs {_gb(needed)} of memory, {_gb(free)} are free; {advice}.")
+    return MemoryLackError(f"{name} needs {_gb(needed)} of memory, {_gb(here)} are free; {advice}.")
 
 
 def shape_of(checkpoint: Checkpoint) -> Shape:
     """From the checkpoint's configuration alone."""
-    config = checkpoint.config()
-    with torch.device("meta"):
-        net = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    net = checkpoint.skeleton()
     head = net.get_output_embeddings()
     linear = sum(
         module.weight.numel()
         for module in net.modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     )
-    text = config.get_text_config()
+    text = net.config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     cell_width = 2 * text.num_hidden_layers * heads * width
@@ -86,7 +93,7 @@ def needed_bytes(shape: Shape, setting: Setting, checkpoint: Checkpoint) -> int:
     """While it is loaded and used: a GGUF file is made whole in 32 bits first."""
     options = setting.options
     size = _itemsize(dtype_of(options, checkpoint), checkpoint)
-    linear = size
+    linear: float = size
     if options.load_in_8bit:
         linear = 1
     elif options.load_in_4bit:  # a scale for 64 weights: 32 bits, or 8 and a little
@@ -136,7 +143,7 @@ def _smaller(setting: Setting) -> Iterator[tuple[str, Setting]]:
 
 def _itemsize(dtype: Any, checkpoint: Checkpoint) -> int:
     if dtype == "auto":
-        dtype = getattr(checkpoint.config(), "dtype", None) or torch.float32
+        dtype = getattr(checkpoint.config, "dtype", None) or torch.float32
     return int(dtype.itemsize)
 
 

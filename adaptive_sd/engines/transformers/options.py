@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -57,11 +58,14 @@ class TransformersOptions:
         return f"{self.bnb_4bit_quant_type}{' double' * self.bnb_4bit_use_double_quant}, {dtype}"
 
 
-def check_installed(options: TransformersOptions) -> None:
+def check_installed(
+    options: TransformersOptions,
+    is_here: Callable[[str], bool] = lambda name: find_spec(name) is not None,
+) -> None:
     """Raises ConfigError, naming the extra, where a library that is needed is not here."""
     needed = ["torch", "transformers", "accelerate"]
     needed += ["bitsandbytes"] * options.is_quantised
-    missing = [name for name in needed if find_spec(name) is None]
+    missing = [name for name in needed if not is_here(name)]
     if missing:
         raise ConfigError(
             f'engine "transformers" needs {" and ".join(missing)}: pip install '
