@@ -57,6 +57,9 @@ class Subject:
     lacks: Mapping[Capability, str] = field(default_factory=dict)
     noise: float = 0.0
     max_tokens: int = 32
+    num_ahead: int = 0
+    """Tokens by which one of several votes may be ahead, where they do not go in step."""
+
     num_examples: int = 25
     """Of laws over random drafts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -67,6 +68,7 @@ class VllmEngine:
             context=options.context,
             hidden_width=0,
         )
+        atexit.register(self.close)  # else vLLM's process is waited for without end
 
     async def _start(self) -> Any:
         """On the loop that it is used on: its sockets belong to that."""
@@ -142,6 +144,7 @@ class VllmEngine:
             if self._closed:
                 return
             self._closed = True
+        atexit.unregister(self.close)
         self._loop.run(self._shut_down)
         self._loop.close()
         self._log.close()
