@@ -15,11 +15,17 @@ from typing import NamedTuple, Protocol
 
 FetchHubFile = Callable[[str, str, Path], Path | None]
 """(repository, file, folder) to the fetched file; None when the hub lacks it or is not reached."""
+FetchHubFolder = Callable[[str, Path, Sequence[str]], bool]
+"""(repository, folder, patterns): whether all its files of these kinds are there now."""
 FetchPackage = Callable[[str, Path], None]
 """(requirement, folder): puts one wheel into the folder. Raises SourceError."""
 
 _HUB_PROGRAM = (
     "import sys, huggingface_hub as h; h.hf_hub_download(*sys.argv[1:3], local_dir=sys.argv[3])"
+)
+_HUB_FOLDER_PROGRAM = (
+    "import sys, huggingface_hub as h; h.snapshot_download(sys.argv[1], local_dir=sys.argv[2], "
+    "allow_patterns=sys.argv[3:])"
 )
 _PIP = (
     *("-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:"),
@@ -47,15 +53,22 @@ class Child(Protocol):
 _SIGN_OF_LIFE = 1 << 15  # bytes; clients write a few of their own before they reach anything
 HUB_PATIENCE = Patience(4, 30)  # the client tries again and again where there is no network
 INDEX_PATIENCE = Patience(60, 60)
+_HUB_ENVIRONMENT = {"HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def hub_file(repo: str, file: str, folder: Path) -> Path | None:
     """Fetch with the hub's own client, which goes on with what is in `folder`."""
     command = [sys.executable, "-c", _HUB_PROGRAM, repo, file, str(folder)]
-    environment = {"HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    status, _ = run_while_growing(command, folder, HUB_PATIENCE, environment)
+    status, _ = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
     whole = folder / file
     return whole if status == 0 and whole.is_file() else None
+
+
+def hub_folder(repo: str, folder: Path, patterns: Sequence[str]) -> bool:
+    """Fetch a repository's files of these kinds, as `hub_file` does."""
+    command = [sys.executable, "-c", _HUB_FOLDER_PROGRAM, repo, str(folder), *patterns]
+    status, _ = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
+    return status == 0
 
 
 def index_package(requirement: str, folder: Path) -> None:

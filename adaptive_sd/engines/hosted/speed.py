@@ -1,4 +1,4 @@
-"""Seconds a token of a served model, by the clock of whoever waits for it."""
+"""Seconds a token of a hosted model, by the clock of whoever waits for it."""
 
 from __future__ import annotations
 
