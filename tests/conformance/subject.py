@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+import pytest
+
 from adaptive_sd.engines.base import Engine
 
 
@@ -75,7 +77,8 @@ class Subject:
     version: str = ""
     """For the matrix, where what the engine says of itself is played."""
 
-    is_slow: bool = False
+    marks: tuple[pytest.MarkDecorator, ...] = ()
+    """Of its laws."""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.offline.benches.methods import divergence_margin
 from adaptive_sd.types import Draft, Message, Offer, Progress, Rates, Sampling
-from tests.engines.margin import EAGER, VLLM_NOISE, assert_same_up_to_margin
+from tests.engines.margin import EAGER, FLOAT32_NOISE, assert_same_up_to_margin
 from tests.vllm.plain import MAX_TOKENS, PROMPTS, Greedy, Plain
 
 CHEAP = Rates.linear(0.001, 0.1)
@@ -49,7 +49,7 @@ def check_same(a: Draft, plain: Greedy) -> None:
     """By text: numbers of served tokens are not the model's."""
     if a.text != plain.text:
         margin = divergence_margin(plain, a)
-        assert margin is not None and margin <= 2 * VLLM_NOISE, (a.text, plain.text)
+        assert margin is not None and margin <= 2 * FLOAT32_NOISE, (a.text, plain.text)
 
 
 def test_in_process_answers_are_the_plain_ones(local: Engine, plain: Plain) -> None:
@@ -57,7 +57,7 @@ def test_in_process_answers_are_the_plain_ones(local: Engine, plain: Plain) -> N
         found = answer(local, prompt)
         check_same(found, wanted)
         assert found.token_ids == wanted.token_ids or found.text != wanted.text
-        assert found.token_margins == pytest.approx(wanted.token_margins, abs=2 * VLLM_NOISE)
+        assert found.token_margins == pytest.approx(wanted.token_margins, abs=2 * FLOAT32_NOISE)
 
 
 def test_served_answers_are_those_in_process(local: Engine, served: Engine) -> None:
@@ -67,7 +67,7 @@ def test_served_answers_are_those_in_process(local: Engine, served: Engine) -> N
         check_same(there, Greedy(here.text, here.token_ids, here.token_margins))
         if here.text == there.text:
             assert there.finish_reason == here.finish_reason
-            assert there.token_logprobs == pytest.approx(here.token_logprobs, abs=2 * VLLM_NOISE)
+            assert there.token_logprobs == pytest.approx(here.token_logprobs, abs=2 * FLOAT32_NOISE)
             assert there.token_entropies == pytest.approx(here.token_entropies, abs=0.05)
 
 
@@ -86,7 +86,7 @@ def test_a_verified_draft_gives_the_plain_answer(engine: Engine, prompt: str) ->
         verified = answer(engine, prompt, Offer(text))
         assert verified.verified.num_drafted > 0
         if verified.text != plain.text:
-            assert_same_up_to_margin(plain, verified, VLLM_NOISE)
+            assert_same_up_to_margin(plain, verified, FLOAT32_NOISE)
         assert verified.tokens_in == plain.tokens_in
         assert verified.num_chosen == plain.num_chosen or verified.text != plain.text
 

@@ -1,35 +1,34 @@
-"""A real vLLM on this CPU, in process and behind a server: `make test-vllm` installs it."""
+"""A real vLLM on this CPU, with the smallest real model: in process, and behind its server."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from importlib.util import find_spec
 
-from adaptive_sd.engines.base import Engine
-from adaptive_sd.models.catalogue import find
-from adaptive_sd.models.store import file_of
-from tests.conformance.subject import Capability, Subject
-from tests.conformance.subjects.llama_cpp import REAL_PROMPTS, SMALL
-from tests.engines.margin import VLLM_NOISE
+import pytest
 
-DRAWS: Mapping[Capability, str] = {
+from adaptive_sd.engines.base import Engine
+from adaptive_sd.engines.openai.engine import OpenAIEngine
+from adaptive_sd.engines.openai.options import EndpointOptions
+from tests.conformance.subject import Capability, Subject
+from tests.conformance.subjects.llama_cpp import REAL_PROMPTS, SMALL, small_absent
+from tests.conformance.subjects.openai import ANY_SERVER
+from tests.engines.margin import FLOAT32_NOISE
+from tests.vllm.hf_folder import hf_folder
+from tests.vllm.running import ON_CPU, small_server
+
+IN_PROCESS = {
     Capability.HIDDEN: "vLLM does not give it",
-    Capability.SEEDS: "its draws cannot be repeated from the middle of an answer",
-}
-SERVED = {
-    Capability.PREFIXES: "no answer tells it; `adaptive-sd doctor --config` asks a server once",
-    Capability.DRAFT_TOKENS: "nothing tells which of them the server would have chosen",
+    Capability.SEEDS: "its draws cannot be repeated beside a verified draft",
 }
 
 
 @contextmanager
-def open_in_process() -> Iterator[Engine]:
+def open_local() -> Iterator[Engine]:
     from adaptive_sd.engines.vllm.engine import VllmEngine
-    from tests.vllm.hf_folder import hf_folder
-    from tests.vllm.running import ON_CPU, options_of
+    from tests.vllm.running import options_of
 
     folder = hf_folder(SMALL)
     assert folder is not None
@@ -41,41 +40,38 @@ def open_in_process() -> Iterator[Engine]:
 
 @contextmanager
 def open_served() -> Iterator[Engine]:
-    from adaptive_sd.engines.openai.engine import OpenAIEngine
-    from adaptive_sd.engines.openai.options import EndpointOptions
-    from tests.vllm.running import small_server
-
-    server = small_server().wait()
-    options = EndpointOptions(server.url, server.name, first_byte_s=300, whole_s=600)
+    options = EndpointOptions(small_server().wait().url, SMALL, whole_s=600, first_byte_s=300)
     engine = OpenAIEngine(options)
     yield engine
     engine.close()
 
 
-@cache
-def absent() -> str:
-    if find_spec("vllm") is None:
-        return "vLLM is not installed: make test-vllm"
-    is_cached = file_of(find(SMALL)).exists()
-    return "" if is_cached else f"{SMALL} is not cached: adaptive-sd models pull {SMALL}"
-
-
-SUBJECTS = tuple(
+is_here = find_spec("vllm") is not None
+absent = ("" if is_here else "vLLM is not installed: make test-vllm") or small_absent()
+marks = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))  # vLLM's and PyTorch's own
+SUBJECTS = (
     Subject(
-        engine=name,
+        engine="vllm",
         model=SMALL,
-        open=opener,
+        open=open_local,
         prompts=REAL_PROMPTS,
-        lacks=DRAWS | lacks,
-        noise=VLLM_NOISE,
-        max_tokens=24,
+        lacks=IN_PROCESS,
+        noise=FLOAT32_NOISE,
         num_examples=4,
         num_ahead=8,
-        absent=absent(),
-        is_slow=True,
-    )
-    for name, opener, lacks in (
-        ("vLLM", open_in_process, {}),
-        ("openai: real vLLM", open_served, SERVED),
-    )
+        absent=absent,
+        marks=marks,
+    ),
+    Subject(
+        engine="openai: a vLLM server",
+        model=SMALL,
+        open=open_served,
+        prompts=REAL_PROMPTS,
+        lacks=ANY_SERVER,
+        noise=FLOAT32_NOISE,
+        num_examples=4,
+        num_ahead=8,
+        absent=absent,
+        marks=marks,
+    ),
 )
