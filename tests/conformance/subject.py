@@ -53,6 +53,9 @@ class Subject:
 
     model: str
     open: Callable[[], AbstractContextManager[Engine]]
+    weights: str = ""
+    """Subjects of the same weights answer alike."""
+
     prompts: tuple[str, ...]
     """Some to which the model says eight tokens or more."""
 
