@@ -195,7 +195,7 @@ def dtype_of(options: TransformersOptions, checkpoint: Checkpoint) -> Any:
     if options.dtype != "auto":
         return TORCH_DTYPES[options.dtype]
     if options.is_quantised:
-        return torch.bfloat16
+        return torch.float16 if options.load_in_8bit else torch.bfloat16
     if not checkpoint.is_gguf:
         return "auto"
     return torch.bfloat16 if torch.cuda.is_available() else torch.float32

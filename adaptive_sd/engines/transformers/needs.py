@@ -129,7 +129,7 @@ def _smaller(setting: Setting) -> Iterator[tuple[str, Setting]]:
         for place in ("auto", "cpu"):
             spread = replace(options, device_map=place)
             yield f'device_map = "{place}"', Setting(spread, context, slots)
-    plain = replace(options, load_in_4bit=False, load_in_8bit=False)
+    plain = replace(options, load_in_4bit=False, load_in_8bit=False, dtype="auto")
     kinds = [
         ('dtype = "bf16"', replace(plain, dtype="bf16")),
         ("load_in_8bit = true", replace(plain, load_in_8bit=True)),
