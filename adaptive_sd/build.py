@@ -14,7 +14,7 @@ from adaptive_sd.judge import FittedJudge, PriorJudge
 from adaptive_sd.models.home import home_dir, use_home
 from adaptive_sd.online import Online
 from adaptive_sd.rates import differ
-from adaptive_sd.sources import run_by_transformers, served
+from adaptive_sd.sources import run_by_transformers, run_by_vllm, served
 from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.stage_record import unit_of
 from adaptive_sd.types import Rates
@@ -84,6 +84,10 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
     source = None
     if stage.endpoint is not None:
         source = served(stage.endpoint, parameters=stage.parameters, rates=stage.cost)
+    elif stage.vllm is not None:
+        source = run_by_vllm(
+            stage.vllm, parameters=stage.parameters, offline=offline, rates=stage.cost
+        )
     elif stage.transformers is not None:
         source = run_by_transformers(
             stage.model,

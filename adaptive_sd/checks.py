@@ -33,3 +33,12 @@ def typed(value: object, wanted: type[T], where: str) -> T:
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise ConfigError(f"{where} is {value!r}; it must be of type {wanted.__name__}.")
     return value
+
+
+def read_lambda(raw: object, where: str) -> float | None:
+    """None for the recommended one."""
+    if raw == "recommended":
+        return None
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw < float("inf"):
+        return float(raw)
+    raise ConfigError(f'{where} is {raw!r}; write "recommended" or a number >= 0.')

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from adaptive_sd.checks import check_keys, one_of, typed
+from adaptive_sd.checks import check_keys, one_of, read_lambda, typed
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.engines.transformers.options import TransformersOptions
+from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.models.sizes import size_of
@@ -19,23 +20,28 @@ from adaptive_sd.online import EXPLORES, OnDrift, may_explore
 from adaptive_sd.styles import STYLES
 from adaptive_sd.types import CostUnit, OnFailure, Rates
 
-Options = TypeVar("Options", EndpointOptions, TransformersOptions)
+Options = TypeVar("Options", EndpointOptions, TransformersOptions, VllmOptions)
 
-_ENGINES_HERE = ("llama_cpp", "openai", "transformers")
-_ENGINES_KNOWN = (*_ENGINES_HERE, "vllm")
+_ENGINES = ("llama_cpp", "openai", "transformers", "vllm")
 
 
 def _keys_of(options: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(options) if f.name != "model")
 
 
-_LOCAL_KEYS = ("votes", "context", "threads", "slots", "max_waiting")
+_LOCAL_KEYS = ("context", "threads", "slots", "max_waiting")
 _ENGINE_KEYS: Mapping[str, tuple[str, ...]] = {
     "llama_cpp": (*_LOCAL_KEYS, "gpu_layers"),
     "openai": _keys_of(EndpointOptions),
     "transformers": (*_LOCAL_KEYS, *_keys_of(TransformersOptions)),
+    "vllm": _keys_of(VllmOptions),
 }
 """What only stages of these engines have."""
+
+_OPTIONS = ("endpoint", "transformers", "vllm")
+"""Fields of a stage that hold an engine's own."""
+
+_LOCAL = ("llama_cpp", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,9 @@ class StageConfig:
     """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it.
 
     More than one of `votes` are cast on forms whose style answers in steps; others get one answer.
-    A stage of the engine "openai" has an `endpoint`, one of "transformers" its options. `cost` is a
-    token's price, without which rates are measured, `parameters` a size ("70b") that the model's
-    name does not tell.
+    A stage of the engine "openai" has an `endpoint`, one of "transformers" or "vllm" its options.
+    `cost` is a token's price, without which rates are measured, `parameters` a size ("70b") that
+    the model's name does not tell.
     """
 
     name: str
@@ -63,6 +69,7 @@ class StageConfig:
     parameters: str | None = None
     endpoint: EndpointOptions | None = None
     transformers: TransformersOptions | None = None
+    vllm: VllmOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ class Config:
             if value < (0 if key == "gpu_layers" else 1):
                 raise ConfigError(f"{key} is {value}; it must be positive.")
         stages = (
-            replace(s, **given) if s.endpoint is None else s  # type: ignore[arg-type]
+            replace(s, **given) if s.engine in _LOCAL else s  # type: ignore[arg-type]
             for s in self.stages
         )
         return replace(self, stages=tuple(stages))
@@ -148,7 +155,7 @@ def read_config(path: Path) -> Config:
     return Config(
         stages=stages,
         artifact=typed(raw.get("artifact", "default"), str, f"{path}: artifact"),
-        lam=_read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
+        lam=read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
         home=None if home is None else Path(typed(home, str, f"{path}: home")).expanduser(),
         on_failure=one_of(raw.get("on_failure", "degrade"), OnFailure, f"{path}: on_failure"),
         online=typed(raw.get("online", False), bool, f"{path}: online"),
@@ -159,7 +166,7 @@ def read_config(path: Path) -> Config:
 
 def _read_stage(raw: object, where: str) -> StageConfig:
     table = typed(raw, dict, where)
-    known = tuple(f.name for f in fields(StageConfig) if f.name not in ("endpoint", "transformers"))
+    known = tuple(f.name for f in fields(StageConfig) if f.name not in _OPTIONS)
     every = dict.fromkeys(key for keys in _ENGINE_KEYS.values() for key in keys)
     check_keys(table, tuple(dict.fromkeys((*known, *every))), where)
     for key in ("name", "model"):
@@ -176,10 +183,9 @@ def _read_stage(raw: object, where: str) -> StageConfig:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
     if table.get("max_waiting", 0) < 0:
         raise ConfigError(f"{where}: max_waiting is {table['max_waiting']}; it must be at least 0.")
-    engine = table.get("engine", _ENGINES_HERE[0])
-    if engine not in _ENGINES_HERE:
-        near = "is not built in yet" if engine in _ENGINES_KNOWN else "is unknown"
-        raise ConfigError(f"{where}: engine {engine!r} {near}; use {', '.join(_ENGINES_HERE)}.")
+    engine = table.get("engine", _ENGINES[0])
+    if engine not in _ENGINES:
+        raise ConfigError(f"{where}: engine {engine!r} is unknown; use {', '.join(_ENGINES)}.")
     for key in every:
         if key in table and key not in _ENGINE_KEYS[engine]:
             raise ConfigError(f"{where}: {key} is not for engine {engine!r}; leave it out.")
@@ -190,6 +196,7 @@ def _read_stage(raw: object, where: str) -> StageConfig:
         transformers=(
             _read_options(TransformersOptions, table, where) if engine == "transformers" else None
         ),
+        vllm=_read_options(VllmOptions, table, where) if engine == "vllm" else None,
     )
     if stage.parameters is not None and not size_of(stage.parameters):
         raise ConfigError(f"{where}: parameters is {stage.parameters!r}; write it like '70b'.")
@@ -226,8 +233,12 @@ def _read_options(kind: type[Options], table: Mapping[str, Any], where: str) -> 
 
 _TYPES: Mapping[str, type] = {
     "str": str,
+    "str | None": str,
     "bool": bool,
+    "int": int,
     "float": float,
+    "float | None": float,
+    "Mapping[str, Any]": dict,
 }
 """By the names that options have for them."""
 
@@ -276,14 +287,6 @@ def stage_styles(stage: StageConfig) -> dict[Form, str]:
                 f"known: {', '.join(STYLES[Form(form)])}."
             )
     return {Form(form): name for form, name in stage.style.items()}
-
-
-def _read_lambda(raw: object, where: str) -> float | None:
-    if raw == "recommended":
-        return None
-    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw < float("inf"):
-        return float(raw)
-    raise ConfigError(f'{where} is {raw!r}; write "recommended" or a number >= 0.')
 
 
 def _read_explore(raw: object, where: str) -> float:

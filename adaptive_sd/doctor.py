@@ -20,6 +20,7 @@ from adaptive_sd.models.folders import resolve_checkpoint
 from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.models.store import file_of, resolve, verify
+from adaptive_sd.sources import run_by_vllm
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 
@@ -122,6 +123,9 @@ def examine_stages(config: Config) -> tuple[StageReport, ...]:
 def _stage(stage: StageConfig) -> StageReport:
     report = StageReport(stage.name, stage.engine, stage.model)
     try:
+        if stage.vllm is not None:
+            run_by_vllm(stage.vllm, parameters=stage.parameters, rates=stage.cost)
+            return report
         if stage.endpoint is None:
             if stage.transformers is None:
                 resolve(stage.model, offline=True)

@@ -9,6 +9,7 @@ import pytest
 from adaptive_sd.config import default_config, ladder_of, read_config, stage_styles
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.transformers.options import TransformersOptions
+from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Verified
@@ -92,7 +93,7 @@ def test_a_served_stage_has_an_endpoint_and_a_price(tmp_path: Path) -> None:
     [
         (SERVED + "threads = 2\n", "threads is not for engine 'openai'; leave it out"),
         (STAGE + "votes = 3\n" + PRICE.format("usd", 1, 1), "votes is 3 and a token has a price"),
-        (SERVED + "votes = 3\n", "votes is not for engine 'openai'"),
+        (SERVED + "votes = 3\n" + PRICE.format("usd", 1, 1), "votes is 3 and a token has a price"),
         (STAGE + "base_url = 'http://x/v1'\n", "base_url is not for engine 'llama_cpp'"),
         (STAGE + "engine = 'openai'\n", "base_url is missing; write base_url = "),
         (SERVED + "api_key = 'sk-1'\n", "unknown key 'api_key'; did you mean 'api_key_"),
@@ -118,6 +119,45 @@ def test_bad_endpoints_and_prices_are_refused(tmp_path: Path, text: str, message
     assert message in str(caught.value) and "pw" not in str(caught.value)
 
 
+VLLM = '[[stage]]\nname = "a"\nengine = "vllm"\nmodel = "owner/model-7b"\n'
+
+
+def test_a_stage_that_vllm_runs_has_its_options(tmp_path: Path) -> None:
+    text = (
+        VLLM
+        + "context = 512\ntensor_parallel_size = 2\nquantization = 'awq'\ndtype = 'float16'\n"
+        + "gpu_memory_utilization = 1\noptions = { enforce_eager = true }\nvotes = 3\n"
+    )
+    config = read_config(write(tmp_path, text))
+    (stage,) = config.stages
+    assert stage.vllm == VllmOptions(
+        "owner/model-7b", 512, 2, "awq", "float16", 1.0, {"enforce_eager": True}
+    )
+    assert stage.votes == 3 and stage.endpoint is None
+    assert config.with_engine_options(context=9, threads=1, gpu_layers=1) == config
+    arguments = stage.vllm.arguments
+    assert arguments["max_model_len"] == 512 and arguments["enforce_eager"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (VLLM + "threads = 2\n", "threads is not for engine 'vllm'"),
+        (STAGE + "dtype = 'auto'\n", "dtype is not for engine 'llama_cpp'"),
+        (VLLM + "tensor_parallel_size = 0\n", "tensor_parallel_size is 0; it must be at least 1"),
+        (VLLM + "gpu_memory_utilization = 2\n", "gpu_memory_utilization is 2.0; it must be in"),
+        (VLLM + "options = { max_model_len = 9 }\n", "write it as the stage's context"),
+        (VLLM + "options = { speculative_config = 1 }\n", "'speculative_config', but drafts are"),
+        (VLLM + "options = 3\n", "options is 3; it must be of type dict"),
+        (VLLM + "tensor_paralel_size = 2\n", "did you mean 'tensor_parallel_size'"),
+    ],
+)
+def test_bad_options_of_vllm_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -133,7 +173,6 @@ def test_bad_endpoints_and_prices_are_refused(tmp_path: Path, text: str, message
         (STAGE + "votes = true\n", "votes is True; it must be of type int"),
         (STAGE + "max_waiting = -1\n", "max_waiting is -1; it must be at least 0"),
         (STAGE + "context = '4'\n", "context is '4'; it must be of type int"),
-        (STAGE + "engine = 'vllm'\n", "engine 'vllm' is not built in yet"),
         (STAGE + "load_in_4bit = true\n", "load_in_4bit is not for engine 'llama_cpp'"),
         (CHECKPOINT + "gpu_layers = 1\n", "gpu_layers is not for engine 'transformers'"),
         (CHECKPOINT + "load_in_8bit = 1\n", "load_in_8bit is 1; it must be of type bool"),

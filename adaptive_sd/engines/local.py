@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
-from adaptive_sd.engines.alignment import DraftTokens, carry_logprobs, surety_of
+from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.chat import ChatFormat, Tokenizer
+from adaptive_sd.engines.drafts import draft_tokens
 from adaptive_sd.engines.generation import Vocabulary, generate
 from adaptive_sd.engines.passes import MAX_BRANCHES, Steps
 from adaptive_sd.engines.sampling import check_sampling
@@ -235,12 +235,7 @@ class LocalEngine:
     def _draft_tokens(self, draft: Offer) -> DraftTokens:
         if not self._cache.can_fork:  # after each rejected span all would be read again
             return DraftTokens()
-        tokens = self._model.tokenize(draft.text, special=False)
-        ends = token_ends(map(self._model.piece, tokens))
-        logprobs = carry_logprobs(draft.token_ends, draft.token_logprobs, ends)
-        if draft.ended:
-            tokens, logprobs = [*tokens, self._model.end_token], [*logprobs, math.nan]
-        return DraftTokens(tuple(tokens), tuple(map(surety_of, logprobs)))
+        return draft_tokens(self._model, draft)
 
 
 def _result(future: Future[T], interrupted: threading.Event | None) -> T:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 FetchHubFile = Callable[[str, str, Path], Path | None]
 """(repository, file, folder) to the fetched file; None when the hub lacks it or is not reached."""
@@ -42,6 +42,12 @@ class Patience(NamedTuple):
 
     first_s: float
     later_s: float
+
+
+class Child(Protocol):
+    """A process; `wait` raises subprocess.TimeoutExpired where it takes longer."""
+
+    def wait(self, timeout: float | None = None) -> int: ...
 
 
 _SIGN_OF_LIFE = 1 << 15  # bytes; clients write a few of their own before they reach anything
@@ -98,7 +104,7 @@ def run_while_growing(
             env=os.environ | environment,
         )
         try:
-            status = _wait(child, folder, patience)
+            status = wait_while_growing(child, folder, patience)
         finally:
             child.kill()
             child.wait()
@@ -106,7 +112,8 @@ def run_while_growing(
         return status, stderr.read(1 << 20).decode(errors="replace")
 
 
-def _wait(child: subprocess.Popen[bytes], folder: Path, patience: Patience) -> int | None:
+def wait_while_growing(child: Child, folder: Path, patience: Patience) -> int | None:
+    """The status with which `child` ends, or None as soon as it is silent for too long."""
     seen, wait_s = _num_bytes(folder), patience.first_s
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -8,6 +8,9 @@ from adaptive_sd.types import Acceptance, Draft
 EAGER = Acceptance(bias=9.0, match=0.0, start=0.0)
 """Verifies whatever runs along the draft."""
 
+TINY_NOISE = 0.026
+SMOLLM2_NOISE = 0.58
+
 
 def assert_same_up_to_margin(a: Draft, b: Draft, noise_p99: float) -> None:
     """Fails where the answers part although the top-1/top-2 margin is above twice the noise."""

@@ -15,7 +15,7 @@ import transformers
 from numpy.typing import NDArray
 
 from adaptive_sd.engines.transformers.options import TransformersOptions
-from adaptive_sd.engines.transformers.vocabulary import Vocabulary
+from adaptive_sd.engines.vocabulary import Vocabulary
 from adaptive_sd.errors import DamagedModelError, EngineError
 
 TORCH_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

@@ -1,0 +1,81 @@
+"""Every law for every subject that it binds; with --matrix, what they showed goes into a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adaptive_sd.engines.base import Engine
+from tests.conformance.matrix import Results, update
+from tests.conformance.subject import Subject
+from tests.conformance.subjects import SUBJECTS
+
+RESULTS = pytest.StashKey[Results]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--matrix", metavar="PAGE", help="write what the laws showed into this page")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "law(capability, ...): of subjects that can all of these")
+    config.addinivalue_line("markers", "lacking(capability): of subjects that cannot")
+    config.stash[RESULTS] = Results()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    binds = {mark.name: mark.args for mark in metafunc.definition.iter_markers()}
+    if "law" in binds:
+        bound = [s for s in SUBJECTS if s.can(*binds["law"])]
+    elif "lacking" in binds:
+        bound = [s for s in SUBJECTS if not s.can(*binds["lacking"])]
+    else:
+        return
+    here = [
+        pytest.param(s, id=s.name, marks=[pytest.mark.slow] if s.is_slow else [])
+        for s in bound
+        if not s.absent
+    ]
+    metafunc.parametrize("subject", here, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def engine(subject: Subject) -> Iterator[Engine]:
+    """One for all laws but those of closing."""
+    with subject.open() as engine:
+        yield engine
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:  # type: ignore[misc]
+    report = yield
+    marks = {mark.name: mark.args for mark in item.iter_markers()}
+    is_law = "law" in marks or "lacking" in marks
+    if is_law and (report.when == "call" or not report.passed):
+        capability = (marks.get("law") or marks["lacking"])[0]
+        subject = item.callspec.params["subject"]  # type: ignore[attr-defined]
+        results = item.config.stash[RESULTS]
+        results.outcomes[subject, capability].add(report.outcome)
+        engine = item.funcargs.get("engine")  # type: ignore[attr-defined]
+        if engine is not None and subject.engine:
+            results.infos[subject] = engine.info
+    return report
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items[:1]:
+        item.config.stash[RESULTS].is_partial = True
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    page = session.config.getoption("--matrix", None)
+    if page is not None:
+        done = update(Path(page), session.config.stash[RESULTS])
+        session.config.get_terminal_writer().line(f"\n{done}")
