@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.errors import ConfigError, DamagedModelError, EngineError, MemoryLackError
+from adaptive_sd.sources import run_by_transformers
 from adaptive_sd.types import Offer, Sampling
 from tests.engines.margin import EAGER, assert_same_up_to_margin
 
@@ -227,4 +229,21 @@ def test_a_template_that_refuses_is_one_error(tmp_path: Path) -> None:
     engine = open_engine(write_tiny_checkpoint(tmp_path / "tiny", template=template))
     with pytest.raises(EngineError, match="no system turns"):
         engine.generate(ask("x"), Sampling())
+    engine.close()
+
+
+def test_a_gguf_file_is_not_quantised_again(tiny_path: Path) -> None:
+    with pytest.raises(ConfigError, match="GGUF file, which transformers dequantises") as caught:
+        run_by_transformers(str(tiny_path), TransformersOptions(load_in_4bit=True))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_gguf_file_answers_as_llama_cpp_does(tiny_path: Path, tiny: LlamaCppEngine) -> None:
+    """The same weights, in 32 bits, and the same tokens; llama.cpp keeps its keys in 16."""
+    engine = open_engine(tiny_path)
+    for prompt in ("hello", "how are you?"):
+        assert engine.prompt_tokens(ask(prompt)) == tiny.prompt_tokens(ask(prompt))
+        ours = engine.generate(ask(prompt), Sampling(max_tokens=30))
+        theirs = tiny.generate(ask(prompt), Sampling(max_tokens=30))
+        assert_same_up_to_margin(ours, theirs, 0.026)
     engine.close()

@@ -16,12 +16,12 @@ from adaptive_sd.sources import run_by_transformers
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Draft, Offer, Sampling
 from tests.engines.margin import EAGER, assert_same_up_to_margin
+from tests.vllm.hf_folder import hf_folder
 
 torch = pytest.importorskip("torch", reason='torch is not here: pip install ".[transformers]"')
 pytest.importorskip("transformers", reason='not here: pip install ".[transformers]"')
 pytest.importorskip("gguf", reason="gguf is not here")
 
-from adaptive_sd.engines.transformers.model import Checkpoint  # noqa: E402
 from adaptive_sd.engines.transformers.options import TransformersOptions  # noqa: E402
 
 SMALL = "smollm2-135m"
@@ -36,16 +36,11 @@ PROMPTS = [task.prompt for task in load_tasks("demo-mix", 4)]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder() -> Path:
     """As safetensors: transformers reads those in a second, a GGUF file in a minute."""
-    made, checkpoint = tmp_path_factory.mktemp("smollm2"), Checkpoint(file_of(find(SMALL)))
-    net = checkpoint.weights(dtype=torch.float32, device_map="cpu")
-    net.config.quantization_config = None  # of the file that it came from
-    del net.config.quantization_config
-    net.hf_quantizer = None
-    net.save_pretrained(made)
-    checkpoint.tokenizer().save_pretrained(made)
-    return made
+    found = hf_folder(SMALL)
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")

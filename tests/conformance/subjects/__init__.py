@@ -9,6 +9,11 @@ inside `open`. Then `pytest tests/conformance` tells what it does not keep, and
 from __future__ import annotations
 
 from tests.conformance.subject import Subject
-from tests.conformance.subjects import fake, llama_cpp, openai
+from tests.conformance.subjects import fake, llama_cpp, openai, transformers
 
-SUBJECTS: tuple[Subject, ...] = (*llama_cpp.SUBJECTS, *openai.SUBJECTS, *fake.SUBJECTS)
+SUBJECTS: tuple[Subject, ...] = (
+    *llama_cpp.SUBJECTS,
+    *transformers.SUBJECTS,
+    *openai.SUBJECTS,
+    *fake.SUBJECTS,
+)
