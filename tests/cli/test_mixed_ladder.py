@@ -21,12 +21,14 @@ LADDER = """
 [[stage]]
 name = "small"
 model = "small.gguf"
+style = "letter"
 context = 512
 
 [[stage]]
 name = "large"
 engine = "transformers"
 model = "large"
+style = "letter"
 device_map = "cpu"
 context = 512
 threads = 1
@@ -60,7 +62,8 @@ def test_a_checkpoint_is_a_stage_like_any_other(
     assert run([*record, "--out", "mine.sqlite"]) == 0
     assert run(["export", "mine.sqlite", "--out", "mine.parquet"]) == 0
     outcomes = read_outcomes(Path("mine.parquet"))
-    assert outcomes.stages == ("small", "large") and len(outcomes.prompt_ids) == 4
+    assert [stage.name for stage in outcomes.stages] == ["small", "large"]
+    assert len(outcomes.prompt_ids) == 4
     with Cascade.from_config("ladder.toml") as cascade:
         given = cascade.answer(QUESTION, lam=1e6)
     assert [step.stage for step in given.trace][-1] == "large" and not given.calibrated
