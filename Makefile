@@ -32,7 +32,7 @@ test: .venv/.stamp
 
 test-vllm: .venv-vllm/.stamp
 	@.venv-vllm/bin/adaptive-sd models pull smollm2-135m qwen2.5-coder-0.5b
-	@.venv-vllm/bin/python -m pytest tests/vllm $(PYTEST_ARGS)
+	@.venv-vllm/bin/python -m pytest -W ignore tests/vllm tests/conformance -k "vllm" $(PYTEST_ARGS)
 
 # Fits the recorded answers' fit half and measures on the other: nothing is read from the shipped fit.
 reproduce: .venv/.stamp

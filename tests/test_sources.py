@@ -30,7 +30,10 @@ def folder(tmp_path: Path) -> Path:
 
 def write_weights(path: Path, content: bytes) -> None:
     header = json.dumps(
-        {"__metadata__": {"format": "pt"}, "a": {"shape": [2, 3]}, "b": {"shape": [4]}}
+        {
+            "a": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]},
+            "b": {"dtype": "F16", "shape": [4], "data_offsets": [12, 20]},
+        }
     ).encode()
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(len(header).to_bytes(8, "little") + header + content)

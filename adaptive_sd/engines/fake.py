@@ -11,10 +11,9 @@ import numpy as np
 from adaptive_sd.election import end_early
 from adaptive_sd.engines.alignment import DraftTokens, common_prefix
 from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.engines.passes import MAX_BRANCHES
-from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.engines.sampling import check_sampling, check_votes
 from adaptive_sd.engines.text import TextStream, token_ends
-from adaptive_sd.errors import ConfigError, ContextOverflowError
+from adaptive_sd.errors import ContextOverflowError
 from adaptive_sd.types import (
     Acceptance,
     Draft,
@@ -123,8 +122,7 @@ class FakeEngine:
         observer: Observer | None = None,
     ) -> list[Draft]:
         """See Engine.sample; the script is asked with " vote SEED" after the message."""
-        if not 1 <= len(seeds) <= MAX_BRANCHES:
-            raise ConfigError(f"{len(seeds)} answers at once; it must be 1 to {MAX_BRANCHES}.")
+        check_votes(len(seeds))
         *before, last = messages
         votes = [
             self.generate(

@@ -13,8 +13,8 @@ from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.chat import ChatFormat, Tokenizer
 from adaptive_sd.engines.drafts import draft_tokens
 from adaptive_sd.engines.generation import Vocabulary, generate
-from adaptive_sd.engines.passes import MAX_BRANCHES, Steps
-from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.engines.passes import Steps
+from adaptive_sd.engines.sampling import check_sampling, check_votes
 from adaptive_sd.engines.scheduling import Request, Scheduler
 from adaptive_sd.engines.sequences import SequenceCache
 from adaptive_sd.engines.speed import measure_rates
@@ -149,8 +149,7 @@ class LocalEngine:
         Raises ConfigError for more than MAX_BRANCHES, or for a model that cannot.
         """
         check_sampling(sampling)
-        if not 1 <= len(seeds) <= MAX_BRANCHES:
-            raise ConfigError(f"{len(seeds)} answers at once; it must be 1 to {MAX_BRANCHES}.")
+        check_votes(len(seeds))
         if not self._cache.can_fork:
             raise ConfigError(f"{self._info.model} cannot decode several answers at once.")
         prompt = self._call(lambda: self._prompt_tokens(messages))

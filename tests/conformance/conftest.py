@@ -33,11 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         bound = [s for s in SUBJECTS if not s.can(*binds["lacking"])]
     else:
         return
-    here = [
-        pytest.param(s, id=s.name, marks=[pytest.mark.slow] if s.is_slow else [])
-        for s in bound
-        if not s.absent
-    ]
+    here = [pytest.param(each, id=each.name, marks=each.marks) for each in bound if not each.absent]
     metafunc.parametrize("subject", here, indirect=True, scope="session")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+import pytest
+
 from adaptive_sd.engines.base import Engine
 
 
@@ -57,6 +59,12 @@ class Subject:
     lacks: Mapping[Capability, str] = field(default_factory=dict)
     noise: float = 0.0
     max_tokens: int = 32
+    num_drawn: int = 16
+    """Tokens of a sampled answer of which noise seldom moves any draw to another token."""
+
+    num_ahead: int = 0
+    """Tokens by which one of several votes may be ahead, where they do not go in step."""
+
     num_examples: int = 25
     """Of laws over random drafts."""
 
@@ -72,7 +80,8 @@ class Subject:
     version: str = ""
     """For the matrix, where what the engine says of itself is played."""
 
-    is_slow: bool = False
+    marks: tuple[pytest.MarkDecorator, ...] = ()
+    """Of its laws."""
 
     @property
     def name(self) -> str:

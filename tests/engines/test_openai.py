@@ -103,19 +103,6 @@ def test_a_parameter_that_a_server_refuses_is_left_out_from_then_on(
     assert bool(drafts[1].token_logprobs) is (refused != "logprobs")
 
 
-@STREAMS
-@pytest.mark.parametrize("seed", range(4))
-def test_stop_strings_end_the_answer_before_them(stream: bool, seed: int) -> None:
-    model = TinyModel(seed)
-    text = model.text(model.greedy(model.chat(TURNS), 24))
-    stop = text[3:5]
-    for kind in ("", "vllm"):
-        draft = ask(Script(model, kind), Sampling(24, stop=(stop,)), stream=stream)
-        assert draft.text == text[: text.index(stop)]
-        if kind == "vllm":
-            assert draft.finish_reason == "stop_string"
-
-
 def test_an_observer_sees_every_token_once_and_its_end_of_it_closes_the_connection() -> None:
     model = TinyModel(3)
     script = Script(model, pause_s=0.02)

@@ -14,13 +14,18 @@ import pytest
 
 from adaptive_sd.engines.openai.engine import OpenAIEngine
 from adaptive_sd.engines.openai.options import EndpointOptions
-from adaptive_sd.engines.vllm.options import VllmOptions
 from tests.vllm.hf_folder import hf_folder
 from tests.vllm.plain import Plain
-from tests.vllm.running import ON_CPU, RunningServer, penalised
-
-SMALL, LARGER = "smollm2-135m", "qwen2.5-coder-0.5b"
-CONTEXT = 1024
+from tests.vllm.running import (
+    CONTEXT,
+    LARGER,
+    ON_CPU,
+    SMALL,
+    RunningServer,
+    options_of,
+    penalised,
+    small_server,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,8 +52,8 @@ def started(
     """Not waited for; the larger model comes with a penalty that its maker likes."""
     folder = tmp_path_factory.mktemp("vllm")
     larger = penalised(folders[LARGER], folder / LARGER)
-    small = RunningServer(folders[SMALL], SMALL, folder / "small.log", context=CONTEXT)
-    large = RunningServer(larger, LARGER, folder / "larger.log", context=CONTEXT)
+    small = small_server()
+    large = RunningServer(larger, LARGER, folder / "larger.log")
     plain = Plain(folders[SMALL], folder, context=CONTEXT)
     try:
         yield small, large, plain
@@ -88,8 +93,3 @@ def local(folders: dict[str, Path], started: object) -> Iterator[object]:
     engine = VllmEngine(options_of(folders[SMALL]))
     yield engine
     engine.close()
-
-
-def options_of(folder: Path, **options: object) -> VllmOptions:
-    given = {"enforce_eager": True, "max_num_seqs": 8} | options
-    return VllmOptions(str(folder), CONTEXT, dtype="float32", options=given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -11,11 +12,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import httpx2
 
+from adaptive_sd.engines.vllm.options import VllmOptions
+from tests.vllm.hf_folder import hf_folder
+
+SMALL, LARGER = "smollm2-135m", "qwen2.5-coder-0.5b"
+CONTEXT = 1024
 START_S = 600
 """Longest wait for a server: a busy machine takes minutes."""
 
@@ -28,7 +35,7 @@ ON_CPU = {
     "HF_HUB_OFFLINE": "1",
 }
 
-OPTIONS = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "8")
+OPTIONS = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "8", "--block-size", "32")
 """32 bits: so little noise that greedy answers part at near-ties only."""
 
 
@@ -39,13 +46,13 @@ _AS_CHILD = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else (
 class RunningServer:
     """Serves a folder under `name`; `wait` until it answers."""
 
-    def __init__(self, folder: Path, name: str, log: Path, *, context: int = 1024) -> None:
+    def __init__(self, folder: Path, name: str, log: Path) -> None:
         self.name, self.log = name, log
         self.port = _free_port()
         command = [*_AS_CHILD, sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", str(folder), "--served-model-name", name]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--max-model-len", str(context), "--enable-prompt-tokens-details", *OPTIONS]
+        command += ["--max-model-len", str(CONTEXT), "--enable-prompt-tokens-details", *OPTIONS]
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 command,
@@ -123,3 +130,18 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def options_of(folder: Path, **options: object) -> VllmOptions:
+    """As OPTIONS, of vLLM in process."""
+    given = {"enforce_eager": True, "max_num_seqs": 8, "block_size": 32} | options
+    return VllmOptions(str(folder), CONTEXT, dtype="float32", options=given)
+
+
+@functools.cache
+def small_server() -> RunningServer:
+    """One for all tests, started now; it ends with this process."""
+    folder = hf_folder(SMALL)
+    assert folder is not None
+    log = Path(tempfile.mkdtemp(prefix="adaptive-sd-vllm-")) / "server.log"
+    return RunningServer(folder, SMALL, log)

@@ -9,11 +9,8 @@ import pytest
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.offline.benches.methods import divergence_margin
 from adaptive_sd.types import Draft, Message, Offer, Progress, Rates, Sampling
-from tests.engines.margin import EAGER, assert_same_up_to_margin
+from tests.engines.margin import EAGER, FLOAT32_NOISE, assert_same_up_to_margin
 from tests.vllm.plain import MAX_TOKENS, PROMPTS, Greedy, Plain
-
-NOISE_P99 = 1e-3
-"""Nats, of float32 on this backend: between shapes of batches, and read or cached prompts."""
 
 CHEAP = Rates.linear(0.001, 0.1)
 """Verifying costs a hundredth of decoding: all of a draft is worth it."""
@@ -52,7 +49,7 @@ def check_same(a: Draft, plain: Greedy) -> None:
     """By text: numbers of served tokens are not the model's."""
     if a.text != plain.text:
         margin = divergence_margin(plain, a)
-        assert margin is not None and margin <= 2 * NOISE_P99, (a.text, plain.text)
+        assert margin is not None and margin <= 2 * FLOAT32_NOISE, (a.text, plain.text)
 
 
 def test_in_process_answers_are_the_plain_ones(local: Engine, plain: Plain) -> None:
@@ -60,7 +57,7 @@ def test_in_process_answers_are_the_plain_ones(local: Engine, plain: Plain) -> N
         found = answer(local, prompt)
         check_same(found, wanted)
         assert found.token_ids == wanted.token_ids or found.text != wanted.text
-        assert found.token_margins == pytest.approx(wanted.token_margins, abs=2 * NOISE_P99)
+        assert found.token_margins == pytest.approx(wanted.token_margins, abs=2 * FLOAT32_NOISE)
 
 
 def test_served_answers_are_those_in_process(local: Engine, served: Engine) -> None:
@@ -70,7 +67,7 @@ def test_served_answers_are_those_in_process(local: Engine, served: Engine) -> N
         check_same(there, Greedy(here.text, here.token_ids, here.token_margins))
         if here.text == there.text:
             assert there.finish_reason == here.finish_reason
-            assert there.token_logprobs == pytest.approx(here.token_logprobs, abs=2 * NOISE_P99)
+            assert there.token_logprobs == pytest.approx(here.token_logprobs, abs=2 * FLOAT32_NOISE)
             assert there.token_entropies == pytest.approx(here.token_entropies, abs=0.05)
 
 
@@ -89,7 +86,7 @@ def test_a_verified_draft_gives_the_plain_answer(engine: Engine, prompt: str) ->
         verified = answer(engine, prompt, Offer(text))
         assert verified.verified.num_drafted > 0
         if verified.text != plain.text:
-            assert_same_up_to_margin(plain, verified, NOISE_P99)
+            assert_same_up_to_margin(plain, verified, FLOAT32_NOISE)
         assert verified.tokens_in == plain.tokens_in
         assert verified.num_chosen == plain.num_chosen or verified.text != plain.text
 

@@ -11,12 +11,11 @@ from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.errors import ContextOverflowError, EndpointError
 from adaptive_sd.types import Message, Offer, Progress, Sampling
 from tests.engines.margin import EAGER
-from tests.vllm.conftest import CONTEXT
-from tests.vllm.running import RunningServer
+from tests.vllm.running import CONTEXT, RunningServer
 from tests.vllm.test_same_answers import CHEAP
 
-BLOCK = 128
-"""Tokens that its cache finds together, on a CPU."""
+BLOCK = 32
+"""Tokens that its cache finds together."""
 
 LONG = [Message("user", "Count from 1 to 500: 1, 2, 3,")]
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from adaptive_sd.engines.hosted.asking import Question
 from adaptive_sd.engines.hosted.growing import Growing
+from adaptive_sd.engines.sampling import check_votes
 from adaptive_sd.types import Draft, IsDecided, Message, Observer, Progress, Sampling, Work
 
 
@@ -39,6 +40,7 @@ def sample(
     The model reads the prompt once, by its cache of prefixes: `prefill_s` and the prompt's tokens
     are the first one's, and each has its equal share of the seconds after.
     """
+    check_votes(len(seeds))
     answers: list[Growing] = []
 
     def watch(seen: Progress) -> bool:

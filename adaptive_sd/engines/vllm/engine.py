@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import atexit
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -67,6 +67,7 @@ class VllmEngine:
             context=options.context,
             hidden_width=0,
         )
+        atexit.register(self.close)  # else vLLM's process is waited for without end
 
     async def _start(self) -> Any:
         """On the loop that it is used on: its sockets belong to that."""
@@ -142,13 +143,10 @@ class VllmEngine:
             if self._closed:
                 return
             self._closed = True
-        self._loop.run(self._shut_down)
-        self._loop.close()
-        self._log.close()
-
-    async def _shut_down(self) -> None:
+        atexit.unregister(self.close)
+        self._loop.close()  # requests end first
         self._llm.shutdown()
-        await asyncio.sleep(0)  # its own tasks see that they are cancelled
+        self._log.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -164,7 +162,7 @@ class VllmEngine:
             work.close()
 
     def _public(self, failure: VllmFailure) -> EngineError:
-        text = f"{self._options.model}: {failure.text}"
+        text = f"{self._options.model}: vLLM {failure.text}"
         if self._llm.errored and (said := self._log.read()):
             text += f" ({last_error(said)})"
         return failure.error(f"{' '.join(text.split())}.")

@@ -82,9 +82,11 @@ class VllmHost:
         try:
             tokens = self._chat.tokens(messages)
         except EngineError as error:
-            raise VllmFailure(str(error)) from error
+            raise VllmFailure(f"cannot be asked: {error}") from error
         if len(tokens) >= self._context:
-            text = f"the prompt has {len(tokens)} tokens, its context {self._context}"
+            text = (
+                f"cannot take the prompt: it has {len(tokens)} tokens, the context {self._context}"
+            )
             raise VllmFailure(f"{text}; shorten it or set a larger `context`", ContextOverflowError)
         return tokens
 
@@ -135,4 +137,4 @@ class VllmHost:
                 async for output in outputs:
                     yield output
         except (VLLMError, ValueError) as error:
-            raise VllmFailure(f"vLLM failed: {error}") from error
+            raise VllmFailure(f"failed: {error}") from error

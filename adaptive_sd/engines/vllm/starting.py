@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from dataclasses import fields
 from typing import Any
@@ -34,13 +35,16 @@ def start(options: VllmOptions, log: EngineLog) -> Any:
     be in one program. Raises ConfigError for what vLLM cannot take, EngineError for a lack of
     memory, with the setting that would fit.
     """
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it reports to its makers by default
     with log.used():
-        from vllm import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        _check_names(options, AsyncEngineArgs)
         try:
+            from vllm import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            _check_names(options, AsyncEngineArgs)
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**options.arguments))
+        except ConfigError:
+            raise
         except Exception as error:  # vLLM's, torch's and the model hub's own: anything may come
             said = f"{log.read()}\n{type(error).__name__}: {error}"
             raise why_not_started(options, said) from error

@@ -9,11 +9,12 @@ inside `open`. Then `pytest tests/conformance` tells what it does not keep, and
 from __future__ import annotations
 
 from tests.conformance.subject import Subject
-from tests.conformance.subjects import fake, llama_cpp, openai, transformers
+from tests.conformance.subjects import fake, llama_cpp, openai, transformers, vllm
 
 SUBJECTS: tuple[Subject, ...] = (
     *llama_cpp.SUBJECTS,
     *transformers.SUBJECTS,
+    *vllm.SUBJECTS,
     *openai.SUBJECTS,
     *fake.SUBJECTS,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
+
+import pytest
 
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
@@ -43,8 +44,8 @@ def open_small() -> Iterator[Engine]:
     engine.close()
 
 
-@cache
-def absent() -> str:
+def small_absent() -> str:
+    """Why the real model is not here, or ""."""
     is_cached = file_of(find(SMALL)).exists()
     return "" if is_cached else f"{SMALL} is not cached: adaptive-sd models pull {SMALL}"
 
@@ -64,8 +65,9 @@ SUBJECTS = (
         open=open_small,
         prompts=REAL_PROMPTS,
         noise=SMOLLM2_NOISE,
+        num_drawn=4,
         num_examples=6,
-        absent=absent(),
-        is_slow=True,
+        absent=small_absent(),
+        marks=(pytest.mark.slow,),
     ),
 )

@@ -16,7 +16,6 @@ from tests.engines.openai_server import serving
 ANY_SERVER: Mapping[Capability, str] = {
     Capability.HIDDEN: "servers do not give it",
     Capability.SEEDS: "a server's draws cannot be repeated",
-    Capability.VOTES: "what votes of a served model cost is not known: `votes` is refused",
     Capability.PREFIXES: "no answer tells it; `adaptive-sd doctor --config` asks a server once",
     Capability.DRAFT_TOKENS: "nothing tells which of them the server would have chosen",
 }
@@ -51,6 +50,7 @@ def subject(engine: str, lacks: Mapping[Capability, str], **script: object) -> S
         lacks=ANY_SERVER | lacks,
         version="scripted",
         wide="so é thé é",
+        num_ahead=60,
     )
 
 

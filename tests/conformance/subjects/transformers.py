@@ -1,4 +1,4 @@
-"""The engine of checkpoints, on a tiny random model made here and on the smallest real one."""
+"""The engine of checkpoints, on a tiny random one made here and on the smallest real model."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from adaptive_sd.engines.base import Engine
-from adaptive_sd.engines.transformers.options import TransformersOptions
-from adaptive_sd.models.catalogue import find
-from adaptive_sd.models.store import file_of
-from tests.conformance.subject import Subject
-from tests.conformance.subjects.llama_cpp import REAL_PROMPTS, SMALL
+import pytest
 
-TINY_NOISE, SMALL_NOISE = 2e-5, 2e-4
-"""Weights in 32 bits."""
+from adaptive_sd.engines.base import Engine
+from tests.conformance.subject import Subject
+from tests.conformance.subjects.llama_cpp import REAL_PROMPTS, SMALL, small_absent
+from tests.engines.margin import FLOAT32_NOISE
+from tests.vllm.hf_folder import hf_folder
 
 
 def open_folder(folder: Path, name: str, context: int) -> Engine:
     from adaptive_sd.engines.transformers.engine import TransformersEngine
+    from adaptive_sd.engines.transformers.options import TransformersOptions
 
-    options = TransformersOptions(dtype="fp32", device_map="cpu")
+    options = TransformersOptions(device_map="cpu", dtype="fp32")
     return TransformersEngine(
-        folder, options, name=name, model_hash="0" * 64, context=context, slots=2
+        folder, options, name=name, model_hash="0" * 64, context=context, threads=1, slots=2
     )
 
 
@@ -40,8 +39,6 @@ def open_tiny() -> Iterator[Engine]:
 
 @contextmanager
 def open_small() -> Iterator[Engine]:
-    from tests.vllm.hf_folder import hf_folder
-
     folder = hf_folder(SMALL)
     assert folder is not None
     engine = open_folder(folder, SMALL, 1024)
@@ -49,35 +46,28 @@ def open_small() -> Iterator[Engine]:
     engine.close()
 
 
-def absent() -> str:
-    needed = ("torch", "transformers", "accelerate", "gguf")
-    missing = [name for name in needed if find_spec(name) is None]
-    return f'{" and ".join(missing)} not here: pip install ".[transformers]"' if missing else ""
-
-
-def small_is_absent() -> str:
-    is_cached = file_of(find(SMALL)).exists()
-    return "" if is_cached else f"{SMALL} is not cached: adaptive-sd models pull {SMALL}"
-
-
+is_here = find_spec("torch") is not None and find_spec("transformers") is not None
+absent = "" if is_here else 'transformers is not installed: pip install ".[transformers]"'
 SUBJECTS = (
     Subject(
         engine="transformers",
         model="tiny",
         open=open_tiny,
         prompts=("hello", "how are you today?", "ab" * 20),
-        noise=TINY_NOISE,
+        noise=FLOAT32_NOISE,
         max_tokens=60,
-        absent=absent(),
+        num_examples=10,
+        absent=absent,
+        marks=(pytest.mark.filterwarnings("ignore"),),  # PyTorch's own
     ),
     Subject(
         engine="transformers",
         model=SMALL,
         open=open_small,
         prompts=REAL_PROMPTS,
-        noise=SMALL_NOISE,
-        num_examples=6,
-        absent=absent() or small_is_absent(),
-        is_slow=True,
+        noise=FLOAT32_NOISE,
+        num_examples=4,
+        absent=absent or small_absent(),
+        marks=(pytest.mark.slow, pytest.mark.filterwarnings("ignore")),
     ),
 )
