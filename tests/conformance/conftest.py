@@ -56,12 +56,10 @@ def engine(subject: Subject) -> Iterator[Engine]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:  # type: ignore[misc]
     report = yield
-    marks = {mark.name: mark.args for mark in item.iter_markers()}
-    is_law = "law" in marks or "lacking" in marks
-    if is_law and (report.when == "call" or not report.passed):
+    subject = subject_of(item)
+    if subject is not None and (report.when == "call" or not report.passed):
+        marks = {mark.name: mark.args for mark in item.iter_markers()}
         capability = (marks.get("law") or marks["lacking"])[0]
-        subject = subject_of(item)
-        assert subject is not None
         results = item.config.stash[RESULTS]
         results.outcomes[subject, capability].add(report.outcome)
         engine = item.funcargs.get("engine")  # type: ignore[attr-defined]
@@ -79,8 +77,9 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 def subject_of(item: pytest.Item) -> Subject | None:
     """None for tests that are no laws."""
-    spec = getattr(item, "callspec", None)
-    return spec.params.get("subject") if spec is not None else None
+    is_law = item.get_closest_marker("law") or item.get_closest_marker("lacking")
+    subject = item.callspec.params["subject"] if is_law else None  # type: ignore[attr-defined]
+    return subject if isinstance(subject, Subject) else None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
