@@ -94,6 +94,11 @@ def run_by_transformers(
     options.check(model_name)
     check_installed(options)
     model = resolve_checkpoint(model_name, offline=offline)
+    if options.is_quantised and model.path.is_file():
+        raise ConfigError(
+            f"{model_name}: is a GGUF file, which transformers dequantises; weights in 4 or 8 bits "
+            "take a folder or hub id: leave load_in_4bit and load_in_8bit out."
+        )
     weights = f"transformers {options.weights} {model.sha256}"  # other numbers, other answers
     model_hash = hashlib.sha256(weights.encode()).hexdigest()
 

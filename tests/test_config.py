@@ -177,6 +177,7 @@ def test_bad_options_of_vllm_are_refused(tmp_path: Path, text: str, message: str
         (CHECKPOINT + "gpu_layers = 1\n", "gpu_layers is not for engine 'transformers'"),
         (CHECKPOINT + "load_in_8bit = 1\n", "load_in_8bit is 1; it must be of type bool"),
         (CHECKPOINT + "dtype = 'bfloat16'\n", "dtype is 'bfloat16'; write one of auto, bf16"),
+        (CHECKPOINT + "dtype = 'bf16'\nload_in_8bit = true\n", "computed with in fp16; leave"),
         (CHECKPOINT + "bnb_4bit_quant_type = 'q4'\n", "write one of nf4, fp4"),
         (CHECKPOINT + "device_map = 'gpu'\n", "device_map is 'gpu'; write auto, cpu, cuda"),
         (

@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "law(capability, ...): of subjects that can all of these")
     config.addinivalue_line("markers", "lacking(capability): of subjects that cannot")
+    config.addinivalue_line("markers", "across(oracle): of others with the same weights")
     config.stash[RESULTS] = Results()
 
 
@@ -31,6 +32,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         bound = [s for s in SUBJECTS if s.can(*binds["law"])]
     elif "lacking" in binds:
         bound = [s for s in SUBJECTS if not s.can(*binds["lacking"])]
+    elif "across" in binds:
+        (oracle,) = binds["across"]
+        bound = [s for s in SUBJECTS if s is not oracle and s.weights == oracle.weights]
     else:
         return
     here = [pytest.param(each, id=each.name, marks=each.marks) for each in bound if not each.absent]
@@ -52,11 +56,10 @@ def engine(subject: Subject) -> Iterator[Engine]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:  # type: ignore[misc]
     report = yield
-    marks = {mark.name: mark.args for mark in item.iter_markers()}
-    is_law = "law" in marks or "lacking" in marks
-    if is_law and (report.when == "call" or not report.passed):
+    subject = subject_of(item)
+    if subject is not None and (report.when == "call" or not report.passed):
+        marks = {mark.name: mark.args for mark in item.iter_markers()}
         capability = (marks.get("law") or marks["lacking"])[0]
-        subject = item.callspec.params["subject"]  # type: ignore[attr-defined]
         results = item.config.stash[RESULTS]
         results.outcomes[subject, capability].add(report.outcome)
         engine = item.funcargs.get("engine")  # type: ignore[attr-defined]
@@ -66,8 +69,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    for item in items[:1]:
-        item.config.stash[RESULTS].is_partial = True
+    for item in items:
+        subject = subject_of(item)
+        if subject is not None:
+            item.config.stash[RESULTS].left_out.add(subject.engine)
+
+
+def subject_of(item: pytest.Item) -> Subject | None:
+    """None for tests that are no laws."""
+    is_law = item.get_closest_marker("law") or item.get_closest_marker("lacking")
+    subject = item.callspec.params["subject"] if is_law else None  # type: ignore[attr-defined]
+    return subject if isinstance(subject, Subject) else None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -28,14 +28,15 @@ class Results:
         default_factory=lambda: defaultdict(set)
     )
     infos: dict[Subject, EngineInfo] = field(default_factory=dict)
-    is_partial: bool = False
-    """Whether laws were left out by the command line."""
+    left_out: set[str] = field(default_factory=set)
+    """Engines some of whose laws the command line left out: nothing is said of them."""
 
     def columns(self) -> dict[str, Column]:
         """Of the engines that ran; by heading."""
         ran: dict[str, list[Subject]] = defaultdict(list)
         for subject in self.infos:
-            ran[subject.engine].append(subject)
+            if subject.engine not in self.left_out:
+                ran[subject.engine].append(subject)
         return {heading: self._column(subjects) for heading, subjects in ran.items()}
 
     def _column(self, subjects: Sequence[Subject]) -> Column:
@@ -54,9 +55,8 @@ class Results:
 def update(page: Path, results: Results) -> str:
     """Put what ran into the page and keep the rest of it; returns what was done, or why nothing."""
     failed = [f"{s.name}: {c}" for (s, c), seen in results.outcomes.items() if "failed" in seen]
-    if failed or results.is_partial:
-        why = f"failed: {'; '.join(failed)}" if failed else "not all laws were run"
-        return f"{page} is left as it is: {why}"
+    if failed:
+        return f"{page} is left as it is, since some failed: {'; '.join(failed)}"
     text = page.read_text()
     page.write_text(replace_block(text, read(text) | results.columns()))
     return f"{page} has the matrix of {', '.join(filter(None, results.columns()))}"

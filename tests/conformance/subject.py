@@ -53,12 +53,18 @@ class Subject:
 
     model: str
     open: Callable[[], AbstractContextManager[Engine]]
+    weights: str = ""
+    """Subjects of the same weights answer alike."""
+
     prompts: tuple[str, ...]
     """Some to which the model says eight tokens or more."""
 
     lacks: Mapping[Capability, str] = field(default_factory=dict)
     noise: float = 0.0
     max_tokens: int = 32
+    num_drawn: int = 16
+    """Tokens of a sampled answer of which noise seldom moves any draw to another token."""
+
     num_ahead: int = 0
     """Tokens by which one of several votes may be ahead, where they do not go in step."""
 

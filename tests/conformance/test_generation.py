@@ -52,14 +52,12 @@ def test_a_draw_from_next_to_nothing_is_the_greedy_answer(subject: Subject, engi
 
 @law(Capability.GENERATION)
 def test_a_conversation_is_read_whole(subject: Subject, engine: Engine) -> None:
-    turns = [
-        Message("user", "hello"),
-        Message("assistant", "hi there"),
-        Message("user", "and you?"),
-    ]
+    system = Message("system", "be brief")
+    turns = [Message("user", "hi"), Message("assistant", "hello"), Message("user", "and you?")]
+    longer = Message("system", f"{system.content}, and polite")
     counts = [
         engine.generate(messages, Sampling(max_tokens=3)).tokens_in
-        for messages in (turns[-1:], turns, [Message("system", "be brief"), *turns])
+        for messages in ([system, turns[-1]], [system, *turns], [longer, *turns])
     ]
     assert counts == sorted(set(counts))
 

@@ -17,7 +17,7 @@ SEEDS = range(8)
 def test_a_seed_gives_the_same_answer_again(subject: Subject, engine: Engine) -> None:
     first, again = (
         [
-            answer(engine, subject, p, max_tokens=20, temperature=1.0, seed=s).text
+            answer(engine, subject, p, max_tokens=subject.num_drawn, temperature=1.0, seed=s).text
             for p in subject.prompts
             for s in SEEDS
         ]
@@ -39,11 +39,13 @@ def test_without_exact_seeds_no_draft_of_a_sampled_answer_is_verified(
 def test_each_vote_is_the_answer_of_its_own_seed(subject: Subject, engine: Engine) -> None:
     pairs = []
     for prompt in subject.prompts:
-        sampling = Sampling(max_tokens=16, temperature=0.8)
+        sampling = Sampling(subject.num_drawn, temperature=0.8)
         votes = engine.sample(ask(prompt), sampling, SEEDS)
         assert len(votes) == len(SEEDS)
         for seed, vote in zip(SEEDS, votes, strict=True):
-            alone = answer(engine, subject, prompt, max_tokens=16, temperature=0.8, seed=seed)
+            alone = answer(
+                engine, subject, prompt, max_tokens=sampling.max_tokens, temperature=0.8, seed=seed
+            )
             pairs.append((alone.text, vote.text))
     assert_mostly_same(subject, pairs)
 
@@ -60,7 +62,7 @@ def test_greedy_votes_are_all_the_greedy_answer(subject: Subject, engine: Engine
 def test_votes_are_cut_short_once_it_is_decided(subject: Subject, engine: Engine) -> None:
     """By the first that ends; up to there they are what they would have been."""
     for prompt in subject.prompts:
-        sampling = Sampling(max_tokens=20, temperature=1.0)
+        sampling = Sampling(subject.num_drawn, temperature=1.0)
         whole = engine.sample(ask(prompt), sampling, SEEDS)
         cut = engine.sample(ask(prompt), sampling, SEEDS, is_decided=lambda texts: bool(texts))
         assert any(vote.has_ended for vote in cut)

@@ -100,10 +100,10 @@ def test_a_verified_draft_gives_the_sampled_answer(subject: Subject, engine: Eng
     for seed in range(max(10, subject.num_examples)):
         prompt, sampling = (
             subject.prompts[seed % 3],
-            {"temperature": 0.8, "seed": seed, "max_tokens": 20},
+            {"temperature": 0.8, "seed": seed, "max_tokens": subject.num_drawn},
         )
         plain = answer(engine, subject, prompt, **sampling)
-        offer = Offer(plain.text[: 2 * seed] + "zq")
+        offer = Offer(plain.text[:seed] + "zq")
         verified = answer(engine, subject, prompt, offer=offer, **sampling)
         pairs.append((plain.text, verified.text))
     assert_mostly_same(subject, pairs)

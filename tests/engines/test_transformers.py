@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +12,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.engines.passes import Piece
-from adaptive_sd.errors import (
-    ContextOverflowError,
-    EngineClosedError,
-)
 from adaptive_sd.types import Draft, Message, Offer, Progress, Sampling
 from tests.engines.margin import EAGER, assert_same_up_to_margin
 
@@ -107,45 +102,12 @@ def test_the_evidence_is_that_of_a_pass_over_the_whole(
     assert draft.hidden == pytest.approx(last.numpy(), abs=2e-3)
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.text(max_size=20), st.text(max_size=80), st.integers(0, 60), st.booleans())
-def test_a_verified_draft_gives_the_plain_answer(
-    engine: TransformersEngine, prompt: str, noise: str, num_right: int, ended: bool
-) -> None:
-    messages = ask(f"q{prompt}")
-    plain = engine.generate(messages, Sampling(max_tokens=60))
-    offer = Offer(plain.text[:num_right] + noise, ended=ended)
-    verified = engine.generate(messages, Sampling(max_tokens=60), draft=offer, acceptance=EAGER)
-    assert_same_up_to_margin(plain, verified, NOISE)
-
-
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_edits_of_the_answer_change_nothing(engine: TransformersEngine, prompt: str) -> None:
-    plain = engine.generate(ask(prompt), Sampling(max_tokens=60))
-    text = plain.text
-    for draft in ("", text, text[:7], text[:9] + "??" + text[9:], text[:9] + text[12:], text * 3):
-        again = engine.generate(
-            ask(prompt), Sampling(max_tokens=60), draft=Offer(draft), acceptance=EAGER
-        )
-        assert_same_up_to_margin(plain, again, NOISE)
-        assert again.verified.num_accepted <= again.verified.num_drafted
-
-
 def test_an_agreeing_draft_is_accepted_whole(engine: TransformersEngine) -> None:
     plain = engine.generate(ask("hello"), Sampling(max_tokens=40))
     again = engine.generate(
         ask("hello"), Sampling(max_tokens=40), draft=plain.offer, acceptance=EAGER
     ).verified
     assert again.num_drafted >= again.num_accepted >= plain.tokens_out - again.num_spans > 0
-
-
-def test_a_seed_gives_the_same_text_with_and_without_a_draft(engine: TransformersEngine) -> None:
-    for seed in range(8):
-        sampling = Sampling(max_tokens=40, temperature=1.0, seed=seed)
-        plain = engine.generate(ask(f"q{seed}"), sampling)
-        offer = Offer(plain.text[: 4 * seed] + "zq")
-        again = engine.generate(ask(f"q{seed}"), sampling, draft=offer, acceptance=EAGER)
-        assert again.text == plain.text
 
 
 def test_dropped_tokens_leave_nothing(folder: Path) -> None:
@@ -210,76 +172,7 @@ def test_in_a_batch_each_answer_is_the_one_alone(
         assert_same_up_to_margin(answer(*each), draft, NOISE)
 
 
-def test_each_vote_is_the_answer_of_its_own_seed(engine: TransformersEngine) -> None:
-    sampling = Sampling(max_tokens=20, temperature=0.8, stop=("zq",))
-    votes = engine.sample(ask("vote"), sampling, range(3, 8))
-    for seed, vote in enumerate(votes, start=3):
-        own = Sampling(max_tokens=20, temperature=0.8, stop=("zq",), seed=seed)
-        alone = engine.generate(ask("vote"), own)
-        assert (vote.text, vote.finish_reason) == (alone.text, alone.finish_reason)
-        assert vote.token_logprobs == pytest.approx(alone.token_logprobs, abs=1e-3)
-
-
-def test_an_observer_ends_the_answer_and_the_next_is_whole(engine: TransformersEngine) -> None:
-    plain = engine.generate(ask("x"), Sampling(max_tokens=50))
-    cut = engine.generate(
-        ask("x"), Sampling(max_tokens=50), observer=lambda seen: seen.num_tokens < 4
-    )
-    assert cut.finish_reason == "cancelled" and cut.tokens_out <= 4
-    assert engine.generate(ask("x"), Sampling(max_tokens=50)).text == plain.text
-
-
-def test_a_stop_string_ends_the_answer_before_it(engine: TransformersEngine) -> None:
-    plain = engine.generate(ask("hello"), Sampling(max_tokens=40))
-    stop = plain.text[11:14]
-    cut = engine.generate(ask("hello"), Sampling(max_tokens=40, stop=(stop,)))
-    assert cut.finish_reason == "stop_string"
-    assert cut.text == plain.text[: plain.text.index(stop)]
-
-
-def test_too_long_a_prompt_is_refused_before_any_work(engine: TransformersEngine) -> None:
-    with pytest.raises(ContextOverflowError, match=r"has \d+ tokens, tiny has a context of 512"):
-        engine.generate(ask("x" * 10_000), Sampling(max_tokens=5))
-    full = engine.generate(ask("x" * 440), Sampling(max_tokens=500, temperature=1.5))
-    assert full.tokens_in + full.tokens_out <= 512
-
-
 def test_control_text_in_a_prompt_closes_no_turn(engine: TransformersEngine) -> None:
     plain = len(engine.prompt_tokens(ask("a")))
     for control in SPECIAL:
         assert len(engine.prompt_tokens(ask(f"a{control}"))) == plain + len(control)
-
-
-def test_characters_come_whole(engine: TransformersEngine) -> None:
-    tokens = engine.draft_tokens(Offer("naïve — 漢字 🙂 ab", ended=False)).token_ids
-    assert engine.token_ends(tokens)[-1] == len("naïve — 漢字 🙂 ab".encode())
-    assert len(tokens) == len("naïve — 漢字 🙂 ab".encode()) - 1  # "ab" is one token
-    assert engine.token_ends([257, 259, 5000]) == (0, 0, 0)  # control tokens, and none at all
-
-
-def test_rates_are_measured(engine: TransformersEngine) -> None:
-    rates = engine.measure_rates()
-    assert rates.prefill_s > 0 and rates.decode_s > 0 and len(rates.verify_s) == 6
-
-
-def test_a_closed_engine_says_so_and_closes_once(folder: Path) -> None:
-    engine = open_engine(folder)
-    engine.close()
-    engine.close()
-    with pytest.raises(EngineClosedError, match="closed"):
-        engine.generate(ask("x"), Sampling())
-
-
-def test_threads_share_one_engine(engine: TransformersEngine) -> None:
-    alone = {p: engine.generate(ask(p), Sampling(max_tokens=15)).text for p in "abcdef"}
-    together: dict[str, str] = {}
-
-    def work(prompt: str) -> None:
-        together[prompt] = engine.generate(ask(prompt), Sampling(max_tokens=15)).text
-
-    threads = [threading.Thread(target=work, args=(p,)) for p in alone]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert together == alone

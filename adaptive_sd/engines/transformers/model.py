@@ -102,7 +102,7 @@ class Model(Vocabulary):
         self._net = checkpoint.weights(
             dtype=dtype,
             device_map=device_map_of(options),
-            **quantisation(options, dtype),
+            quantization_config=quantisation(options, dtype, checkpoint),
         ).eval()
         text = self._net.config.get_text_config()
         self.config = text
@@ -195,7 +195,7 @@ def dtype_of(options: TransformersOptions, checkpoint: Checkpoint) -> Any:
     if options.dtype != "auto":
         return TORCH_DTYPES[options.dtype]
     if options.is_quantised:
-        return torch.bfloat16
+        return torch.float16 if options.load_in_8bit else torch.bfloat16
     if not checkpoint.is_gguf:
         return "auto"
     return torch.bfloat16 if torch.cuda.is_available() else torch.float32
@@ -206,18 +206,19 @@ def device_map_of(options: TransformersOptions) -> str:
     return options.device_map if torch.cuda.is_available() else "cpu"
 
 
-def quantisation(options: TransformersOptions, dtype: Any) -> dict[str, Any]:
-    """As transformers takes it; empty for whole weights."""
+def quantisation(options: TransformersOptions, dtype: Any, checkpoint: Checkpoint) -> Any:
+    """As transformers takes it; None for weights as they are."""
+    if checkpoint.is_gguf:
+        return transformers.GgufConfig(dequantize=True)
     if not options.is_quantised:
-        return {}
-    config = transformers.BitsAndBytesConfig(
+        return None
+    return transformers.BitsAndBytesConfig(
         load_in_4bit=options.load_in_4bit,
         load_in_8bit=options.load_in_8bit,
         bnb_4bit_quant_type=options.bnb_4bit_quant_type,
         bnb_4bit_use_double_quant=options.bnb_4bit_use_double_quant,
         bnb_4bit_compute_dtype=dtype,
     )
-    return {"quantization_config": config}
 
 
 def _end_tokens(config: Any, generation: Any) -> frozenset[int]:

@@ -63,7 +63,7 @@ def lack(
     """What is needed, what there is, and the first setting that would fit."""
     shape, free = shape_of(checkpoint), free or free_bytes
     needed, here = needed_bytes(shape, setting, checkpoint), free(setting.options)
-    for told, other in _smaller(setting):
+    for told, other in _smaller(setting, is_gguf=checkpoint.is_gguf):
         less = needed_bytes(shape, other, checkpoint)
         if less < needed and less <= free(other.options):
             advice = f"{told} would fit ({_gb(less)})"
@@ -117,7 +117,7 @@ def free_bytes(options: TransformersOptions) -> int:
     return gpus if options.is_quantised else gpus + here
 
 
-def _smaller(setting: Setting) -> Iterator[tuple[str, Setting]]:
+def _smaller(setting: Setting, *, is_gguf: bool) -> Iterator[tuple[str, Setting]]:
     """Settings that take less, those first that change answers least."""
     options, context, slots = setting
     contexts = [context >> i for i in range(1, 8) if context >> i >= _LEAST_CONTEXT]
@@ -129,12 +129,11 @@ def _smaller(setting: Setting) -> Iterator[tuple[str, Setting]]:
         for place in ("auto", "cpu"):
             spread = replace(options, device_map=place)
             yield f'device_map = "{place}"', Setting(spread, context, slots)
-    plain = replace(options, load_in_4bit=False, load_in_8bit=False)
-    kinds = [
-        ('dtype = "bf16"', replace(plain, dtype="bf16")),
-        ("load_in_8bit = true", replace(plain, load_in_8bit=True)),
-        ("load_in_4bit = true", replace(plain, load_in_4bit=True)),
-    ]
+    plain = replace(options, load_in_4bit=False, load_in_8bit=False, dtype="auto")
+    kinds = [('dtype = "bf16"', replace(plain, dtype="bf16"))]
+    if not is_gguf:  # which is dequantised
+        kinds.append(("load_in_8bit = true", replace(plain, load_in_8bit=True)))
+        kinds.append(("load_in_4bit = true", replace(plain, load_in_4bit=True)))
     for told, other in kinds:
         yield told, Setting(other, context, slots)
     for less in contexts:

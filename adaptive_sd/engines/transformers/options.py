@@ -18,9 +18,9 @@ _DEVICE_MAP = re.compile(r"auto|balanced|balanced_low_0|sequential|cpu|cuda(:\d+
 class TransformersOptions:
     """Weights in `dtype`, or of linear layers in 4 or 8 bits, computed with in `dtype`.
 
-    "auto" is the checkpoint's own dtype, bf16 beside quantised weights. `device_map` is "cpu",
-    "cuda", "cuda:1" or a way to spread layers over what is there ("auto", "balanced",
-    "sequential"): on GPUs first.
+    "auto" is the checkpoint's own, beside weights in 4 bits bf16, in 8 bits fp16, the only one that
+    these know. `device_map` is "cpu", "cuda", "cuda:1" or a way to spread layers over what is there
+    ("auto", "balanced", "sequential"): on GPUs first.
     """
 
     dtype: str = "auto"
@@ -37,6 +37,11 @@ class TransformersOptions:
                 raise ConfigError(f"{where}: {name} is {value!r}; write one of {', '.join(known)}.")
         if self.load_in_4bit and self.load_in_8bit:
             raise ConfigError(f"{where}: set load_in_4bit or load_in_8bit, not both.")
+        if self.load_in_8bit and self.dtype not in ("auto", "fp16"):
+            raise ConfigError(
+                f"{where}: dtype is {self.dtype!r}, but weights in 8 bits are computed with in "
+                "fp16; leave it out."
+            )
         if not _DEVICE_MAP.fullmatch(self.device_map):
             raise ConfigError(
                 f"{where}: device_map is {self.device_map!r}; write auto, cpu, cuda, cuda:N, "
@@ -50,11 +55,11 @@ class TransformersOptions:
     @property
     def weights(self) -> str:
         """All that answers depend on: "bf16", "nf4 double, bf16", "int8, fp16"."""
-        if not self.is_quantised:
+        if self.load_in_8bit:
+            return "int8, fp16"
+        if not self.load_in_4bit:
             return self.dtype
         dtype = "bf16" if self.dtype == "auto" else self.dtype
-        if self.load_in_8bit:
-            return f"int8, {dtype}"
         return f"{self.bnb_4bit_quant_type}{' double' * self.bnb_4bit_use_double_quant}, {dtype}"
 
 

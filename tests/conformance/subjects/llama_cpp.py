@@ -65,6 +65,7 @@ SUBJECTS = (
         open=open_small,
         prompts=REAL_PROMPTS,
         noise=SMOLLM2_NOISE,
+        num_drawn=4,
         num_examples=6,
         absent=small_absent(),
         marks=(pytest.mark.slow,),

@@ -16,6 +16,8 @@ from tests.conformance.subjects.llama_cpp import REAL_PROMPTS, SMALL, small_abse
 from tests.engines.margin import FLOAT32_NOISE
 from tests.vllm.hf_folder import hf_folder
 
+IN_32_BITS = f"{SMALL} in 32 bits"
+
 
 def open_folder(folder: Path, name: str, context: int) -> Engine:
     from adaptive_sd.engines.transformers.engine import TransformersEngine
@@ -48,6 +50,17 @@ def open_small() -> Iterator[Engine]:
 
 is_here = find_spec("torch") is not None and find_spec("transformers") is not None
 absent = "" if is_here else 'transformers is not installed: pip install ".[transformers]"'
+ORACLE = Subject(
+    engine="transformers",
+    model=SMALL,
+    open=open_small,
+    weights=IN_32_BITS,
+    prompts=REAL_PROMPTS,
+    noise=FLOAT32_NOISE,
+    num_examples=4,
+    absent=absent or small_absent(),
+    marks=(pytest.mark.slow, pytest.mark.filterwarnings("ignore")),
+)
 SUBJECTS = (
     Subject(
         engine="transformers",
@@ -60,14 +73,5 @@ SUBJECTS = (
         absent=absent,
         marks=(pytest.mark.filterwarnings("ignore"),),  # PyTorch's own
     ),
-    Subject(
-        engine="transformers",
-        model=SMALL,
-        open=open_small,
-        prompts=REAL_PROMPTS,
-        noise=FLOAT32_NOISE,
-        num_examples=4,
-        absent=absent or small_absent(),
-        marks=(pytest.mark.slow, pytest.mark.filterwarnings("ignore")),
-    ),
+    ORACLE,
 )

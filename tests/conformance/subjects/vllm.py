@@ -15,6 +15,7 @@ from adaptive_sd.engines.openai.options import EndpointOptions
 from tests.conformance.subject import Capability, Subject
 from tests.conformance.subjects.llama_cpp import REAL_PROMPTS, SMALL, small_absent
 from tests.conformance.subjects.openai import ANY_SERVER
+from tests.conformance.subjects.transformers import IN_32_BITS
 from tests.engines.margin import FLOAT32_NOISE
 from tests.vllm.hf_folder import hf_folder
 from tests.vllm.running import ON_CPU, small_server
@@ -54,6 +55,7 @@ SUBJECTS = (
         engine="vllm",
         model=SMALL,
         open=open_local,
+        weights=IN_32_BITS,
         prompts=REAL_PROMPTS,
         lacks=IN_PROCESS,
         noise=FLOAT32_NOISE,
@@ -66,6 +68,7 @@ SUBJECTS = (
         engine="openai: a vLLM server",
         model=SMALL,
         open=open_served,
+        weights=IN_32_BITS,
         prompts=REAL_PROMPTS,
         lacks=ANY_SERVER,
         noise=FLOAT32_NOISE,
