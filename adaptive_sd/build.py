@@ -14,7 +14,7 @@ from adaptive_sd.judge import FittedJudge, PriorJudge
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.online import Online
 from adaptive_sd.rates import differ
-from adaptive_sd.sources import served
+from adaptive_sd.sources import run_by_transformers, run_by_vllm, served
 from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.stage_record import unit_of
 from adaptive_sd.types import Rates
@@ -82,6 +82,21 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
     source = None
     if stage.endpoint is not None:
         source = served(stage.endpoint, parameters=stage.parameters, rates=stage.cost)
+    elif stage.vllm is not None:
+        source = run_by_vllm(
+            stage.vllm, parameters=stage.parameters, offline=offline, rates=stage.cost
+        )
+    elif stage.transformers is not None:
+        source = run_by_transformers(
+            stage.model,
+            stage.transformers,
+            context=stage.context,
+            threads=stage.threads,
+            slots=stage.slots,
+            max_waiting=stage.max_waiting,
+            offline=offline,
+            rates=stage.cost,
+        )
     return Stage(
         stage.model,
         name=stage.name,

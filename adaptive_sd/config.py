@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from adaptive_sd.checks import check_keys, one_of, read_lambda, typed
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.passes import MAX_BRANCHES
+from adaptive_sd.engines.transformers.options import TransformersOptions
+from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.models.home import use_home
@@ -19,12 +21,28 @@ from adaptive_sd.online import EXPLORES, OnDrift, may_explore
 from adaptive_sd.styles import STYLES
 from adaptive_sd.types import CostUnit, OnFailure, Rates
 
-T = TypeVar("T")
+Options = TypeVar("Options", EndpointOptions, TransformersOptions, VllmOptions)
 
-_ENGINES_HERE = ("llama_cpp", "openai")
-_ENGINES_KNOWN = ("llama_cpp", "openai", "vllm", "transformers")
-_EMBEDDED_ONLY = ("votes", "context", "threads", "gpu_layers", "slots", "max_waiting")
-_ENDPOINT_KEYS = tuple(f.name for f in fields(EndpointOptions) if f.name != "model")
+_ENGINES = ("llama_cpp", "openai", "transformers", "vllm")
+
+
+def _keys_of(options: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(options) if f.name != "model")
+
+
+_LOCAL_KEYS = ("context", "threads", "slots", "max_waiting")
+_ENGINE_KEYS: Mapping[str, tuple[str, ...]] = {
+    "llama_cpp": (*_LOCAL_KEYS, "gpu_layers"),
+    "openai": _keys_of(EndpointOptions),
+    "transformers": (*_LOCAL_KEYS, *_keys_of(TransformersOptions)),
+    "vllm": _keys_of(VllmOptions),
+}
+"""What only stages of these engines have."""
+
+_OPTIONS = ("endpoint", "transformers", "vllm")
+"""Fields of a stage that hold an engine's own."""
+
+_LOCAL = ("llama_cpp", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +50,9 @@ class StageConfig:
     """One `[[stage]]` table. `style` is "auto" or a style name for every form that has it.
 
     More than one of `votes` are cast on forms whose style answers in steps; others get one answer.
-    A stage of the engine "openai" has an `endpoint`. `cost` is a token's price, without which rates
-    are measured, `parameters` a size ("70b") that the model's name does not tell.
+    A stage of the engine "openai" has an `endpoint`, one of "transformers" or "vllm" its options.
+    `cost` is a token's price, without which rates are measured, `parameters` a size ("70b") that
+    the model's name does not tell.
     """
 
     name: str
@@ -50,6 +69,8 @@ class StageConfig:
     cost: Rates | None = None
     parameters: str | None = None
     endpoint: EndpointOptions | None = None
+    transformers: TransformersOptions | None = None
+    vllm: VllmOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,7 @@ class Config:
             if value < (0 if key == "gpu_layers" else 1):
                 raise ConfigError(f"{key} is {value}; it must be positive.")
         stages = (
-            s if s.endpoint is not None else replace(s, **given)  # type: ignore[arg-type]
+            replace(s, **given) if s.engine in _LOCAL else s  # type: ignore[arg-type]
             for s in self.stages
         )
         return replace(self, stages=tuple(stages))
@@ -129,7 +150,7 @@ def read_config(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}.") from error
     known = tuple(f.name for f in fields(Config) if f.name not in ("stages", "lam"))
-    _check_keys(raw, (*known, "lambda", "stage"), str(path))
+    check_keys(raw, (*known, "lambda", "stage"), str(path))
     tables = raw.get("stage", [])
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path}: no [[stage]]; add at least one.")
@@ -141,20 +162,21 @@ def read_config(path: Path) -> Config:
     home = raw.get("home")
     return Config(
         stages=stages,
-        artifact=_typed(raw.get("artifact", "default"), str, f"{path}: artifact"),
-        lam=_read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
-        home=None if home is None else Path(_typed(home, str, f"{path}: home")).expanduser(),
-        on_failure=_one_of(raw.get("on_failure", "degrade"), OnFailure, f"{path}: on_failure"),
-        online=_typed(raw.get("online", False), bool, f"{path}: online"),
+        artifact=typed(raw.get("artifact", "default"), str, f"{path}: artifact"),
+        lam=read_lambda(raw.get("lambda", "recommended"), f"{path}: lambda"),
+        home=None if home is None else Path(typed(home, str, f"{path}: home")).expanduser(),
+        on_failure=one_of(raw.get("on_failure", "degrade"), OnFailure, f"{path}: on_failure"),
+        online=typed(raw.get("online", False), bool, f"{path}: online"),
         explore=_read_explore(raw.get("explore", 0.02), f"{path}: explore"),
-        on_drift=_one_of(raw.get("on_drift", "warn"), OnDrift, f"{path}: on_drift"),
+        on_drift=one_of(raw.get("on_drift", "warn"), OnDrift, f"{path}: on_drift"),
     )
 
 
 def _read_stage(raw: object, where: str) -> StageConfig:
-    table = _typed(raw, dict, where)
-    known = tuple(f.name for f in fields(StageConfig) if f.name != "endpoint")
-    _check_keys(table, (*known, *_ENDPOINT_KEYS), where)
+    table = typed(raw, dict, where)
+    known = tuple(f.name for f in fields(StageConfig) if f.name not in _OPTIONS)
+    every = dict.fromkeys(key for keys in _ENGINE_KEYS.values() for key in keys)
+    check_keys(table, tuple(dict.fromkeys((*known, *every))), where)
     for key in ("name", "model"):
         if not table.get(key):
             raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
@@ -163,20 +185,26 @@ def _read_stage(raw: object, where: str) -> StageConfig:
     types |= dict.fromkeys(("threads", "gpu_layers", "slots", "max_waiting", "votes"), int)
     for key, wanted in types.items():
         if key in table:
-            _typed(table[key], wanted, f"{where}: {key}")
+            typed(table[key], wanted, f"{where}: {key}")
     for key in ("max_tokens", "context", "threads", "slots"):
         if table.get(key, 1) < 1:
             raise ConfigError(f"{where}: {key} is {table[key]}; it must be at least 1.")
     if table.get("max_waiting", 0) < 0:
         raise ConfigError(f"{where}: max_waiting is {table['max_waiting']}; it must be at least 0.")
-    engine = table.get("engine", _ENGINES_HERE[0])
-    if engine not in _ENGINES_HERE:
-        near = "is not built in yet" if engine in _ENGINES_KNOWN else "is unknown"
-        raise ConfigError(f"{where}: engine {engine!r} {near}; use {', '.join(_ENGINES_HERE)}.")
+    engine = table.get("engine", _ENGINES[0])
+    if engine not in _ENGINES:
+        raise ConfigError(f"{where}: engine {engine!r} is unknown; use {', '.join(_ENGINES)}.")
+    for key in every:
+        if key in table and key not in _ENGINE_KEYS[engine]:
+            raise ConfigError(f"{where}: {key} is not for engine {engine!r}; leave it out.")
     stage = StageConfig(
         **{key: value for key, value in table.items() if key in known and key != "cost"},
         cost=_read_cost(table["cost"], f"{where}: cost") if "cost" in table else None,
-        endpoint=_read_endpoint(table, engine, where),
+        endpoint=_read_endpoint(table, where) if engine == "openai" else None,
+        transformers=(
+            _read_options(TransformersOptions, table, where) if engine == "transformers" else None
+        ),
+        vllm=_read_options(VllmOptions, table, where) if engine == "vllm" else None,
     )
     if stage.parameters is not None and not size_of(stage.parameters):
         raise ConfigError(f"{where}: parameters is {stage.parameters!r}; write it like '70b'.")
@@ -191,36 +219,43 @@ def _read_stage(raw: object, where: str) -> StageConfig:
     return stage
 
 
-def _read_endpoint(table: Mapping[str, Any], engine: str, where: str) -> EndpointOptions | None:
-    """Of a stage of the engine "openai"; keys of the other kind of engine are refused."""
-    is_served = engine == "openai"
-    for key in _EMBEDDED_ONLY if is_served else _ENDPOINT_KEYS:
-        if key in table:
-            raise ConfigError(f"{where}: {key} is not for engine {engine!r}; leave it out.")
-    if not is_served:
-        return None
+def _read_endpoint(table: Mapping[str, Any], where: str) -> EndpointOptions:
     if "base_url" not in table:
         raise ConfigError(f'{where}: base_url is missing; write base_url = "http://host:port/v1".')
+    return _read_options(EndpointOptions, table, where)
+
+
+def _read_options(kind: type[Options], table: Mapping[str, Any], where: str) -> Options:
+    """An engine's own, checked, from the keys that are named like its fields."""
     given: dict[str, Any] = {}
-    for field in fields(EndpointOptions):
+    for field in fields(kind):
         if field.name in table:
             value, wanted = table[field.name], _TYPES[str(field.type)]
             is_whole = wanted is float and type(value) is int
-            given[field.name] = _typed(float(value) if is_whole else value, wanted, where)
-    options = EndpointOptions(**given)
+            value = float(value) if is_whole else value
+            given[field.name] = typed(value, wanted, f"{where}: {field.name}")
+    options = kind(**given)
     options.check(where)
     return options
 
 
-_TYPES: Mapping[str, type] = {"str": str, "bool": bool, "float": float}
-"""By the names that the options have for them."""
+_TYPES: Mapping[str, type] = {
+    "str": str,
+    "str | None": str,
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "float | None": float,
+    "Mapping[str, Any]": dict,
+}
+"""By the names that options have for them."""
 
 
 def _read_cost(raw: object, where: str) -> Rates:
     """A token's price as rates: { unit, per_million_in, per_million_out }."""
-    table = _typed(raw, dict, where)
+    table = typed(raw, dict, where)
     keys = ("unit", "per_million_in", "per_million_out")
-    _check_keys(table, keys, where)
+    check_keys(table, keys, where)
     for key in keys:
         if key not in table:
             raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
@@ -251,10 +286,10 @@ def stage_styles(stage: StageConfig) -> dict[Form, str]:
                 f"known: auto, {', '.join(names)}."
             )
         return chosen
-    _typed(stage.style, dict, f"stage {stage.name!r}: style")
-    _check_keys(stage.style, tuple(f.value for f in Form), f"stage {stage.name!r}: style")
+    typed(stage.style, dict, f"stage {stage.name!r}: style")
+    check_keys(stage.style, tuple(f.value for f in Form), f"stage {stage.name!r}: style")
     for form, name in stage.style.items():
-        if _typed(name, str, f"stage {stage.name!r}: style.{form}") not in STYLES[Form(form)]:
+        if typed(name, str, f"stage {stage.name!r}: style.{form}") not in STYLES[Form(form)]:
             raise ConfigError(
                 f"stage {stage.name!r}: style {name!r} for {form}; "
                 f"known: {', '.join(STYLES[Form(form)])}."
@@ -262,37 +297,7 @@ def stage_styles(stage: StageConfig) -> dict[Form, str]:
     return {Form(form): name for form, name in stage.style.items()}
 
 
-def _read_lambda(raw: object, where: str) -> float | None:
-    if raw == "recommended":
-        return None
-    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw < float("inf"):
-        return float(raw)
-    raise ConfigError(f'{where} is {raw!r}; write "recommended" or a number >= 0.')
-
-
 def _read_explore(raw: object, where: str) -> float:
     if isinstance(raw, (int, float)) and not isinstance(raw, bool) and may_explore(raw):
         return float(raw)
     raise ConfigError(f"{where} is {raw!r}; write a chance: {EXPLORES}.")
-
-
-def _one_of(raw: object, words: Any, where: str) -> Any:
-    """One of the words of a Literal."""
-    known = get_args(words)
-    if raw in known:
-        return raw
-    told = " or ".join(f'"{word}"' for word in known)
-    raise ConfigError(f"{where} is {raw!r}; write {told}.")
-
-
-def _check_keys(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
-    for key in table.keys() - set(known):
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
-        raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
-
-
-def _typed(value: object, wanted: type[T], where: str) -> T:
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise ConfigError(f"{where} is {value!r}; it must be of type {wanted.__name__}.")
-    return value

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptive_sd.config import Config, StageConfig
+from adaptive_sd.engines.transformers.options import check_installed
 from adaptive_sd.errors import AdaptiveSDError
+from adaptive_sd.machine import memory_bytes
 from adaptive_sd.models.catalogue import CatalogueEntry, load_catalogue
+from adaptive_sd.models.folders import resolve_checkpoint
 from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.models.store import file_of, resolve, verify
+from adaptive_sd.sources import run_by_vllm
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Rates
 
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "f16c", "fma", "asimd")
 _KV_BYTES_A_TOKEN = 32_000  # of the largest model of the catalogue, in 16 bits, rounded up
 _OVERHEAD_BYTES = 400_000_000
-_KEPT_TOKENS = 2048  # beginnings kept beside the context (engines.llama_cpp.prefixes)
+_KEPT_TOKENS = 2048  # beginnings kept beside the context (engines.prefixes)
 _LEAST_CONTEXT = 512
 
 
@@ -87,7 +91,7 @@ def examine(
 
     Measures rates of cached models that were not measured (or `again`).
     """
-    memory, available = _memory()
+    memory, available = memory_bytes()
     free = available if free_bytes is None else free_bytes
     existing = next(p for p in [home_dir(), *home_dir().parents] if p.exists())
     models = tuple(
@@ -119,8 +123,15 @@ def examine_stages(config: Config) -> tuple[StageReport, ...]:
 def _stage(stage: StageConfig) -> StageReport:
     report = StageReport(stage.name, stage.engine, stage.model)
     try:
+        if stage.vllm is not None:
+            run_by_vllm(stage.vllm, parameters=stage.parameters, rates=stage.cost)
+            return report
         if stage.endpoint is None:
-            resolve(stage.model, offline=True)
+            if stage.transformers is None:
+                resolve(stage.model, offline=True)
+            else:
+                check_installed(stage.transformers)
+                resolve_checkpoint(stage.model, offline=True)
             return report
         from adaptive_sd.engines.openai.examining import examine_endpoint  # loads an HTTP library
 
@@ -229,17 +240,6 @@ def _first_line(command: list[str]) -> str:
     except subprocess.TimeoutExpired:
         return ""
     return result.stdout.strip().splitlines()[0] if result.returncode == 0 and result.stdout else ""
-
-
-def _memory() -> tuple[int, int]:
-    """Bytes of memory in all, and available."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return total, total
-    values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    return values["MemTotal"], values["MemAvailable"]
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:

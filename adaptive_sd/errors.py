@@ -12,6 +12,7 @@ AdaptiveSDError
     ├── ContextOverflowError prompt longer than the context
     ├── CancelledError       the caller ended the answer
     ├── QueueFullError       more requests than may wait
+    ├── MemoryLackError      a model does not fit into the memory
     ├── EndpointError        a server did not answer as it should; another stage may
     │   └── EndpointTimeoutError  nor in time
     └── EngineClosedError    used after close()
@@ -66,6 +67,10 @@ class CancelledError(EngineError):
 
 class QueueFullError(EngineError):
     """More requests wait for a slot than may."""
+
+
+class MemoryLackError(EngineError):
+    """A model and its cache do not fit into the memory that is free."""
 
 
 class EndpointError(EngineError):

@@ -19,7 +19,7 @@ from adaptive_sd.forms import Form, detect_form
 from adaptive_sd.models.sizes import SIZE
 from adaptive_sd.prompt import Prompt, to_messages
 from adaptive_sd.rates import rates_key, rates_of
-from adaptive_sd.sources import Source, embedded
+from adaptive_sd.sources import Source, can_run_vllm, in_process
 from adaptive_sd.styles import DEFAULT_STYLES, STEP_STYLES, find_style
 from adaptive_sd.types import (
     Acceptance,
@@ -69,10 +69,13 @@ class Stage(Closing):
         load: Callable[[], Engine] | None = None,
         source: Source | None = None,
         engines: Engines | None = None,
+        can_run_vllm: Callable[[], bool] = can_run_vllm,
     ) -> None:
-        """Find the model (catalogue name, hub id or GGUF path) and fetch it if absent.
+        """Find the model (catalogue name, hub id, GGUF path or folder) and fetch it if absent.
 
-        It is loaded when first used. `model_size` ("0.5b", "135m") only labels the stage.
+        It is loaded when first used: by vLLM, divided among `tensor_parallel_size` GPUs, where
+        `can_run_vllm` says that both are here and it is no GGUF file, else embedded. `model_size`
+        ("0.5b", "135m") only labels the stage.
         `slots` requests are decoded in one batch, each with `context` tokens of its own; others
         wait, but for more than `max_waiting`, which get QueueFullError.
         `styles` says how each form of task is asked; what is asked for in steps (STEP_STYLES) is
@@ -85,11 +88,6 @@ class Stage(Closing):
         """
         if model_size is not None and not SIZE.fullmatch(model_size):
             raise ConfigError(f"model_size is {model_size!r}; write it like '0.5b' or '135m'.")
-        if tensor_parallel_size != 1:
-            raise ConfigError(
-                f"tensor_parallel_size is {tensor_parallel_size}; the llama_cpp engine runs on one "
-                "device: use 1."
-            )
         if not 1 <= votes <= MAX_BRANCHES:
             raise ConfigError(f"votes is {votes}; it must be 1 to {MAX_BRANCHES}.")
         self.name = name or model_name
@@ -104,8 +102,11 @@ class Stage(Closing):
             key = rates_key(self.name, "", threads=threads, gpu_layers=gpu_layers)
             source = Source(load, load, key, rates=rates)
         elif source is None:
-            source = embedded(
+            source = in_process(
                 model_name,
+                model_size,
+                tensor_parallel_size,
+                can_run_vllm,
                 context=context,
                 threads=threads,
                 gpu_layers=gpu_layers,

@@ -4,7 +4,7 @@ python experiments/kernel_noise.py smollm2-135m qwen2.5-coder-0.5b
 
 The model writes answers token by token; the same tokens are then read again in passes of 4, 16 and
 64 rows. Printed: percentiles of |change of the margin|, and the share of tokens whose best changed.
-The 99th percentile is the noise of the margin rule (tests/engines/test_real_models.py).
+The 99th percentile is the noise of the margin rule (tests/engines/margin.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs the locked dependencies, hashes checked, and this package into one environment.
 #
-# usage: scripts/install.sh [ENVIRONMENT]      a folder; default .venv, made with $PYTHON if absent
+# usage: scripts/install.sh [ENVIRONMENT [REQUIREMENTS]]
+#   ENVIRONMENT   a folder; default .venv, made with $PYTHON if absent
+#   REQUIREMENTS  default requirements-dev.txt; requirements-vllm.txt has exact pins without hashes
 #
 # llama-cpp-python is compiled for this CPU once and its wheel kept in the home folder of
 # adaptive-sd, under a hash of all that the build depends on (design/0001-lock.md).
@@ -10,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 environment="${1:-.venv}"
+requirements="${2:-requirements-dev.txt}"
 wheels="${ADAPTIVE_SD_HOME:-$HOME/.cache/adaptive-sd}/wheels"
 cmake_args="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF${CMAKE_ARGS:+ $CMAKE_ARGS}"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -138,7 +141,11 @@ pip_install --require-hashes --requirement requirements-build.txt
 wheel=$(kept_wheel) || wheel=$(build_wheel)
 say "locked dependencies"
 pip_install --no-deps --no-index --force-reinstall "$wheel"
-pip_install --require-hashes --requirement requirements-dev.txt
+if grep -q -- --hash= "$requirements"; then
+  pip_install --require-hashes --requirement "$requirements"
+else
+  pip_install --no-deps --requirement "$requirements" # a whole list, which leaves out what is not needed
+fi
 say "adaptive-sd"
 pip_install --no-deps --no-index --no-build-isolation --editable .
 echo "$state" >"$stamp"

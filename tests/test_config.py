@@ -8,6 +8,8 @@ import pytest
 
 from adaptive_sd.config import default_config, ladder_of, read_config, stage_styles
 from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.engines.transformers.options import TransformersOptions
+from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Verified
@@ -17,6 +19,7 @@ SERVED = (
     'base_url = "http://127.0.0.1:8000/v1"\n'
 )
 PRICE = "cost = {{ unit = '{}', per_million_in = {}, per_million_out = {} }}\n"
+CHECKPOINT = '[[stage]]\nname = "c"\nengine = "transformers"\nmodel = "owner/model"\n'
 STAGE = '[[stage]]\nname = "a"\nmodel = "smollm2-135m"\n'
 
 
@@ -50,6 +53,20 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
     assert (stage.max_waiting, stage.votes) == (0, 3)
 
 
+def test_a_stage_of_a_checkpoint_has_options_of_its_weights(tmp_path: Path) -> None:
+    text = (
+        CHECKPOINT
+        + "load_in_4bit = true\nbnb_4bit_use_double_quant = false\ndevice_map = 'cuda:1'\n"
+        + "dtype = 'fp16'\nslots = 2\nvotes = 3\n"
+    )
+    (stage,) = read_config(write(tmp_path, text)).stages
+    assert stage.transformers == TransformersOptions(
+        dtype="fp16", load_in_4bit=True, bnb_4bit_use_double_quant=False, device_map="cuda:1"
+    )
+    assert stage.transformers.weights == "nf4, fp16"
+    assert (stage.slots, stage.votes, stage.endpoint) == (2, 3, None)
+
+
 def test_a_served_stage_has_an_endpoint_and_a_price(tmp_path: Path) -> None:
     text = (
         'on_failure = "error"\n'
@@ -76,7 +93,7 @@ def test_a_served_stage_has_an_endpoint_and_a_price(tmp_path: Path) -> None:
     [
         (SERVED + "threads = 2\n", "threads is not for engine 'openai'; leave it out"),
         (STAGE + "votes = 3\n" + PRICE.format("usd", 1, 1), "votes is 3 and a token has a price"),
-        (SERVED + "votes = 3\n", "votes is not for engine 'openai'"),
+        (SERVED + "votes = 3\n" + PRICE.format("usd", 1, 1), "votes is 3 and a token has a price"),
         (STAGE + "base_url = 'http://x/v1'\n", "base_url is not for engine 'llama_cpp'"),
         (STAGE + "engine = 'openai'\n", "base_url is missing; write base_url = "),
         (SERVED + "api_key = 'sk-1'\n", "unknown key 'api_key'; did you mean 'api_key_"),
@@ -102,6 +119,45 @@ def test_bad_endpoints_and_prices_are_refused(tmp_path: Path, text: str, message
     assert message in str(caught.value) and "pw" not in str(caught.value)
 
 
+VLLM = '[[stage]]\nname = "a"\nengine = "vllm"\nmodel = "owner/model-7b"\n'
+
+
+def test_a_stage_that_vllm_runs_has_its_options(tmp_path: Path) -> None:
+    text = (
+        VLLM
+        + "context = 512\ntensor_parallel_size = 2\nquantization = 'awq'\ndtype = 'float16'\n"
+        + "gpu_memory_utilization = 1\noptions = { enforce_eager = true }\nvotes = 3\n"
+    )
+    config = read_config(write(tmp_path, text))
+    (stage,) = config.stages
+    assert stage.vllm == VllmOptions(
+        "owner/model-7b", 512, 2, "awq", "float16", 1.0, {"enforce_eager": True}
+    )
+    assert stage.votes == 3 and stage.endpoint is None
+    assert config.with_engine_options(context=9, threads=1, gpu_layers=1) == config
+    arguments = stage.vllm.arguments
+    assert arguments["max_model_len"] == 512 and arguments["enforce_eager"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (VLLM + "threads = 2\n", "threads is not for engine 'vllm'"),
+        (STAGE + "dtype = 'auto'\n", "dtype is not for engine 'llama_cpp'"),
+        (VLLM + "tensor_parallel_size = 0\n", "tensor_parallel_size is 0; it must be at least 1"),
+        (VLLM + "gpu_memory_utilization = 2\n", "gpu_memory_utilization is 2.0; it must be in"),
+        (VLLM + "options = { max_model_len = 9 }\n", "write it as the stage's context"),
+        (VLLM + "options = { speculative_config = 1 }\n", "'speculative_config', but drafts are"),
+        (VLLM + "options = 3\n", "options is 3; it must be of type dict"),
+        (VLLM + "tensor_paralel_size = 2\n", "did you mean 'tensor_parallel_size'"),
+    ],
+)
+def test_bad_options_of_vllm_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -117,7 +173,17 @@ def test_bad_endpoints_and_prices_are_refused(tmp_path: Path, text: str, message
         (STAGE + "votes = true\n", "votes is True; it must be of type int"),
         (STAGE + "max_waiting = -1\n", "max_waiting is -1; it must be at least 0"),
         (STAGE + "context = '4'\n", "context is '4'; it must be of type int"),
-        (STAGE + "engine = 'vllm'\n", "engine 'vllm' is not built in yet"),
+        (STAGE + "load_in_4bit = true\n", "load_in_4bit is not for engine 'llama_cpp'"),
+        (CHECKPOINT + "gpu_layers = 1\n", "gpu_layers is not for engine 'transformers'"),
+        (CHECKPOINT + "load_in_8bit = 1\n", "load_in_8bit is 1; it must be of type bool"),
+        (CHECKPOINT + "dtype = 'bfloat16'\n", "dtype is 'bfloat16'; write one of auto, bf16"),
+        (CHECKPOINT + "dtype = 'bf16'\nload_in_8bit = true\n", "computed with in fp16; leave"),
+        (CHECKPOINT + "bnb_4bit_quant_type = 'q4'\n", "write one of nf4, fp4"),
+        (CHECKPOINT + "device_map = 'gpu'\n", "device_map is 'gpu'; write auto, cpu, cuda"),
+        (
+            CHECKPOINT + "load_in_4bit = true\nload_in_8bit = true\n",
+            "set load_in_4bit or load_in_8bit, not both",
+        ),
         (STAGE + "engine = 'x'\n", "engine 'x' is unknown"),
         (STAGE + "style = 'poem'\n", "style 'poem' is unknown"),
         (STAGE + "style = { choice = 'poem' }\n", "style 'poem' for choice; known: letter"),

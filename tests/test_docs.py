@@ -9,12 +9,14 @@ import pytest
 import typer
 
 from adaptive_sd.cli import app
+from adaptive_sd.config import read_config
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "policy.md").read_text()
 SPANS = sorted(set(re.findall(r"`([^`\n]+)`", TEXT)))
 PATHS = [span for span in SPANS if re.fullmatch(r"\w[\w./-]*(\.\w+|/)", span)]
 NAMES = re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", TEXT)
+TOML = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "engines.md").read_text(), re.DOTALL)
 COMMANDS = [span for span in SPANS if span.startswith("adaptive-sd ")]
 
 
@@ -42,5 +44,12 @@ def test_a_command_and_its_options_are_there(line: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
+@pytest.mark.parametrize("stages", TOML, ids=range(len(TOML)))
+def test_a_stage_that_the_page_on_engines_shows_is_one(stages: str, tmp_path: Path) -> None:
+    path = tmp_path / "ladder.toml"
+    path.write_text(stages)
+    assert read_config(path).stages
+
+
 def test_modules_names_and_commands_are_found() -> None:
-    assert len(PATHS) > 30 and len(NAMES) >= 5 and len(COMMANDS) > 5
+    assert len(PATHS) > 30 and len(NAMES) >= 5 and len(COMMANDS) > 5 and len(TOML) == 4

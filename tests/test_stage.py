@@ -74,7 +74,6 @@ def test_rates_are_measured_once_and_kept(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"model_size": "big"}, "model_size is 'big'"),
-        ({"tensor_parallel_size": 2}, "tensor_parallel_size is 2"),
         ({"styles": {Form.CHOICE: "poem"}}, "no style 'poem' for choice tasks; known"),
     ],
 )

@@ -11,10 +11,13 @@ import numpy as np
 from adaptive_sd.election import end_early
 from adaptive_sd.engines.alignment import DraftTokens, common_prefix
 from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.engines.text import token_ends
+from adaptive_sd.engines.sampling import check_sampling, check_votes
+from adaptive_sd.engines.text import TextStream, token_ends
+from adaptive_sd.errors import ContextOverflowError
 from adaptive_sd.types import (
     Acceptance,
     Draft,
+    FinishReason,
     IsDecided,
     Message,
     Observer,
@@ -25,6 +28,8 @@ from adaptive_sd.types import (
     Verified,
     Work,
 )
+
+_CONTEXT = 4096
 
 
 class FakeEngine:
@@ -51,7 +56,7 @@ class FakeEngine:
     @property
     def info(self) -> EngineInfo:
         model_hash = hashlib.sha256(self._name.encode()).hexdigest()
-        return EngineInfo("fake", "1", self._name, model_hash, 1, 4096, 4)
+        return EngineInfo("fake", "1", self._name, model_hash, 1, _CONTEXT, 4)
 
     def generate(
         self,
@@ -64,35 +69,46 @@ class FakeEngine:
         acceptance: Acceptance | None = None,
     ) -> Draft:
         """See Engine.generate; a draft is accepted up to its first word that differs."""
+        check_sampling(sampling)
+        num_read = len(self.prompt_tokens(messages))
         self.calls.append((tuple(messages), sampling, draft))
         asked = messages[-1].content
         logprob = self._logprob(asked) if callable(self._logprob) else self._logprob
-        words = self._script(asked).split(" ")[: sampling.max_tokens]
-        num_read = sum(len(m.content.split()) for m in messages)
-        verified = _verify(draft.text.split(" "), words) if draft else Verified()
+        said = self._script(asked).split(" ")
+        words = said[: sampling.max_tokens]
+        drafted = draft.text.split(" ") if draft and draft.text else []
+        verified = _verify(drafted, words)
+        stream = TextStream(sampling.stop)
         shown: list[str] = []
-        cancelled = False
+        reason: FinishReason = "stop" if words == said else "length"
         for word in words:
             piece = word if not shown else f" {word}"
             shown.append(piece)
+            new_text = stream.push(piece.encode())
+            if stream.stopped:
+                reason = "stop_string"
+            elif len(shown) == len(words):
+                new_text += stream.finish()
             work = Work(num_read, _passes(verified, len(shown)))
-            seen = Progress(piece, len(shown), [logprob] * len(shown), work)
-            if observer is not None and not observer(seen):
-                cancelled = True
+            seen = Progress(new_text, len(shown), [logprob] * len(shown), work)
+            if observer is not None and not observer(seen) and not stream.stopped:
+                reason = "cancelled"
+                break
+            if stream.stopped:
                 break
         count = len(shown)
         return Draft(
-            text="".join(shown),
+            text=stream.text,
             token_ids=tuple(range(count)),
             token_logprobs=(logprob,) * count,
             token_entropies=(0.5,) * count,
             token_margins=(1.0,) * count,
-            finish_reason="cancelled" if cancelled else "stop",
+            finish_reason=reason,
             hidden=np.zeros(4, dtype=np.float16),
             tokens_in=num_read,
             prefill_s=0.001,
             decode_s=0.01 * count,
-            verified=_verify(draft.text.split(" "), words[:count]) if draft else Verified(),
+            verified=_verify(drafted, words[:count]),
             token_ends=token_ends(piece.encode() for piece in shown),
         )
 
@@ -106,6 +122,7 @@ class FakeEngine:
         observer: Observer | None = None,
     ) -> list[Draft]:
         """See Engine.sample; the script is asked with " vote SEED" after the message."""
+        check_votes(len(seeds))
         *before, last = messages
         votes = [
             self.generate(
@@ -115,11 +132,18 @@ class FakeEngine:
             )
             for seed in seeds
         ]
+        num_read = len(self.prompt_tokens(messages))
+        votes = [replace(vote, tokens_in=num_read) for vote in votes]
         return end_early(votes, is_decided or (lambda *_: False))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The i-th word of all messages is token i."""
-        return tuple(range(sum(len(m.content.split()) for m in messages)))
+        count = sum(len(m.content.split()) for m in messages)
+        if count >= _CONTEXT:
+            raise ContextOverflowError(
+                f"the prompt has {count} tokens, {self._name} has a context of {_CONTEXT}."
+            )
+        return tuple(range(count))
 
     def draft_tokens(self, draft: Offer) -> DraftTokens:
         """The i-th word is token i, as in every answer; -1 ends the turn."""
@@ -128,7 +152,8 @@ class FakeEngine:
         return DraftTokens(tokens, (0.5,) * len(tokens))
 
     def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
-        return tuple(range(len(token_ids)))
+        """None: an id tells a word's place, not the word."""
+        return ()
 
     def measure_rates(self) -> Rates:
         return self._rates
@@ -144,6 +169,8 @@ def _passes(verified: Verified, num_shown: int) -> dict[int, int]:
 
 
 def _verify(drafted: Sequence[str], words: Sequence[str]) -> Verified:
+    if not drafted:
+        return Verified()
     num_accepted = common_prefix(drafted, words)
     num_chosen = min(num_accepted + 1, len(words))
     return Verified(len(drafted), num_accepted, num_chosen, (len(drafted) + 1,))

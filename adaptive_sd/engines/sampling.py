@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.types import Sampling
 
@@ -40,6 +41,12 @@ def check_sampling(sampling: Sampling) -> None:
             f"lenience is {sampling.lenience!r} at temperature {sampling.temperature!r}; it is for "
             "greedy answers: leave one of them out."
         )
+
+
+def check_votes(count: int) -> None:
+    """Raises ConfigError for a number of answers that no engine decodes together."""
+    if not 1 <= count <= MAX_BRANCHES:
+        raise ConfigError(f"{count} answers at once; it must be 1 to {MAX_BRANCHES}.")
 
 
 def choose_token(

@@ -10,7 +10,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from adaptive_sd.errors import DamagedModelError, DownloadError
@@ -19,9 +19,11 @@ from adaptive_sd.models.gguf import read_header
 from adaptive_sd.models.home import is_offline, writable_models_dir
 from adaptive_sd.models.sources import (
     FetchHubFile,
+    FetchHubFolder,
     FetchPackage,
     SourceError,
     hub_file,
+    hub_folder,
     index_package,
 )
 
@@ -99,6 +101,32 @@ def pull_hub_file(
             raise DownloadError(f"{name}: {error} Nothing was kept, try again.") from error
         _put(fetched, target)
         shutil.rmtree(parts)
+
+
+def pull_hub_folder(
+    repo: str,
+    target: Path,
+    patterns: Sequence[str],
+    *,
+    offline: bool = False,
+    fetch_hub_folder: FetchHubFolder = hub_folder,
+) -> None:
+    """Fetch a hub repository's files of these kinds, whole or not at all. Raises DownloadError."""
+    if is_offline(offline):
+        raise DownloadError(
+            f"{repo} is not cached and the network is switched off; use it once when online, or "
+            "give the path of a folder."
+        )
+    folder = writable_models_dir()
+    parts = folder / f"{target.name}.parts"
+    with _disk_errors(folder), _one_at_a_time(folder / f"{target.name}.lock"):
+        if not fetch_hub_folder(repo, parts, patterns) or not (parts / "config.json").is_file():
+            raise DownloadError(
+                f"{repo}: the model hub cannot be reached or has no such model; check the name and "
+                "the network, or give the path of a folder."
+            )
+        shutil.rmtree(target, ignore_errors=True)
+        parts.replace(target)
 
 
 @contextlib.contextmanager

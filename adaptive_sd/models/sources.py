@@ -11,15 +11,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 FetchHubFile = Callable[[str, str, Path], Path | None]
 """(repository, file, folder) to the fetched file; None when the hub lacks it or is not reached."""
+FetchHubFolder = Callable[[str, Path, Sequence[str]], bool]
+"""(repository, folder, patterns): whether all its files of these kinds are there now."""
 FetchPackage = Callable[[str, Path], None]
 """(requirement, folder): puts one wheel into the folder. Raises SourceError."""
 
 _HUB_PROGRAM = (
     "import sys, huggingface_hub as h; h.hf_hub_download(*sys.argv[1:3], local_dir=sys.argv[3])"
+)
+_HUB_FOLDER_PROGRAM = (
+    "import sys, huggingface_hub as h; h.snapshot_download(sys.argv[1], local_dir=sys.argv[2], "
+    "allow_patterns=sys.argv[3:])"
 )
 _PIP = (
     *("-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:"),
@@ -38,18 +44,31 @@ class Patience(NamedTuple):
     later_s: float
 
 
+class Child(Protocol):
+    """A process; `wait` raises subprocess.TimeoutExpired where it takes longer."""
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 _SIGN_OF_LIFE = 1 << 15  # bytes; clients write a few of their own before they reach anything
 HUB_PATIENCE = Patience(4, 30)  # the client tries again and again where there is no network
 INDEX_PATIENCE = Patience(60, 60)
+_HUB_ENVIRONMENT = {"HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def hub_file(repo: str, file: str, folder: Path) -> Path | None:
     """Fetch with the hub's own client, which goes on with what is in `folder`."""
     command = [sys.executable, "-c", _HUB_PROGRAM, repo, file, str(folder)]
-    environment = {"HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    status, _ = run_while_growing(command, folder, HUB_PATIENCE, environment)
+    status, _ = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
     whole = folder / file
     return whole if status == 0 and whole.is_file() else None
+
+
+def hub_folder(repo: str, folder: Path, patterns: Sequence[str]) -> bool:
+    """Fetch a repository's files of these kinds, as `hub_file` does."""
+    command = [sys.executable, "-c", _HUB_FOLDER_PROGRAM, repo, str(folder), *patterns]
+    status, _ = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
+    return status == 0
 
 
 def index_package(requirement: str, folder: Path) -> None:
@@ -85,7 +104,7 @@ def run_while_growing(
             env=os.environ | environment,
         )
         try:
-            status = _wait(child, folder, patience)
+            status = wait_while_growing(child, folder, patience)
         finally:
             child.kill()
             child.wait()
@@ -93,7 +112,8 @@ def run_while_growing(
         return status, stderr.read(1 << 20).decode(errors="replace")
 
 
-def _wait(child: subprocess.Popen[bytes], folder: Path, patience: Patience) -> int | None:
+def wait_while_growing(child: Child, folder: Path, patience: Patience) -> int | None:
+    """The status with which `child` ends, or None as soon as it is silent for too long."""
     seen, wait_s = _num_bytes(folder), patience.first_s
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -20,10 +20,11 @@ _ROLES = {"user": USER, "assistant": ASSISTANT, "system": SYSTEM}
 
 @dataclass(frozen=True)
 class TinyModel:
-    """Likes a piece by what stands in the last two places and by `seed`; ends now and then."""
+    """Likes a piece by what stands in the last `reach` places and by `seed`; ends now and then."""
 
     seed: int = 0
     sharpness: float = 3.0
+    reach: int = 2
     known: dict[bytes, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def tokens(self, text: str) -> list[int]:
@@ -53,7 +54,7 @@ class TinyModel:
 
     def logprobs(self, context: Sequence[int]) -> NDArray[np.float64]:
         """Natural logs over the vocabulary, shape (NUM_VOCAB,)."""
-        key = hashlib.sha256(repr((self.seed, *context[-2:])).encode()).digest()
+        key = hashlib.sha256(repr((self.seed, *context[-self.reach :])).encode()).digest()
         if key not in self.known:
             rng = np.random.default_rng(list(key))
             logits = np.full(NUM_VOCAB, -30.0)

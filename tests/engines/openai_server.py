@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.engines.openai_script import MODEL, Json, Reply, Script, sglang_reply
 
+CONTEXT = 4096
+
 Fault = Callable[["Handler", Json], None]
 """Answers a generation in its own, wrong way."""
 
@@ -100,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.reply({"error": {"message": said}}, 400)
         if self.path == "/v1/models":
             listed = [
-                {"id": name, "owned_by": script.kind or "someone", "max_model_len": 4096}
+                {"id": name, "owned_by": script.kind or "someone", "max_model_len": CONTEXT}
                 for name in script.models
             ]
             return self.reply({"object": "list", "data": listed})
@@ -118,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/tokenize":
             is_chat = "messages" in body
             tokens = model.chat(body["messages"]) if is_chat else model.tokens(body["prompt"])
-            return self.reply({"tokens": tokens, "count": len(tokens), "max_model_len": 4096})
+            return self.reply({"tokens": tokens, "count": len(tokens), "max_model_len": CONTEXT})
         if self.path == "/detokenize":
             name = "prompt" if kind == "vllm" else "text"
             return self.reply({name: model.text(body["tokens"])})
@@ -134,6 +136,9 @@ class Handler(BaseHTTPRequestHandler):
         prompt = model.chat(body["messages"]) if is_chat else body["prompt"]
         if isinstance(prompt, str):
             prompt = model.tokens(prompt)
+        if len(prompt) >= CONTEXT:
+            said = f"This model's maximum context length is {CONTEXT} tokens, {len(prompt)} came."
+            return self.reply({"error": {"message": said}}, 400)
         limit = body.get("max_tokens", body.get("max_completion_tokens"))
         reply = Reply(script, prompt, model.greedy(prompt, limit), body, is_chat)
         if not body.get("stream"):

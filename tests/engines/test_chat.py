@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adaptive_sd.engines.chat import ChatFormat
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
-from adaptive_sd.engines.llama_cpp.chat import ChatFormat
 from adaptive_sd.errors import EngineError
 from adaptive_sd.types import Message, Sampling
 from tests.engines.tiny_gguf import SPECIAL, TEMPLATE, write_tiny_model

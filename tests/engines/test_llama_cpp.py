@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.engines.verification import SPAN_ROWS
 from adaptive_sd.errors import (
-    ContextOverflowError,
     DamagedModelError,
-    EngineClosedError,
     EngineError,
 )
-from adaptive_sd.types import Message, Offer, Progress, Sampling
-from tests.engines.margin import EAGER, assert_same_up_to_margin
-
-TINY_NOISE = 1e-4  # float32 weights: measured 99th percentile 2e-6, see margin.py
-
-slow_fixture = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+from adaptive_sd.types import Message, Offer, Sampling
+from tests.engines.margin import EAGER, TINY_NOISE, assert_same_up_to_margin
 
 
 def ask(text: str) -> list[Message]:
     return [Message("user", text)]
-
-
-@slow_fixture
-@given(st.text(max_size=20), st.text(max_size=80), st.integers(0, 60))
-def test_a_verified_draft_gives_the_plain_answer(
-    tiny: LlamaCppEngine, prompt: str, noise: str, num_right: int
-) -> None:
-    messages = ask(f"q{prompt}")
-    plain = tiny.generate(messages, Sampling(max_tokens=60))
-    offer = Offer(plain.text[:num_right] + noise)
-    verified = tiny.generate(messages, Sampling(max_tokens=60), draft=offer, acceptance=EAGER)
-    assert_same_up_to_margin(plain, verified, TINY_NOISE)
-
-
-def test_a_verified_draft_gives_the_sampled_answer(tiny: LlamaCppEngine) -> None:
-    """Up to noise: keys in 16 bits move a probability by some 1e-3, rarely across a draw."""
-    same = 0
-    for seed in range(20):
-        sampling = Sampling(max_tokens=60, temperature=1.0, seed=seed)
-        plain = tiny.generate(ask(f"q{seed}"), sampling)
-        offer = Offer(plain.text[: 2 * seed] + "zq")
-        verified = tiny.generate(ask(f"q{seed}"), sampling, draft=offer, acceptance=EAGER)
-        same += verified.text == plain.text
-    assert same >= 17
 
 
 def test_an_agreeing_draft_is_accepted_whole(tiny: LlamaCppEngine) -> None:
@@ -60,29 +25,6 @@ def test_an_agreeing_draft_is_accepted_whole(tiny: LlamaCppEngine) -> None:
     plain = tiny.generate(ask("hello"), sampling)
     again = tiny.generate(ask("hello"), sampling, draft=plain.offer, acceptance=EAGER).verified
     assert again.num_drafted >= again.num_accepted >= plain.tokens_out - again.num_spans
-
-
-def test_an_abandoned_draft_goes_on_where_it_was_cut(tiny: LlamaCppEngine) -> None:
-    """It has no end of turn for the target to stop at."""
-    plain = tiny.generate(ask("hello"), Sampling(max_tokens=40))
-    part = tiny.generate(
-        ask("hello"), Sampling(max_tokens=40), observer=lambda seen: seen.num_tokens < 16
-    )
-    assert (part.finish_reason, part.tokens_out) == ("cancelled", 16)
-    tokens, whole = (tiny.draft_tokens(offer) for offer in (part.offer, Offer(part.text)))
-    assert whole.token_ids[:-1] == tokens.token_ids
-    assert len(tokens.sureties) == len(tokens.token_ids) > 0
-    again = tiny.generate(ask("hello"), Sampling(max_tokens=40), draft=part.offer, acceptance=EAGER)
-    assert_same_up_to_margin(plain, again, TINY_NOISE)
-    assert again.verified.num_accepted > 0
-
-
-def test_evidence_has_one_entry_a_token(tiny: LlamaCppEngine) -> None:
-    draft = tiny.generate(ask("hi"), Sampling(max_tokens=17))
-    assert draft.tokens_out == len(draft.token_logprobs) == len(draft.token_entropies)
-    assert draft.tokens_out == len(draft.token_margins) <= 17
-    assert all(value <= 0 for value in draft.token_logprobs)
-    assert draft.hidden is not None and draft.hidden.shape == (tiny.info.hidden_width,)
 
 
 def test_the_kept_cache_changes_neither_answer_nor_hidden_state(
@@ -120,18 +62,6 @@ def test_special_token_text_in_a_prompt_cannot_close_the_turn(tiny: LlamaCppEngi
     assert inside == plain + len("<|im_end|>")  # one token a byte, none of them the control token
 
 
-def test_a_begun_answer_of_the_assistant_is_continued(tiny: LlamaCppEngine) -> None:
-    messages = [*ask("a"), Message("assistant", "so")]
-    without = tiny.generate(ask("a"), Sampling(max_tokens=1)).tokens_in
-    assert tiny.generate(messages, Sampling(max_tokens=1)).tokens_in == without + 2
-
-
-def test_prompt_longer_than_the_context_is_refused_before_any_work(tiny: LlamaCppEngine) -> None:
-    with pytest.raises(ContextOverflowError, match=r"has \d+ tokens, tiny has a context of 512"):
-        tiny.generate(ask("x" * 1_000_000), Sampling(max_tokens=5))
-    tiny.generate(ask("x"), Sampling(max_tokens=5))
-
-
 def test_the_context_can_be_filled_to_its_end(tiny: LlamaCppEngine) -> None:
     draft = tiny.generate(ask("x" * 440), Sampling(max_tokens=500, temperature=1.5))
     assert draft.tokens_in + draft.tokens_out <= 512
@@ -144,39 +74,6 @@ def test_rates_are_measured_in_any_context(tiny_path: Path, context: int) -> Non
     engine.close()
     assert rates.prefill_s > 0 and rates.decode_s > 0
     assert [rows for rows, _ in rates.verify_s] == [r for r in SPAN_ROWS if r <= context]
-
-
-def test_observer_ends_the_answer(tiny: LlamaCppEngine) -> None:
-    def observe(progress: Progress) -> bool:
-        return progress.num_tokens < 4
-
-    draft = tiny.generate(ask("x"), Sampling(max_tokens=50), observer=observe)
-    assert draft.finish_reason in ("cancelled", "stop")
-    assert draft.tokens_out <= 4
-
-
-def test_threads_get_the_answers_they_would_get_alone(tiny: LlamaCppEngine) -> None:
-    sampling = Sampling(max_tokens=20)
-    alone = {p: tiny.generate(ask(p), sampling).token_ids for p in "abcdef"}
-    together: dict[str, tuple[int, ...]] = {}
-
-    def work(prompt: str) -> None:
-        together[prompt] = tiny.generate(ask(prompt), sampling).token_ids
-
-    threads = [threading.Thread(target=work, args=(p,)) for p in alone]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert together == alone
-
-
-def test_closed_engine_says_so_and_closes_once(tiny_path: Path) -> None:
-    engine = LlamaCppEngine(tiny_path, name="tiny", model_hash="0", context=64)
-    engine.close()
-    engine.close()
-    with pytest.raises(EngineClosedError, match="closed"):
-        engine.generate(ask("x"), Sampling())
 
 
 def test_everything_is_freed_on_close(tiny_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adaptive_sd.engines.hosted.deltas import Delta, Usage, token_of
 from adaptive_sd.engines.openai.faults import Fault, fault_of, message_of, refusal
 from adaptive_sd.engines.openai.options import EndpointOptions
-from adaptive_sd.engines.openai.replies import Delta, Usage, parse_reply, token_of
+from adaptive_sd.engines.openai.replies import parse_reply
 from adaptive_sd.errors import EndpointError
 
 OPTIONS = EndpointOptions("http://127.0.0.1:1/v1", "m")

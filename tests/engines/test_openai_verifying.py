@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.engines.openai.asking import Question, worth_verifying
+from adaptive_sd.engines.alignment import DraftTokens
+from adaptive_sd.engines.hosted.asking import Question, worth_verifying
 from adaptive_sd.engines.openai.engine import OpenAIEngine
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.types import Acceptance, Draft, Message, Offer, Rates, Sampling, Verified
@@ -215,7 +216,8 @@ def test_verifying_is_expected_to_cost_less_than_decoding_what_it_saves(
 ) -> None:
     rates, acceptance = Rates.linear(read, decode), Acceptance(bias, 0, 0, 0, 0, 0)
     question = Question(ask(0), Sampling(500), Offer("x"), rates, acceptance)
-    span = worth_verifying(range(num_drafted), question)
+    draft = DraftTokens((*range(num_drafted),), (0.5,) * num_drafted)
+    span = worth_verifying(draft, question)
     chance = 1 / (1 + math.exp(-bias))
     saved = sum(chance ** (i + 1) for i in range(len(span))) * decode
     # the draft is read, and a token is written that is not used

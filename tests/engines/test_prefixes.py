@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_sd.engines.llama_cpp.prefixes import (
+from adaptive_sd.engines.prefixes import (
     BUDGET_TOKENS,
     MIN_TOKENS,
     NUM_KEPT,

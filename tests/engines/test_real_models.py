@@ -16,8 +16,8 @@ from adaptive_sd.types import Draft, Message, Offer, Sampling
 from tests.engines.margin import EAGER, assert_same_up_to_margin
 
 SMALL, LARGER = "smollm2-135m", "qwen2.5-coder-0.5b"
-NOISE_P99 = {SMALL: 0.58, LARGER: 0.26}
-"""Measured by experiments/kernel_noise.py, see dev/LOG.md; of 4 to 64 rows the largest."""
+LARGER_NOISE = 0.26
+"""Of LARGER; the suite of conformance has the laws of SMALL."""
 
 for name in (SMALL, LARGER):
     if not file_of(find(name)).exists():
@@ -26,9 +26,9 @@ for name in (SMALL, LARGER):
         )
 
 
-@pytest.fixture(scope="module", params=[SMALL, LARGER])
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with Stage(request.param, context=1024, offline=True) as stage:
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Stage(LARGER, context=1024, offline=True) as stage:
         yield stage
 
 
@@ -49,7 +49,7 @@ def test_a_verified_draft_gives_the_plain_greedy_answer(stage: Stage) -> None:
         at = rng.randrange(len(words))
         for draft in (plain.text, " ".join([*words[:at], "otherwise", *words[at:]]), "No."):
             verified = draft_of(stage, prompt, Offer(draft))
-            assert_same_up_to_margin(plain, verified, NOISE_P99[stage.name])
+            assert_same_up_to_margin(plain, verified, LARGER_NOISE)
             assert verified.verified.num_accepted <= verified.verified.num_drafted
 
 
@@ -80,7 +80,7 @@ def test_a_draft_crosses_tokenizers() -> None:
         prompt = "Write the numbers from 1 to 10, separated by commas, and nothing else."
         draft = draft_of(small, prompt)
         plain = draft_of(larger, prompt)
-        assert_same_up_to_margin(plain, draft_of(larger, prompt, draft.offer), NOISE_P99[LARGER])
+        assert_same_up_to_margin(plain, draft_of(larger, prompt, draft.offer), LARGER_NOISE)
 
 
 def test_text_that_looks_like_a_control_token_closes_no_turn(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adaptive_sd.engines.llama_cpp import speed
+from adaptive_sd.engines import speed
 from adaptive_sd.errors import CancelledError
 
 

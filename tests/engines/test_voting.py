@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,33 +9,11 @@ from hypothesis import strategies as st
 from adaptive_sd.election import Election, end_early
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.engines.voting import generate_votes
-from adaptive_sd.errors import ConfigError, ContextOverflowError
+from adaptive_sd.errors import ContextOverflowError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Draft, IsDecided, Message, Sampling
 from tests.engines.fake_cache import FakeCache, drive
-from tests.engines.margin import assert_same_up_to_margin
-from tests.engines.test_llama_cpp import TINY_NOISE, ask
-
-
-def test_each_vote_is_the_answer_of_its_own_seed(tiny: LlamaCppEngine) -> None:
-    """Up to noise: keys in 16 bits move a probability by some 1e-3, rarely across a draw."""
-    same = 0
-    for seed in range(0, 40, 5):
-        sampling = Sampling(max_tokens=20, temperature=0.8, seed=seed, stop=("zq",))
-        votes = tiny.sample(ask(f"q{seed}"), sampling, range(seed, seed + 5))
-        for i, vote in enumerate(votes):
-            alone = tiny.generate(ask(f"q{seed}"), replace(sampling, seed=seed + i))
-            if vote.text == alone.text:
-                same += 1
-                assert vote.finish_reason == alone.finish_reason
-                assert vote.token_logprobs == pytest.approx(alone.token_logprobs, abs=0.02)
-    assert same >= 36
-
-
-def test_greedy_votes_are_all_the_greedy_answer(tiny: LlamaCppEngine) -> None:
-    plain = tiny.generate(ask("hello"), Sampling(max_tokens=30))
-    for vote in tiny.sample(ask("hello"), Sampling(max_tokens=30), range(3)):
-        assert_same_up_to_margin(plain, vote, TINY_NOISE)
+from tests.engines.test_llama_cpp import ask
 
 
 def test_the_prompt_is_read_and_paid_once(tiny: LlamaCppEngine) -> None:
@@ -74,12 +50,6 @@ def test_a_cancelled_vote_ends_all(tiny: LlamaCppEngine) -> None:
     votes: list[Draft] = tiny.sample(ask("hello"), sampling, range(3), observer=observe)
     assert "cancelled" in {vote.finish_reason for vote in votes}
     assert tiny.generate([Message("user", "hello")], Sampling(max_tokens=3)).tokens_out <= 3
-
-
-@pytest.mark.parametrize("count", [0, 9])
-def test_too_many_votes_are_refused(tiny: LlamaCppEngine, count: int) -> None:
-    with pytest.raises(ConfigError, match="at once"):
-        tiny.sample(ask("hello"), Sampling(), range(count))
 
 
 Asked = tuple[int, list[int], float, int]

@@ -12,7 +12,7 @@ from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.engines.voting import generate_votes
 from adaptive_sd.judge import cost_of
-from adaptive_sd.types import Draft, Observer, Offer, Progress, Rates, Sampling
+from adaptive_sd.types import Draft, Observer, Offer, Progress, Rates, Sampling, Work
 from tests.engines.fake_cache import FakeCache, drive
 from tests.engines.openai_model import TinyModel
 from tests.engines.openai_script import Script
@@ -124,8 +124,12 @@ def test_of_a_served_model(kind: str, stream: bool, last: int) -> None:
     with serving(script) as server, engine_of(server, stream=stream) as engine:
 
         def cost_at(observer: Observer) -> tuple[float, bool]:
+            def observe(progress: Progress) -> bool:
+                """How often it is asked before anything came is chance."""
+                return progress.work == Work() or observer(progress)
+
             rest = {"draft": Offer(text[:4] + "z"), "rates": READING, "acceptance": SURE}
-            draft = engine.generate(ask("hi"), Sampling(24), observer=observer, **rest)  # type: ignore[arg-type]
+            draft = engine.generate(ask("hi"), Sampling(24), observer=observe, **rest)  # type: ignore[arg-type]
             assert (draft.verified.num_spans == 1) is (kind != "")
             return cost_of(draft, RATES), not draft.has_ended
 

@@ -1,17 +1,6 @@
 """Embedded llama.cpp: models from GGUF files, in this process."""
 
-import os
-
-_SPINS = "1000"
-"""Rounds that a thread waits awake for the others, hundreds of times a pass, before it sleeps.
-
-By its own default it never sleeps: on two cores one busy program more made a token of the 0.5b take
-2.9 s instead of 0.024; with 1000 rounds 0.04, and no more than before on an idle machine.
-"""
-
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read once, when llama.cpp is loaded
-
-from adaptive_sd.engines.llama_cpp.engine import LlamaCppEngine  # noqa: E402
+import adaptive_sd.engines.waiting  # noqa: F401  # before llama.cpp is loaded
+from adaptive_sd.engines.llama_cpp.engine import LlamaCppEngine
 
 __all__ = ["LlamaCppEngine"]

@@ -1,54 +1,21 @@
-"""The embedded engine: one model, one context of several slots, one worker thread."""
+"""The embedded engine: GGUF models with llama.cpp."""
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import llama_cpp
 
-from adaptive_sd.engines.alignment import DraftTokens, carry_logprobs, surety_of
-from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.engines.generation import generate
-from adaptive_sd.engines.llama_cpp.chat import ChatFormat
+from adaptive_sd.engines.chat import ChatFormat
 from adaptive_sd.engines.llama_cpp.context import MAX_SLOTS, Context
 from adaptive_sd.engines.llama_cpp.model import Model
-from adaptive_sd.engines.llama_cpp.speed import measure_rates
-from adaptive_sd.engines.passes import MAX_BRANCHES, Steps
-from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.engines.scheduling import Request, Scheduler
-from adaptive_sd.engines.text import token_ends
-from adaptive_sd.engines.verification import DraftVerifier
-from adaptive_sd.engines.voting import generate_votes
-from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineError
-from adaptive_sd.types import (
-    Acceptance,
-    Draft,
-    IsDecided,
-    Message,
-    Observer,
-    Offer,
-    Progress,
-    Rates,
-    Sampling,
-)
-
-T = TypeVar("T")
+from adaptive_sd.engines.local import Loaded, LocalEngine
+from adaptive_sd.errors import ConfigError, EngineError
 
 
-class LlamaCppEngine:
-    """Runs one GGUF model on this machine.
-
-    All calls of llama.cpp happen on one worker thread, so threads cannot corrupt the context. It
-    decodes `slots` requests in one batch; further callers wait their turn, and more than
-    `max_waiting` are refused. The KV cache is kept between calls.
-    """
+class LlamaCppEngine(LocalEngine):
+    """Runs one GGUF model on this machine."""
 
     def __init__(
         self,
@@ -68,190 +35,25 @@ class LlamaCppEngine:
         """
         if not 1 <= slots <= MAX_SLOTS:
             raise ConfigError(f"slots is {slots}; it must be 1 to {MAX_SLOTS}.")
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
         num_threads = threads or len(os.sched_getaffinity(0))
-        self._num_threads = 0 if gpu_layers else num_threads  # that do the work
 
-        def load() -> tuple[Model, ChatFormat, Context]:
+        def load() -> Loaded:
             model = Model(path, num_gpu_layers=gpu_layers)
             try:
                 chat = ChatFormat(model)
                 size = min(context, model.train_context)
-                return (
-                    model,
-                    chat,
-                    Context(model, size=size, num_threads=num_threads, num_slots=slots),
-                )
+                cache = Context(model, size=size, num_threads=num_threads, num_slots=slots)
             except EngineError:
                 model.close()
                 raise
+            return Loaded(model, chat, cache)
 
-        try:
-            self._model, self._chat, self._context = self._worker.submit(load).result()
-        except BaseException:
-            self._worker.shutdown()
-            raise
-        self._info = EngineInfo(
+        super().__init__(
+            load,
             engine="llama_cpp",
             engine_version=llama_cpp.__version__,
-            model=name,
+            name=name,
             model_hash=model_hash,
-            num_parameters=self._model.num_parameters,
-            context=self._context.slots[0].size,
-            hidden_width=self._model.hidden_width,
+            num_threads=0 if gpu_layers else num_threads,
+            max_waiting=max_waiting,
         )
-        self._scheduler = Scheduler(self._context, self._worker, name=name, max_waiting=max_waiting)
-
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
-
-    def generate(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        draft: Offer | None = None,
-        observer: Observer | None = None,
-        rates: Rates | None = None,
-        acceptance: Acceptance | None = None,
-    ) -> Draft:
-        """See Engine.generate; Ctrl-C in the calling thread ends the work and is raised again."""
-        check_sampling(sampling)
-        prompt, drafted = self._call(
-            lambda: (
-                self._prompt_tokens(messages),
-                DraftTokens() if draft is None else self._draft_tokens(draft),
-            )
-        )
-        return self._answer(
-            prompt,
-            partial(
-                generate,
-                vocabulary=self._model,
-                prompt=prompt,
-                sampling=sampling,
-                verifier=DraftVerifier(drafted, rates, acceptance),
-                beside=self._scheduler.rows_beside,
-            ),
-            observer,
-        )
-
-    def sample(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        *,
-        is_decided: IsDecided | None = None,
-        observer: Observer | None = None,
-    ) -> list[Draft]:
-        """See Engine.sample.
-
-        Raises ConfigError for more than MAX_BRANCHES, or for a model that cannot.
-        """
-        check_sampling(sampling)
-        if not 1 <= len(seeds) <= MAX_BRANCHES:
-            raise ConfigError(f"{len(seeds)} answers at once; it must be 1 to {MAX_BRANCHES}.")
-        if not self._context.can_fork:
-            raise ConfigError(f"{self._info.model} cannot decode several answers at once.")
-        prompt = self._call(lambda: self._prompt_tokens(messages))
-        return self._answer(
-            prompt,
-            partial(
-                generate_votes,
-                vocabulary=self._model,
-                prompt=prompt,
-                sampling=sampling,
-                seeds=seeds,
-                is_decided=is_decided,
-            ),
-            observer,
-        )
-
-    def measure_rates(self) -> Rates:
-        """See Engine.measure_rates; this engine's other requests stand still meanwhile."""
-        interrupted = threading.Event()
-        return self._call(
-            lambda: measure_rates(
-                self._context.spare,
-                lambda: not interrupted.is_set(),
-                num_threads=self._num_threads,
-            ),
-            interrupted,
-        )
-
-    def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """See Engine.prompt_tokens."""
-        return tuple(self._call(lambda: self._prompt_tokens(messages)))
-
-    def draft_tokens(self, draft: Offer) -> DraftTokens:
-        """See Engine.draft_tokens."""
-        return self._call(lambda: self._draft_tokens(draft))
-
-    def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
-        """See Engine.token_ends."""
-        return self._call(lambda: token_ends(map(self._model.piece, token_ids)))
-
-    def close(self) -> None:
-        """Free context and model once all requests have ended; a second close does nothing."""
-        if not self._scheduler.close():
-            return
-
-        def free() -> None:
-            self._context.close()
-            self._model.close()
-
-        self._worker.submit(free).result()
-        self._worker.shutdown()
-
-    def _answer(
-        self,
-        prompt: Sequence[int],
-        begin: Callable[..., Steps[T]],
-        observer: Observer | None,
-    ) -> T:
-        """What `begin` gives in a slot, with `observer` or Ctrl-C ending it."""
-        interrupted = threading.Event()
-
-        def observe(progress: Progress) -> bool:
-            return not interrupted.is_set() and (observer is None or observer(progress))
-
-        request = Request(
-            prompt, partial(begin, observer=observe), lambda: observe(Progress("", 0, ()))
-        )
-        return _result(self._scheduler.submit(request), interrupted)
-
-    def _call(self, work: Callable[[], T], interrupted: threading.Event | None = None) -> T:
-        return _result(self._scheduler.call(work), interrupted)
-
-    def _prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
-        tokens = self._chat.tokens(messages)
-        if len(tokens) >= self._info.context:
-            raise ContextOverflowError(
-                f"the prompt has {len(tokens)} tokens, {self._info.model} has a context of "
-                f"{self._info.context}: shorten it or set a larger `context`."
-            )
-        return tokens
-
-    def _draft_tokens(self, draft: Offer) -> DraftTokens:
-        if not self._context.can_fork:  # after each rejected span all would be read again
-            return DraftTokens()
-        tokens = self._model.tokenize(draft.text, special=False)
-        ends = token_ends(map(self._model.piece, tokens))
-        logprobs = carry_logprobs(draft.token_ends, draft.token_logprobs, ends)
-        if draft.ended:
-            tokens, logprobs = [*tokens, self._model.end_token], [*logprobs, math.nan]
-        return DraftTokens(tuple(tokens), tuple(map(surety_of, logprobs)))
-
-
-def _result(future: Future[T], interrupted: threading.Event | None) -> T:
-    """What the worker gives; Ctrl-C here sets `interrupted` and waits for the end of the work."""
-    try:
-        return future.result()
-    except KeyboardInterrupt:
-        if interrupted is not None:
-            interrupted.set()
-        if not future.cancel():
-            future.exception()  # nobody may find it half done
-        raise

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adaptive_sd.engines.hosted.verifying import Verifier
 from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.options import EndpointOptions
-from adaptive_sd.engines.openai.verifying import SglangVerifier, Verifier, VllmVerifier
-from adaptive_sd.types import Message
+from adaptive_sd.engines.openai.verifying import SglangVerifier, VllmVerifier
+from adaptive_sd.types import Message, Offer
 
-_VERIFIERS: Mapping[str, Callable[[Client, str], Verifier]] = {
+_VERIFIERS: Mapping[str, Callable[[Client, EndpointOptions], Verifier]] = {
     "vllm": VllmVerifier,
     "sglang": SglangVerifier,
 }
@@ -71,12 +72,15 @@ async def _find_verifier(
     """One that has verified a word, or why there is none."""
     if not options.verify:
         return None, "the configuration says verify = false"
+    if options.bends:
+        return None, "the configuration's body has answers follow other chances than the model's"
     if kind not in _VERIFIERS:
         return None, Abilities().why_not
-    verifier = _VERIFIERS[kind](client, options.model)
+    verifier = _VERIFIERS[kind](client, options)
     try:
         prompt = await verifier.prompt([Message("user", "Hi")])
-        await verifier.check(prompt, await verifier.tokens("Hello"), 0.0)
+        drafted = (await verifier.draft(Offer("Hello"))).token_ids
+        await verifier.check(prompt, drafted, 0.0)
         if await _reasons(client, options):
             return None, "the server keeps a reasoning apart that comes before the answer"
     except Fault as fault:
@@ -87,6 +91,7 @@ async def _find_verifier(
 async def _reasons(client: Client, options: EndpointOptions) -> bool:
     """Whether an answer begins with what is no part of its text: no draft can be its beginning."""
     body = {
+        **options.body,
         "model": options.model,
         "messages": [{"role": "user", "content": "Hi"}],
         "max_tokens": 4,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from adaptive_sd.engines.hosted.deltas import TOP_LOGPROBS
 from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.options import EndpointOptions
-from adaptive_sd.engines.openai.replies import TOP_LOGPROBS
 from adaptive_sd.types import Message, Sampling
 
 
@@ -18,6 +18,13 @@ def turns_of(messages: Sequence[Message], *, is_extended: bool = True) -> dict[s
     if is_extended and messages[-1].role == "assistant":
         turns |= {"continue_final_message": True, "add_generation_prompt": False}
     return turns
+
+
+NEUTRAL = {"repetition_penalty": 1.0, "top_k": -1, "min_p": 0.0}
+"""What vLLM and SGLang else take from the model's generation_config.json.
+
+A penalty would have greedy answers that no log-probabilities tell.
+"""
 
 
 class Dialect:
@@ -61,6 +68,8 @@ class Dialect:
 
     def _body(self, sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
+            **(NEUTRAL if self.is_extended else {}),
+            **self._options.body,
             "model": self._options.model,
             self._limit_key: sampling.max_tokens,
             "temperature": sampling.temperature,

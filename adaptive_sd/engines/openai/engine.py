@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -12,18 +11,22 @@ from typing import Any, TypeVar
 
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
+from adaptive_sd.engines.hosted.asking import Push, Question, answer
+from adaptive_sd.engines.hosted.collecting import collect
+from adaptive_sd.engines.hosted.deltas import Delta
+from adaptive_sd.engines.hosted.growing import Growing
+from adaptive_sd.engines.hosted.loop import LoopThread
+from adaptive_sd.engines.hosted.speed import measure_rates
+from adaptive_sd.engines.hosted.votes import sample
 from adaptive_sd.engines.openai.abilities import EXTENDED, Abilities, find_abilities
-from adaptive_sd.engines.openai.asking import Push, Question, answer
 from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.dialect import Dialect
 from adaptive_sd.engines.openai.faults import Fault
-from adaptive_sd.engines.openai.growing import Growing, Opening
-from adaptive_sd.engines.openai.loop import Job, LoopThread
-from adaptive_sd.engines.openai.options import EndpointOptions, model_hash
-from adaptive_sd.engines.openai.replies import Delta, parse_reply
-from adaptive_sd.engines.openai.speed import measure_rates
+from adaptive_sd.engines.openai.host import EndpointHost
+from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.engines.openai.replies import parse_reply
 from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.errors import ConfigError, EngineClosedError, EngineError
+from adaptive_sd.errors import EngineClosedError, EngineError
 from adaptive_sd.types import (
     Acceptance,
     Draft,
@@ -37,10 +40,6 @@ from adaptive_sd.types import (
 
 T = TypeVar("T")
 
-_POLL_S = 0.05
-"""How often the observer is asked while nothing comes."""
-
-_GRACE_S = 1.0
 _MOST_NAMED = 8
 
 
@@ -75,7 +74,7 @@ class OpenAIEngine:
             engine="openai",
             engine_version=f"{abilities.kind} {abilities.version}".strip(),
             model=self._options.model,
-            model_hash=model_hash(self._options.model),
+            model_hash=self._options.model_hash,
             num_parameters=self._num_parameters,
             context=abilities.context,
             hidden_width=0,
@@ -104,31 +103,10 @@ class OpenAIEngine:
         Raises EndpointError too. Where `observer` ends it, or Ctrl-C, the connection is closed.
         """
         check_sampling(sampling)
-        if self._closed:
-            raise EngineClosedError(f"{self._options.model} was closed.")
         question = Question(messages, sampling, draft, rates, acceptance)
-        num_bytes_in = sum(len(message.content.encode()) for message in messages)
-        growing = Growing(sampling, observer, num_bytes_in)
-        try:
-            self._ask(question, growing)
-        except Fault as fault:
-            raise self._public(fault) from fault
+        growing = Growing(sampling, observer, question.num_bytes)
+        self._collect([question], [growing])
         return growing.draft()
-
-    def _ask(self, question: Question, growing: Growing) -> None:
-        abilities = self._find_abilities()
-
-        async def work(push: Push) -> None:
-            asked = answer(self._client, self._dialect, abilities, question, push)
-            await self._client.guarded(asked)
-
-        job: Job[Delta | Opening, None] = self._loop.start(work)
-        try:
-            _follow(job, growing)
-            if growing.finish_reason is None:
-                job.result()  # raises why no more came
-        finally:
-            job.cancel()
 
     def sample(
         self,
@@ -139,10 +117,27 @@ class OpenAIEngine:
         is_decided: IsDecided | None = None,
         observer: Observer | None = None,
     ) -> list[Draft]:
-        """Raises ConfigError: what votes of a served model cost is not known."""
-        raise ConfigError(
-            f"{self._options.model}: the openai engine casts no votes; use votes = 1."
-        )
+        """See Engine.sample; requests of their own, side by side. Raises EndpointError too."""
+        check_sampling(sampling)
+        return sample(self._collect, messages, sampling, seeds, is_decided, observer)
+
+    def _collect(
+        self,
+        questions: Sequence[Question],
+        answers: Sequence[Growing],
+        is_decided: IsDecided | None = None,
+    ) -> None:
+        if self._closed:
+            raise EngineClosedError(f"{self._options.model} was closed.")
+        try:
+            host = EndpointHost(self._client, self._dialect, self._find_abilities())
+
+            async def ask(question: Question, push: Push) -> None:
+                await self._client.guarded(answer(host, question, push))
+
+            collect(self._loop, ask, questions, answers, is_decided)
+        except Fault as fault:
+            raise self._public(fault) from fault
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See Engine.prompt_tokens; none where the server has no tokenizer for us."""
@@ -177,7 +172,7 @@ class OpenAIEngine:
 
     def measure_rates(self) -> Rates:
         """See Engine.measure_rates: seconds of answers that come alone, the way there included."""
-        return measure_rates(self.generate)
+        return measure_rates(self.generate, self.abilities.context)
 
     def close(self) -> None:
         """A second close does nothing."""
@@ -207,27 +202,3 @@ class OpenAIEngine:
             return self._loop.run(lambda: self._client.guarded(work))
         except Fault as fault:
             raise self._public(fault) from fault
-
-
-def _follow(job: Job[Delta | Opening, None], growing: Growing) -> None:
-    """Feed what comes until the end of it, or of the answer.
-
-    After an end that the server set it has a moment to say what it counted, and to end the reply:
-    only then can the connection be used again.
-    """
-    while growing.finish_reason is None or growing.was_ended:
-        is_over = growing.finish_reason is not None
-        try:
-            item = job.next(_GRACE_S if is_over else _POLL_S)
-        except queue.Empty:
-            if is_over:
-                break
-            growing.poll()
-            continue
-        if item is None:
-            break
-        (found,) = item
-        if isinstance(found, Opening):
-            growing.opening = found
-        else:
-            growing.add(found)

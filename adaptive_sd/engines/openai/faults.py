@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from adaptive_sd.engines.hosted.verifying import Failure
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.openai.retries import asked_wait_s
 from adaptive_sd.errors import (
@@ -39,8 +40,8 @@ _CAUSES: tuple[tuple[type[Exception], str, bool], ...] = (
 """The nearest class's words, the first that fits, and whether trying again may help."""
 
 
-class Fault(Exception):
-    """A request failed. `text` says how, of an endpoint that it does not name.
+class Fault(Failure):
+    """A request to an endpoint failed.
 
     `status` is an answer's, `is_passing` whether trying again may help, `asked_s` how long the
     server asked to wait. `blames` the endpoint: then it counts towards leaving it alone.
@@ -57,7 +58,6 @@ class Fault(Exception):
         error: type[EngineError] = EndpointError,
     ) -> None:
         super().__init__(text)
-        self.text = text
         self.status = status
         self.is_passing = is_passing
         self.asked_s = asked_s

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from adaptive_sd.errors import ConfigError
+
+_WRITTEN = frozenset(
+    (
+        *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "n", "echo"),
+        *("temperature", "top_p", "seed", "stop", "stream", "stream_options"),
+        *("logprobs", "top_logprobs", "prompt_logprobs"),
+        *("continue_final_message", "add_generation_prompt"),
+    )
+)
+"""Of a request's body, what depends on the request."""
+
+_BENDING = frozenset(
+    ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "bad_words")
+)
+"""Of a request's body, what makes a token's chance depend on more than the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +35,8 @@ class EndpointOptions:
 
     Its key is read from a variable of the environment or from a file. `connect_s` bounds each
     connection, `first_byte_s` the wait for a stream's first event, `whole_s` all of an answer,
-    retries included. Without `verify` no draft is verified there.
+    retries included. Without `verify` no draft is verified there. `body` is put into the body of
+    every request for an answer.
     """
 
     base_url: str
@@ -29,6 +48,7 @@ class EndpointOptions:
     connect_s: float = 5.0
     first_byte_s: float = 60.0
     whole_s: float = 300.0
+    body: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def check(self, where: str) -> None:
         """Raises ConfigError for an address, keys or times that cannot be."""
@@ -42,6 +62,25 @@ class EndpointOptions:
         for name in ("connect_s", "first_byte_s", "whole_s"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{where}: {name} is {getattr(self, name)}; it must be positive.")
+        for key in sorted(self.body.keys() & _WRITTEN):
+            raise ConfigError(f"{where}: body has {key!r}, which is written for each request.")
+
+    @property
+    def bends(self) -> bool:
+        """Whether answers follow other chances than the model's, which no server verifies by."""
+        return not self.body.keys().isdisjoint(_BENDING)
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """What of the body changes how a chat is written in tokens."""
+        names = ("chat_template", "chat_template_kwargs")
+        return {name: self.body[name] for name in names if name in self.body}
+
+    @property
+    def model_hash(self) -> str:
+        """Of a served model only the name and what is asked of it are known: the same anywhere."""
+        more = json.dumps(self.body, sort_keys=True, default=str) if self.body else ""
+        return hashlib.sha256(f"openai {self.model}{more}".encode()).hexdigest()
 
     @property
     def root_url(self) -> str:
@@ -69,11 +108,6 @@ def check_key(key: str, where: str) -> None:
     """Raises ConfigError, which does not show it, for one that cannot be sent."""
     if not key.isascii() or (key and not key.isprintable()):
         raise ConfigError(f"{where}: its key has characters that no header takes.")
-
-
-def model_hash(model: str) -> str:
-    """Of a served model only the name is known: the same at any address."""
-    return hashlib.sha256(f"openai {model}".encode()).hexdigest()
 
 
 def _is_address(text: str) -> bool:

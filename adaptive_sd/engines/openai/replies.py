@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
+from adaptive_sd.engines.hosted.deltas import Delta, Token, Usage, token_of
 from adaptive_sd.engines.openai.faults import Fault
-
-TOP_LOGPROBS = 5
-"""Likeliest tokens asked for at each position: evidence of doubt, within what all servers allow."""
-
 
 _WITHHELD = frozenset({"content_filter", "abort", "error"})
 """Ends that are no end of an answer."""
-
-
-class Token(NamedTuple):
-    """One token of an answer; entropy and margin are None where only its own chance is known."""
-
-    content: bytes
-    logprob: float
-    entropy: float | None = None
-    margin: float | None = None
-
-
-class Usage(NamedTuple):
-    """What the server counted."""
-
-    tokens_in: int
-    tokens_out: int
-    num_cached: int | None = None
-
-
-class Delta(NamedTuple):
-    """What one document adds. `tokens` is None where the server does not tell them."""
-
-    text: str = ""
-    tokens: Sequence[Token] | None = None
-    finish: str | None = None
-    stop_string: bool = False
-    usage: Usage | None = None
-
-
-def token_of(content: bytes, logprob: float, likeliest: Iterable[float]) -> Token:
-    """With the evidence that natural-log probabilities of the likeliest tokens give.
-
-    The entropy counts all other tokens as one, so it is a lower bound; the margin is that of the
-    logits of the two likeliest.
-    """
-    top = sorted(likeliest, reverse=True)
-    if len(top) < 2:
-        return Token(content, logprob)
-    rest = max(0.0, 1.0 - sum(map(math.exp, top)))
-    entropy = -sum(math.exp(p) * p for p in top) - (rest * math.log(rest) if rest else 0.0)
-    return Token(content, logprob, max(0.0, entropy), top[0] - top[1])
 
 
 def parse_reply(document: Any) -> Delta:

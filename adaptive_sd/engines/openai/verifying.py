@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
+from adaptive_sd.engines.alignment import DraftTokens, surety_of
+from adaptive_sd.engines.hosted.deltas import TOP_LOGPROBS
+from adaptive_sd.engines.hosted.verifying import Checked, Row, accept
 from adaptive_sd.engines.openai.client import Client
-from adaptive_sd.engines.openai.dialect import turns_of
+from adaptive_sd.engines.openai.dialect import NEUTRAL, turns_of
 from adaptive_sd.engines.openai.faults import Fault
-from adaptive_sd.engines.openai.replies import TOP_LOGPROBS, Token, token_of
-from adaptive_sd.types import Message
+from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.types import Message, Offer
 
-
-class Checked(NamedTuple):
-    """What a server made of a draft: its tokens up to the first that it would not have chosen.
-
-    `ended`: all were accepted, and the answer ends there.
-    """
-
-    accepted: tuple[Token, ...]
-    ended: bool
-
-
-class Verifier(Protocol):
-    """A server's way; every method raises Fault."""
-
-    async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of a chat."""
-        ...
-
-    async def tokens(self, text: str) -> list[int]:
-        """Of a text by itself."""
-        ...
-
-    async def text(self, token_ids: Sequence[int]) -> str: ...
-
-    async def check(
-        self, prompt: Sequence[int], drafted: Sequence[int], lenience: float
-    ) -> Checked:
-        """Greedy verification of the drafted tokens after the prompt, in one pass."""
-        ...
+_UNKNOWN = surety_of(math.nan)
+"""How sure the drafting stage was of tokens that are another tokenizer's."""
 
 
 class _Tokenizer:
@@ -48,15 +24,18 @@ class _Tokenizer:
 
     text_key = ""
 
-    def __init__(self, client: Client, model: str) -> None:
+    def __init__(self, client: Client, options: EndpointOptions) -> None:
         self._client = client
-        self._model = model
+        self._model = options.model
+        self._template = options.template
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        return await self._tokenize(turns_of(messages))
+        return await self._tokenize(turns_of(messages) | self._template)
 
-    async def tokens(self, text: str) -> list[int]:
-        return await self._tokenize({"prompt": text, "add_special_tokens": False})
+    async def draft(self, offer: Offer) -> DraftTokens:
+        body = {"prompt": offer.text, "add_special_tokens": False}
+        tokens = await self._tokenize(body)
+        return DraftTokens(tuple(tokens), (_UNKNOWN,) * len(tokens))
 
     async def text(self, token_ids: Sequence[int]) -> str:
         found = await self._fetch("/detokenize", {"tokens": list(token_ids)})
@@ -96,6 +75,7 @@ class VllmVerifier(_Tokenizer):
                 "max_tokens": 1,
                 "temperature": 0,
                 "prompt_logprobs": TOP_LOGPROBS,
+                **NEUTRAL,
             },
         )
         try:
@@ -103,18 +83,11 @@ class VllmVerifier(_Tokenizer):
             rows = choice["prompt_logprobs"]
             if len(rows) != len(prompt) + len(drafted):
                 raise Fault(f"gave {len(rows)} rows for {len(prompt) + len(drafted)} tokens")
-            accepted = []
-            for token, row in zip(drafted, rows[len(prompt) :], strict=True):
-                chosen = row[str(token)]
-                chances = [_finite(entry["logprob"]) for entry in row.values()]
-                if chosen["rank"] != 1 and chosen["logprob"] <= max(chances) - lenience:
-                    break
-                content = str(chosen["decoded_token"] or "").encode()
-                accepted.append(token_of(content, chosen["logprob"], chances))
+            accepted = accept(map(_vllm_row, drafted, rows[len(prompt) :]), lenience)
             ended = choice["finish_reason"] == "stop" and not choice["text"]
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise Fault("gave no log-probabilities of a prompt", blames=False) from error
-        return Checked(tuple(accepted), ended and len(accepted) == len(drafted))
+        return Checked(accepted, ended and len(accepted) == len(drafted))
 
 
 class SglangVerifier(_Tokenizer):
@@ -145,19 +118,27 @@ class SglangVerifier(_Tokenizer):
             chosen, likeliest = (
                 meta[f"input_{kind}_logprobs"][-len(drafted) :] for kind in ("token", "top")
             )
-            accepted = []
-            for token, (logprob, seen, text), top in zip(drafted, chosen, likeliest, strict=True):
-                if seen != token:
-                    raise Fault(f"gave the log-probability of token {seen}, not {token}")
-                chances = [_finite(entry[0]) for entry in top]
-                best = max(top, key=lambda entry: entry[0])[1]
-                if token != best and logprob <= max(chances) - lenience:
-                    break
-                accepted.append(token_of(str(text or "").encode(), logprob, chances))
+            if [entry[1] for entry in chosen] != list(drafted) or len(likeliest) != len(drafted):
+                raise Fault("gave the log-probabilities of other tokens")
+            accepted = accept(map(_sglang_row, chosen, likeliest), lenience)
             ended = meta["finish_reason"]["type"] == "stop"
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise Fault("gave no log-probabilities of its input", blames=False) from error
-        return Checked(tuple(accepted), ended and len(accepted) == len(drafted))
+        return Checked(accepted, ended and len(accepted) == len(drafted))
+
+
+def _vllm_row(token: int, row: Mapping[str, Any]) -> Row:
+    chosen = row[str(token)]
+    content = str(chosen["decoded_token"] or "").encode()
+    likeliest = [_finite(entry["logprob"]) for entry in row.values()]
+    return Row(content, chosen["logprob"], chosen["rank"] == 1, likeliest)
+
+
+def _sglang_row(chosen: Sequence[Any], top: Sequence[Sequence[Any]]) -> Row:
+    logprob, token, text = chosen
+    best = max(top, key=lambda entry: entry[0])[1]
+    likeliest = [_finite(entry[0]) for entry in top]
+    return Row(str(text or "").encode(), logprob, token == best, likeliest)
 
 
 def _finite(logprob: float) -> float:

@@ -17,7 +17,7 @@ from adaptive_sd.offline.benches.concurrency import (
     covered_s,
 )
 from adaptive_sd.types import Rates
-from tests.engines.test_concurrency import BATCH_NOISE
+from tests.engines.margin import TINY_NOISE
 
 
 def test_both_ways_are_the_same_answers(tiny_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_both_ways_are_the_same_answers(tiny_path: Path) -> None:
 
     result = bench_concurrency(open_engine, 4, 12)
     assert opened == [4, 1] * NUM_ROUNDS
-    assert result.largest_margin <= 2 * BATCH_NOISE
+    assert result.largest_margin <= 2 * TINY_NOISE
     if result.equal_share == 1.0:
         assert len({r.alone.num_tokens for r in result.rounds}) == 1
     assert set(result.to_json()) >= {"ratio", "equal_share", "rounds"}

@@ -28,10 +28,8 @@ from adaptive_sd.offline.benches.methods import (
 )
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Acceptance, Offer
-from tests.engines.margin import EAGER
+from tests.engines.margin import EAGER, TINY_NOISE
 from tests.engines.tiny_gguf import write_tiny_model
-
-TINY_NOISE = 1e-4
 
 
 class EagerJudge:

@@ -14,8 +14,7 @@ from adaptive_sd.offline.benches.methods import Asked, by_tool, divergence_margi
 from adaptive_sd.offline.benches.tools import Tool, ToolSettings
 from adaptive_sd.stage import Stage
 from adaptive_sd.types import Acceptance, Offer, Sampling
-
-TINY_NOISE = 1e-4
+from tests.engines.margin import TINY_NOISE
 
 
 def settings(tool: str, path: Path) -> ToolSettings:

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from adaptive_sd.engines.llama_cpp.context import CachedSequence
 from adaptive_sd.engines.scheduling import MAX_TOKENS
+from adaptive_sd.engines.sequences import CachedSequence
 from adaptive_sd.engines.verification import SPAN_ROWS
 from adaptive_sd.errors import CancelledError
 from adaptive_sd.types import Rates

@@ -1,4 +1,4 @@
-"""Which prompt beginnings are worth keeping in the KV cache; token lists only, no llama.cpp."""
+"""Which prompt beginnings are worth keeping in the KV cache; token lists only."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from typing import Protocol
 
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.errors import EngineError
 from adaptive_sd.types import Message
 
@@ -18,10 +18,32 @@ _PLAIN_TEMPLATE = (
 )
 
 
+class Tokenizer(Protocol):
+    """What must be known of a model to write a conversation in its tokens."""
+
+    @property
+    def chat_template(self) -> str | None:
+        """None of a base model."""
+        ...
+
+    @property
+    def adds_bos(self) -> bool: ...
+
+    @property
+    def bos_text(self) -> str: ...
+
+    @property
+    def eos_text(self) -> str: ...
+
+    def tokenize(self, text: str, *, special: bool, bos: bool = False) -> list[int]:
+        """Tokens of `text`; only with `special` does "<|im_end|>" become a control token."""
+        ...
+
+
 class ChatFormat:
     """Turns messages into prompt tokens for one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Tokenizer) -> None:
         """Raises EngineError when the model's template is no template."""
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from adaptive_sd.engines.openai.replies import Delta, Token, Usage
+from adaptive_sd.engines.hosted.deltas import Delta, Token, Usage
 from adaptive_sd.engines.text import TextStream
 from adaptive_sd.types import Draft, FinishReason, Observer, Progress, Sampling, Verified, Work
 
@@ -42,13 +42,15 @@ class Growing:
         observer: Observer | None,
         num_bytes_in: int,
         *,
+        reads_cache: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Of a prompt of so many bytes."""
+        """Of a prompt of so many bytes; with `reads_cache` what was known of it costs nothing."""
         self.opening = Opening()
         self._limit = sampling.max_tokens
         self._observer = observer
         self._num_bytes_in = num_bytes_in
+        self._reads_cache = reads_cache
         self._clock = clock
         self._start_s = clock()
         self._first_s: float | None = None
@@ -61,6 +63,22 @@ class Growing:
         self.was_ended = False
         """By the server, which may then have more to say: what it counted."""
         self.finish_reason: FinishReason | None = None
+
+    @property
+    def text(self) -> str:
+        return self._stream.text
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anything more of it is of use: text, or what the server counted."""
+        return self.finish_reason is None or self.was_ended
+
+    def take(self, found: Delta | Opening) -> None:
+        """What came next, unless it has ended without the server's knowing."""
+        if isinstance(found, Opening):
+            self.opening = found
+        elif self.is_awaited:
+            self.add(found)
 
     def add(self, delta: Delta) -> None:
         """Take one more increment; sets `finish_reason` where the answer ends with it."""
@@ -77,7 +95,14 @@ class Growing:
 
     def poll(self) -> None:
         """Ask the observer, while nothing comes, whether to go on."""
-        self._report("")
+        if self.finish_reason is None:
+            self._report("")
+
+    def cut(self) -> None:
+        """End it here, if it has not ended: no more is awaited of it."""
+        if self.finish_reason is None:
+            self.finish_reason = "cancelled"
+        self.was_ended = False
 
     def _show(self, delta: Delta, new_text: str) -> None:
         if delta.tokens is None and delta.text:
@@ -94,12 +119,12 @@ class Growing:
     def _report(self, new_text: str) -> None:
         if self._observer is None or self.finish_reason == "cancelled":
             return
-        progress = Progress(new_text, self._num_seen, self._logprobs, self._work)
+        progress = Progress(new_text, self.num_seen, self._logprobs, self._work)
         if not self._observer(progress) and self.finish_reason is None:
             self.finish_reason = "cancelled"
 
     @property
-    def _num_seen(self) -> int:
+    def num_seen(self) -> int:
         return len(self._tokens) + self._num_untold
 
     @property
@@ -108,9 +133,12 @@ class Growing:
         verified = self.opening.verified
         if self._first_s is None and self._usage is None and not verified.num_spans:
             return Work()
-        tokens_in, tokens_out, _ = self._counts(self._num_seen)
+        tokens_in, tokens_out, _ = self._counts(self.num_seen)
         num_decoded = tokens_out + (self.finish_reason == "stop") - verified.num_chosen
-        return Work(tokens_in, {1: max(0, num_decoded)} | dict.fromkeys(verified.span_rows, 1))
+        return Work(
+            tokens_in - self._num_cached,
+            {1: max(0, num_decoded)} | dict.fromkeys(verified.span_rows, 1),
+        )
 
     def draft(self) -> Draft:
         """The answer, which has ended."""
@@ -134,10 +162,17 @@ class Growing:
             tokens_in=tokens_in,
             prefill_s=first_s - self._start_s,
             decode_s=end_s - first_s,
+            num_cached=self._num_cached,
             verified=self.opening.verified,
             token_ends=ends if known else (),
             remark="; ".join(filter(None, (self.opening.remark, doubt))),
         )
+
+    @property
+    def _num_cached(self) -> int:
+        """None after a draft was verified: what is known then was read for that."""
+        known = self._usage.num_cached if self._usage is not None and self._reads_cache else None
+        return 0 if self.opening.verified.num_spans else known or 0
 
     def _counts(self, num_shown: int) -> tuple[int, int, str]:
         """Tokens in and out, without the one that ended the answer, and why they are estimates.
@@ -155,7 +190,7 @@ class Growing:
             else f"the server's {usage.tokens_in} + {usage.tokens_out} cannot be"
         )
         doubt = f"token counts are estimates: {says}"
-        return estimate, num_shown or self._num_seen, doubt
+        return estimate, num_shown or self.num_seen, doubt
 
     def _is_likely(self, usage: Usage, num_shown: int) -> bool:
         """Whether the prompt and what was shown can be so many tokens."""
@@ -185,7 +220,13 @@ def _spelling(tokens: Sequence[Token], text: str) -> tuple[Sequence[Token], tupl
 
 
 def _numbers(tokens: Sequence[Token], count: int) -> tuple[int, ...]:
-    """`count` numbers that stand for tokens: equal ones for equal tokens, new ones for others."""
+    """The model's own of `count` tokens, or where those are not known others that stand for them.
+
+    Then equal ones are for equal tokens, and new ones for tokens that were not told.
+    """
+    own = [t.number for t in tokens if t.number is not None]
+    if len(own) == len(tokens) == count:
+        return tuple(own)
     known: dict[bytes, int] = {}
     shown = [known.setdefault(t.content, len(known)) for t in tokens]
     return (*shown, *range(len(known), len(known) + count - len(shown)))

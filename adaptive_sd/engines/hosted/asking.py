@@ -1,19 +1,15 @@
-"""One answer from a server: its draft verified where that pays, the rest streamed."""
+"""One answer of a hosted model: its draft verified where that pays, the rest streamed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from adaptive_sd.engines.alignment import DraftTokens, surety_of
-from adaptive_sd.engines.openai.abilities import Abilities
-from adaptive_sd.engines.openai.client import Client
-from adaptive_sd.engines.openai.dialect import Dialect
-from adaptive_sd.engines.openai.faults import Fault
-from adaptive_sd.engines.openai.growing import Opening
-from adaptive_sd.engines.openai.replies import Delta, Usage, parse_reply
-from adaptive_sd.engines.openai.verifying import Verifier
+from adaptive_sd.engines.alignment import DraftTokens
+from adaptive_sd.engines.hosted.deltas import Delta, Usage
+from adaptive_sd.engines.hosted.growing import Opening
+from adaptive_sd.engines.hosted.verifying import Failure, Verifier
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.types import Acceptance, Message, Offer, Rates, Sampling, Verified
 
@@ -25,9 +21,6 @@ Push = Callable[[Delta | Opening], None]
 _TYPICAL = Rates.linear(0.02, 1.0)
 """Where none are known: a server reads many tokens while it writes one."""
 
-_UNKNOWN = surety_of(float("nan"))
-"""How sure the drafting stage was of tokens that are another tokenizer's."""
-
 
 class Question(NamedTuple):
     """What a stage asks, with all that decides whether its offer is verified."""
@@ -37,6 +30,10 @@ class Question(NamedTuple):
     offer: Offer | None = None
     rates: Rates | None = None
     acceptance: Acceptance | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(len(message.content.encode()) for message in self.messages)
 
 
 class Beginning(NamedTuple):
@@ -48,76 +45,59 @@ class Beginning(NamedTuple):
     is_whole: bool = False
 
 
-async def answer(
-    client: Client, dialect: Dialect, abilities: Abilities, question: Question, push: Push
-) -> None:
-    """Hand over the answer's opening and increments, all of it or up to a Fault that is raised."""
-    beginning = await _begin(abilities, question)
+class Host(Protocol):
+    """Runs the model: hands over the increments of an answer, or raises Failure."""
+
+    @property
+    def verifier(self) -> Verifier | None: ...
+
+    @property
+    def why_not(self) -> str:
+        """The reason, where there is no verifier."""
+        ...
+
+    async def chat(self, messages: Sequence[Message], sampling: Sampling, push: Push) -> None: ...
+
+    async def go_on(self, token_ids: Sequence[int], sampling: Sampling, push: Push) -> None:
+        """After the tokens of a chat and of the beginning of its answer."""
+        ...
+
+
+async def answer(host: Host, question: Question, push: Push) -> None:
+    """Hand over the answer's opening and increments, all of it or up to a Failure."""
+    beginning = await _begin(host, question)
     opening = Opening(remark=beginning) if isinstance(beginning, str) else beginning.opening
     push(opening)
     if isinstance(beginning, str) or not opening.num_accepted:
-        await _generate(
-            client,
-            dialect,
-            "/chat/completions",
-            push,
-            lambda: dialect.chat(question.messages, question.sampling),
-        )
+        await host.chat(question.messages, question.sampling, push)
         return
     push(beginning.delta)
-    if beginning.is_whole:
-        return
-    num_left = question.sampling.max_tokens - opening.num_accepted
-    sampling = replace(question.sampling, max_tokens=num_left)
-    await _generate(
-        client,
-        dialect,
-        "/completions",
-        push,
-        lambda: dialect.completion(beginning.token_ids, sampling),
-    )
+    if not beginning.is_whole:
+        num_left = question.sampling.max_tokens - opening.num_accepted
+        sampling = replace(question.sampling, max_tokens=num_left)
+        await host.go_on(beginning.token_ids, sampling, push)
 
 
-async def _generate(
-    client: Client, dialect: Dialect, path: str, push: Push, body: Callable[[], dict[str, Any]]
-) -> None:
-    is_whole = False
-
-    def take(document: Any) -> None:
-        nonlocal is_whole
-        delta = parse_reply(document)
-        is_whole = is_whole or delta.finish is not None
-        push(delta)
-
-    try:
-        await client.ask(path, body(), take, wait_s=dialect.first_byte_s)
-    except Fault as fault:
-        if not dialect.learn(fault):
-            raise
-        return await _generate(client, dialect, path, push, body)
-    if not is_whole:
-        raise Fault("ended its answer before it was whole")
-
-
-async def _begin(abilities: Abilities, question: Question) -> Beginning | str:
+async def _begin(host: Host, question: Question) -> Beginning | str:
     """What verification gave, or why the trace shows none."""
     offer, sampling = question.offer, question.sampling
     if offer is None or not offer.text:
         return ""
-    if abilities.verifier is None:
-        return f"draft not verified: {abilities.why_not}"
+    if host.verifier is None:
+        return f"draft not verified: {host.why_not}"
     if sampling.temperature:
         return "draft not verified: a server's draws cannot be repeated"
     try:
-        return await _verify(abilities.verifier, question, offer)
-    except Fault as fault:
-        return f"draft not verified: the server {fault.text}"
+        return await _verify(host.verifier, question, offer)
+    except Failure as failure:
+        return f"draft not verified: the server {failure.text}"
 
 
 async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Beginning | str:
     sampling = question.sampling
-    drafted = await verifier.tokens(offer.text)
-    span = worth_verifying(drafted, question)
+    draft = await verifier.draft(offer)
+    drafted = draft.token_ids
+    span = worth_verifying(draft, question)
     if not span:
         return "draft not verified: that would cost more than it saves"
     prompt = await verifier.prompt(question.messages)
@@ -148,10 +128,10 @@ async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Begin
     )
 
 
-def worth_verifying(drafted: Sequence[int], question: Question) -> Sequence[int]:
+def worth_verifying(draft: DraftTokens, question: Question) -> Sequence[int]:
     """The first tokens of the draft that are expected to save more than they cost."""
     verifier = DraftVerifier(
-        DraftTokens(tuple(drafted), (_UNKNOWN,) * len(drafted)),
+        draft,
         _rates_here(question.rates or _TYPICAL),
         question.acceptance,
         max_rows=MOST_DRAFTED,

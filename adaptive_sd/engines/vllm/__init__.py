@@ -1,0 +1,1 @@
+"""The engine that runs models with vLLM in this process's care."""

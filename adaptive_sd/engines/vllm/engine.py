@@ -1,0 +1,174 @@
+"""The engine of models that vLLM runs in this process's care."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from adaptive_sd.engines.alignment import DraftTokens
+from adaptive_sd.engines.base import EngineInfo
+from adaptive_sd.engines.drafts import draft_tokens
+from adaptive_sd.engines.hosted.asking import Push, Question, answer
+from adaptive_sd.engines.hosted.collecting import collect
+from adaptive_sd.engines.hosted.growing import Growing
+from adaptive_sd.engines.hosted.loop import LoopThread
+from adaptive_sd.engines.hosted.speed import measure_rates
+from adaptive_sd.engines.hosted.votes import sample
+from adaptive_sd.engines.sampling import check_sampling
+from adaptive_sd.engines.text import token_ends
+from adaptive_sd.engines.vllm.host import VllmFailure, VllmHost
+from adaptive_sd.engines.vllm.log import EngineLog
+from adaptive_sd.engines.vllm.options import VllmOptions
+from adaptive_sd.engines.vllm.starting import last_error, start
+from adaptive_sd.engines.vocabulary import Vocabulary
+from adaptive_sd.errors import EngineClosedError, EngineError
+from adaptive_sd.types import (
+    Acceptance,
+    Draft,
+    IsDecided,
+    Message,
+    Observer,
+    Offer,
+    Rates,
+    Sampling,
+)
+
+T = TypeVar("T")
+
+
+class VllmEngine:
+    """One model. Requests run side by side, in batches that vLLM makes."""
+
+    def __init__(
+        self, options: VllmOptions, *, model_hash: str = "", num_parameters: int = 0
+    ) -> None:
+        """Loads the model. Raises as adaptive_sd.engines.vllm.starting.start."""
+        self._options = options
+        self._log = EngineLog()
+        self._loop = LoopThread(f"vllm-{options.model}")
+        try:
+            self._llm = self._loop.run(self._start)
+        except BaseException:
+            self._loop.close()
+            self._log.close()
+            raise
+        self._vocabulary = Vocabulary(self._llm.get_tokenizer(), frozenset())
+        self._host = VllmHost(self._llm, self._vocabulary, options.context)
+        self._lock = threading.Lock()
+        self._closed = False
+        self.info = EngineInfo(
+            engine="vllm",
+            engine_version=_version(),
+            model=options.model,
+            model_hash=model_hash,
+            num_parameters=num_parameters,
+            context=options.context,
+            hidden_width=0,
+        )
+        atexit.register(self.close)  # else vLLM's process is waited for without end
+
+    async def _start(self) -> Any:
+        """On the loop that it is used on: its sockets belong to that."""
+        return start(self._options, self._log)
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        draft: Offer | None = None,
+        observer: Observer | None = None,
+        rates: Rates | None = None,
+        acceptance: Acceptance | None = None,
+    ) -> Draft:
+        """See Engine.generate; a draft is verified all at once, greedy sampling only."""
+        check_sampling(sampling)
+        question = Question(messages, sampling, draft, rates, acceptance)
+        growing = Growing(sampling, observer, question.num_bytes, reads_cache=True)
+        self._collect([question], [growing])
+        return growing.draft()
+
+    def sample(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        is_decided: IsDecided | None = None,
+        observer: Observer | None = None,
+    ) -> list[Draft]:
+        """See Engine.sample."""
+        check_sampling(sampling)
+        return sample(
+            self._collect, messages, sampling, seeds, is_decided, observer, reads_cache=True
+        )
+
+    def _collect(
+        self,
+        questions: Sequence[Question],
+        answers: Sequence[Growing],
+        is_decided: IsDecided | None = None,
+    ) -> None:
+        self._check_open()
+
+        async def ask(question: Question, push: Push) -> None:
+            await answer(self._host, question, push)
+
+        try:
+            collect(self._loop, ask, questions, answers, is_decided)
+        except VllmFailure as failure:
+            raise self._public(failure) from failure
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See Engine.prompt_tokens."""
+        return tuple(self._run(self._host.prompt(messages)))
+
+    def draft_tokens(self, draft: Offer) -> DraftTokens:
+        """See Engine.draft_tokens."""
+        return draft_tokens(self._vocabulary, draft)
+
+    def token_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """See Engine.token_ends."""
+        return token_ends(map(self._vocabulary.piece, token_ids))
+
+    def measure_rates(self) -> Rates:
+        """See Engine.measure_rates: seconds of answers that come alone."""
+        return measure_rates(self.generate, self._options.context)
+
+    def close(self) -> None:
+        """A second close does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        atexit.unregister(self.close)
+        self._loop.close()  # requests end first
+        self._llm.shutdown()
+        self._log.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosedError(f"{self._options.model} was closed.")
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            self._check_open()
+            return self._loop.run(lambda: work)
+        except VllmFailure as failure:
+            raise self._public(failure) from failure
+        finally:
+            work.close()
+
+    def _public(self, failure: VllmFailure) -> EngineError:
+        text = f"{self._options.model}: vLLM {failure.text}"
+        if self._llm.errored and (said := self._log.read()):
+            text += f" ({last_error(said)})"
+        return failure.error(f"{' '.join(text.split())}.")
+
+
+def _version() -> str:
+    import vllm
+
+    return str(vllm.__version__)
