@@ -42,7 +42,7 @@ WEIGHTS = ("fp32", "bf16", "fp16", "nf4", "int8", "gguf")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`ratio` is the verified answer's seconds over those of the plain one; both know the prompt."""
+    """`ratio`: seconds of the verified answer over the plain one's; both know the prompt."""
 
     model: str
     weights: str
