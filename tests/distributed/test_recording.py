@@ -22,7 +22,10 @@ from adaptive_sd.stage import Stage
 from tests.ladder import SKILL, make_engine, make_recording, make_stages, make_tasks
 from tests.offline.test_record import Interrupted, comparable, outcomes_of
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [
+    pytest.mark.usefixtures("local_ray"),
+    pytest.mark.filterwarnings("default"),  # Ray's own
+]
 
 FATAL, TOO_LONG = "#7:", "#3:"
 """Of prompts: one on which a worker is killed the first time, one that no stage can read."""
