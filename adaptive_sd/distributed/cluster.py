@@ -47,7 +47,7 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.init(address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"no Ray cluster at {address or 'local'} ({_line(error)}); begin one with "
+            f"no Ray cluster at {address or 'local'} ({one_line(error)}); begin one with "
             "`ray start --head`."
         ) from error
     try:
@@ -85,8 +85,9 @@ def _ours(error: BaseException) -> AdaptiveSDError:
         if isinstance(cause, AdaptiveSDError):
             return type(cause)(*cause.args)
         cause = getattr(cause, "cause", None) or cause.__cause__
-    return EngineError(f"Ray gave up: {_line(error)}; look into the logs of its workers.")
+    return EngineError(f"Ray gave up: {one_line(error)}; look into the logs of its workers.")
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What it says, in at most 300 characters."""
     return f"{' '.join(str(error).split()):.300}"

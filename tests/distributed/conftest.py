@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-ray = pytest.importorskip("ray", reason="ray is not installed; make test-ray installs it")
-
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -18,6 +16,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def local_ray(home: Path) -> Iterator[None]:
     """Two CPUs; workers begin with this process's environment, so with a home of the tests."""
+    ray = pytest.importorskip("ray", reason="ray is not installed; make test-ray installs it")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADAPTIVE_SD_HOME", str(home))
         patch.setenv("HF_HUB_OFFLINE", "1")
