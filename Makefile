@@ -1,5 +1,6 @@
 # make demo    set up and answer six prompts through the ladder
 # make test    the tests (fetches the two smallest models if they are not cached)
+# make test-ray  the tests of adaptive_sd.distributed, in .venv-ray
 # make reproduce  the README's figures again, from the recorded answers (two minutes)
 # make check   format, lint, types, import contracts
 # make clean   remove the environment and caches; models and the compiled wheel stay in
@@ -10,7 +11,7 @@ SHELL := bash
 BIN := .venv/bin
 TABLE := recordings/default-ladder.parquet
 .DEFAULT_GOAL := demo
-.PHONY: demo test reproduce check clean FORCE
+.PHONY: demo test test-ray reproduce check clean FORCE
 
 # Always asked: install.sh compares contents and does nothing when all is as it was.
 .venv/.stamp: FORCE
@@ -26,6 +27,10 @@ test: .venv/.stamp
 	  || echo "make test: models could not be fetched; the tests that need them are skipped." >&2
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-ray:
+	@PYTHON="$(PYTHON)" scripts/install_ray.sh .venv-ray
+	@.venv-ray/bin/python -m pytest tests/distributed $(PYTEST_ARGS)
+
 # Fits the recorded answers' fit half and measures on the other: nothing is read from the shipped fit.
 reproduce: .venv/.stamp
 	@$(BIN)/adaptive-sd fit $(TABLE) --out results/artifact
@@ -40,6 +45,6 @@ check: .venv/.stamp
 	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-ray build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	  .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
