@@ -82,9 +82,10 @@ def _ours(error: BaseException) -> AdaptiveSDError:
     """What a worker of ours raised, wherever Ray keeps it; else a line of what Ray says."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, AdaptiveSDError):
+        inner = getattr(cause, "cause", None)  # what Ray wraps looks like an error of ours too
+        if inner is None and isinstance(cause, AdaptiveSDError):
             return type(cause)(*cause.args)
-        cause = getattr(cause, "cause", None) or cause.__cause__
+        cause = inner or cause.__cause__
     return EngineError(f"Ray gave up: {one_line(error)}; look into the logs of its workers.")
 
 

@@ -41,9 +41,9 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # Ray's own
 ]
 
-PROMPTS = [task.prompt for task in make_tasks(24, seed=5)]
-FATAL, FATAL_TOO = PROMPTS[11], PROMPTS[12]
-"""Prompts on which the first replica that reads them is killed."""
+*PROMPTS, FATAL_TOO = [task.prompt for task in make_tasks(25, seed=5)]
+FATAL = PROMPTS[11]
+"""The first replica that reads one of the two is killed."""
 TOO_LONG = "Write it all: what is the sum 1 + 1?"
 LONG = "Say it at length: what is the sum 2 + 2?"
 
@@ -57,8 +57,8 @@ def scripted(name: str, folder: Path) -> FakeEngine:
             raise ContextOverflowError("the prompt is too long")
         if LONG in prompt:
             return " ".join(f"word{n}" for n in range(80))
-        for fatal in (FATAL, FATAL_TOO):
-            mark = folder / f"{PROMPTS.index(fatal)} was fatal"
+        for name, fatal in (("one", FATAL), ("another", FATAL_TOO)):
+            mark = folder / f"{name} was fatal"
             if fatal in prompt and folder.name == "there" and not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -216,7 +216,6 @@ def test_with_a_replica_killed_every_request_is_answered_once(app: App) -> None:
 
 
 def test_where_a_failure_is_an_error_it_is_told_once(app: App) -> None:
-    (app.here.stages[0]._rates_path.parent / "there" / "12 was fatal").unlink(missing_ok=True)
     with pytest.raises(EndpointError, match="its replica is lost"):
         app.strict.answer.remote(FATAL_TOO).result()
     found = app.strict.answer.remote(FATAL_TOO).result()

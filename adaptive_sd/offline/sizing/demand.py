@@ -62,7 +62,7 @@ def demand_of_table(
     rows = find_overlap(artifact, table).measurable
     _check_number(len(rows), name)
     unit = rates[0].unit
-    here = at_rates(table.take(rows), rates)
+    here = at_rates(table, rates).take(rows)  # what verifies is told by the prompts to fit on
     seen = seen_by(artifact, here)
     forms = [detect_form(text) for text in prompt_texts(here)]
     top = Path((Drafted(len(rates) - 1),), len(rates) - 1)  # of forms that the fit knows nothing of

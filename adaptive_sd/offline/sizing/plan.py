@@ -16,7 +16,7 @@ from adaptive_sd.offline.sizing.queues import Flow, Traffic, poisson, simulate
 from adaptive_sd.offline.sizing.replica import Replica
 
 _LEAST_REQUESTS = 20_000
-_SERVICES = 40
+_SERVICES = 15
 """So many times the work of a request lasts the traffic that is simulated, at least."""
 _STEP = 1.25
 

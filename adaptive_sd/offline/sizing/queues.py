@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-_WARM_UP = 0.2
+_WARM_UP = 0.25
 """Share of the requests that begin with empty queues and are not measured."""
 _NUM_BATCHES = 10
 

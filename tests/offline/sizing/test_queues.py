@@ -117,8 +117,8 @@ def test_more_places_at_a_stage_make_no_ladder_slower(stage: int) -> None:
 
 
 def test_without_waiting_an_answer_takes_what_its_stages_take() -> None:
-    service_s = two_stages(5)[:50]
-    traffic = Traffic(np.arange(50.0), service_s)
-    flow = simulate(traffic, [50, 50])
+    service_s = two_stages(5)[:40]
+    traffic = Traffic(np.arange(40.0), service_s)
+    flow = simulate(traffic, [40, 40])
     np.testing.assert_allclose(flow.latency_s, np.nansum(service_s, axis=1)[10:])
     assert not flow.wait_s.any()
