@@ -113,6 +113,10 @@ def record(
         raise typer.BadParameter("--ray-address is of --ray.")
     if ray and (reuse or votes is not None):
         raise typer.BadParameter("--reuse and --votes are not for --ray; record them without.")
+    if ray:
+        from adaptive_sd.distributed.cluster import load_ray
+
+        load_ray()
     if is_offline(offline):
         os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own packages read it when imported
     left_out = {prompt_hash(t.prompt) for path in skip or () for t in load_tasks(str(path))}

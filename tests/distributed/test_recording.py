@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is not installed; make test-ray installs it")
 
+from adaptive_sd.cli import run
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.distributed.placement import Placement
@@ -140,3 +142,18 @@ def test_stages_that_are_others_now_are_refused(tmp_path: Path) -> None:
     make_recording(tmp_path / "there.sqlite", make_tasks(1), make_stages(tmp_path)[1:])
     with pytest.raises(Exception, match="Use a new file"):
         record_there(tmp_path / "there.sqlite", make_tasks(1), ladder(tmp_path))
+
+
+def test_the_command_records_of_a_real_model_what_it_does_without(
+    tmp_path: Path, tiny_path: Path
+) -> None:
+    rows = [dataclasses.asdict(task) for task in make_tasks(4)]
+    (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = []
+    for more in ([], ["--ray"]):
+        out = tmp_path / f"recording{len(more)}.sqlite"
+        asked = ["record", str(tmp_path / "tasks.jsonl"), "--out", str(out), *more]
+        assert run([*asked, "--stages", str(tiny_path), "--offline"]) == 0
+        drafts = [outcome.draft for outcome in outcomes_of(out)]
+        found.append([(d.text, d.token_ids, d.token_logprobs, d.tokens_in) for d in drafts if d])
+    assert found[0] == found[1] and len(found[0]) == 4
