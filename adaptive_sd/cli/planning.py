@@ -129,9 +129,9 @@ def _demand(
 ) -> Demand:
     from adaptive_sd.offline.sizing.demand import demand_of_table, demand_of_traces
 
-    unit = rates[0].unit
+    unit, names = rates[0].unit, [stage.name for stage in ladder.stages]
     if table is None:
-        names, path = [stage.name for stage in ladder.stages], traces_path()
+        path = traces_path()
         return demand_of_traces(list(recorded_answers(path)), names, unit, str(path))
     if unit == "usd":
         raise ConfigError(
@@ -141,6 +141,11 @@ def _demand(
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow
 
     artifact = chosen_artifact(ladder)
+    if (fitted := [stage.name for stage in artifact.stages]) != names:
+        raise ConfigError(
+            f"the artifact is fitted for {', '.join(fitted)}; the configuration has "
+            f"{', '.join(names)}: give that ladder's."
+        )
     chosen = ladder.lam if lam is None else lam
     chosen = artifact.recommended_lam if chosen is None else chosen
     return demand_of_table(read_outcomes(table), artifact, rates, chosen, str(table))

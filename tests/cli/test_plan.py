@@ -106,6 +106,10 @@ def test_without_answers_or_a_table_it_says_what_to_give(
     err = capsys.readouterr().err
     assert "0 prompts or answers of this ladder" in err and "--table" in err
     assert run(options(folder, "--lambda", "1", table=False)) == 2
-    text = (folder / "ladder.toml").read_text().replace('unit = "s"', 'unit = "usd"')
-    (folder / "ladder.toml").write_text(text)
-    assert run(options(folder)) == 1 and "tell no seconds" in capsys.readouterr().err
+    text = (folder / "ladder.toml").read_text()
+    for old, new, said in (
+        ('unit = "s"', 'unit = "usd"', "tell no seconds"),
+        ('name = "large"', 'name = "huge"', "has small, middle, huge"),
+    ):
+        (folder / "ladder.toml").write_text(text.replace(old, new))
+        assert run(options(folder)) == 1 and said in capsys.readouterr().err
