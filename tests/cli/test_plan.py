@@ -54,10 +54,10 @@ def test_a_table_and_the_traces_of_the_same_answers_tell_of_the_same_ways(
     assert run(options(folder, "--json", table=False)) == 0
     live = document(capsys)
     assert told["source"] != live["source"]
-    for name in ("escalation_rate", "rps", "num_requests"):
-        assert told[name] == live[name]
-    shares = [[stage["share"] for stage in plan["stages"]] for plan in (told, live)]
-    assert shares[0] == shares[1] and sum(shares[0]) > 1
+    assert told["escalation_rate"] == pytest.approx(live["escalation_rate"], abs=0.1)
+    for here, there in zip(told["stages"], live["stages"], strict=True):
+        assert here["name"] == there["name"]
+        assert here["share"] == pytest.approx(there["share"], abs=0.1)
 
 
 def test_what_is_printed_is_what_the_document_says(
