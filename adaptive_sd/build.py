@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from adaptive_sd.artifact import Artifact, load_artifact
@@ -14,7 +15,7 @@ from adaptive_sd.judge import FittedJudge, PriorJudge
 from adaptive_sd.models.home import home_dir
 from adaptive_sd.online import Online
 from adaptive_sd.rates import differ
-from adaptive_sd.sources import run_by_transformers, run_by_vllm, served
+from adaptive_sd.sources import Source, run_by_transformers, run_by_vllm, served
 from adaptive_sd.stage import Engines, Stage
 from adaptive_sd.stage_record import unit_of
 from adaptive_sd.types import Rates
@@ -38,9 +39,14 @@ class Cascade(Loop):
         return open_cascade(chosen_config(Path(path)))
 
 
-def open_cascade(config: Config, *, offline: bool = False) -> Cascade:
-    """Find all models and load the artifact; models are loaded when first used."""
-    stages = open_stages(config, offline=offline)
+def open_cascade(
+    config: Config, *, offline: bool = False, sources: Mapping[str, Source] | None = None
+) -> Cascade:
+    """Find all models and load the artifact; models are loaded when first used.
+
+    `sources` as in `open_stages`.
+    """
+    stages = open_stages(config, offline=offline, sources=sources)
     judge = _judge(config, stages)
     online = _open_online(config, judge) if config.online else None
     return Cascade(stages, judge, lam=config.lam, on_failure=config.on_failure, online=online)
@@ -61,14 +67,18 @@ def traces_path() -> Path:
     return home_dir() / "traces.sqlite"
 
 
-def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
+def open_stages(
+    config: Config, *, offline: bool = False, sources: Mapping[str, Source] | None = None
+) -> list[Stage]:
     """The stages of a ladder, their models found and checked.
 
+    Of a stage in `sources`, by name, the engine comes from there instead.
     Those of one model with the same engine options have one engine, and so one KV cache. Raises
     ConfigError where their costs are of different units.
     """
     engines: Engines = {}
-    stages = [_open_stage(stage, offline, engines) for stage in config.stages]
+    given = sources or {}
+    stages = [_open_stage(s, offline, engines, given.get(s.name)) for s in config.stages]
     if len({stage.cost_unit for stage in stages}) > 1:
         units = ", ".join(f"{stage.name} {stage.cost_unit}" for stage in stages)
         raise ConfigError(
@@ -78,16 +88,16 @@ def open_stages(config: Config, *, offline: bool = False) -> list[Stage]:
     return stages
 
 
-def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
-    source = None
+def _source_of(stage: StageConfig, offline: bool) -> Source | None:
+    """Where its engine comes from; None: a model file that Stage finds by its name."""
     if stage.endpoint is not None:
-        source = served(stage.endpoint, parameters=stage.parameters, rates=stage.cost)
-    elif stage.vllm is not None:
-        source = run_by_vllm(
+        return served(stage.endpoint, parameters=stage.parameters, rates=stage.cost)
+    if stage.vllm is not None:
+        return run_by_vllm(
             stage.vllm, parameters=stage.parameters, offline=offline, rates=stage.cost
         )
-    elif stage.transformers is not None:
-        source = run_by_transformers(
+    if stage.transformers is not None:
+        return run_by_transformers(
             stage.model,
             stage.transformers,
             context=stage.context,
@@ -97,6 +107,12 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
             offline=offline,
             rates=stage.cost,
         )
+    return None
+
+
+def _open_stage(
+    stage: StageConfig, offline: bool, engines: Engines, source: Source | None
+) -> Stage:
     return Stage(
         stage.model,
         name=stage.name,
@@ -111,7 +127,7 @@ def _open_stage(stage: StageConfig, offline: bool, engines: Engines) -> Stage:
         rates_path=home_dir() / "rates.json",
         offline=offline,
         rates=stage.cost,
-        source=source,
+        source=source or _source_of(stage, offline),
         engines=engines,
     )
 

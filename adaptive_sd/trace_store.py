@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from adaptive_sd.trace import Answer
 from adaptive_sd.trace_file import open_traces
@@ -30,3 +32,10 @@ class TraceStore:
         )
         with open_traces(self.path) as database:
             database.execute("INSERT INTO trace VALUES (?, ?, ?, ?)", row)
+
+
+def recorded_answers(path: Path) -> Iterator[dict[str, Any]]:
+    """The documents of all answers, oldest first. Raises ConfigError where it cannot be read."""
+    with open_traces(path) as database:
+        for (document,) in database.execute("SELECT answer FROM trace ORDER BY created_s"):
+            yield json.loads(document)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the lock anew: requirements.txt, requirements-dev.txt, requirements-build.txt.
+# Makes the lock anew: requirements.txt, requirements-dev.txt, requirements-ray.txt,
+# requirements-build.txt.
 # Pins already there stay; `scripts/lock.sh --upgrade` takes the newest (see design/0001-lock.md).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,5 +20,7 @@ compile() {
 compile pyproject.toml --output-file requirements.txt "$@"
 compile pyproject.toml --extra dev --constraints requirements.txt \
   --output-file requirements-dev.txt "$@"
+compile pyproject.toml --extra dev --extra ray --constraints requirements-dev.txt \
+  --output-file requirements-ray.txt "$@"
 compile requirements-build.in --constraints requirements-dev.txt \
   --output-file requirements-build.txt "$@"

@@ -12,12 +12,14 @@ from adaptive_sd.cli import app
 from adaptive_sd.config import read_config
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docs" / "policy.md").read_text()
+TEXT = "\n".join((ROOT / "docs" / name).read_text() for name in ("policy.md", "scale.md"))
 SPANS = sorted(set(re.findall(r"`([^`\n]+)`", TEXT)))
 PATHS = [span for span in SPANS if re.fullmatch(r"\w[\w./-]*(\.\w+|/)", span)]
 NAMES = re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", TEXT)
 TOML = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "engines.md").read_text(), re.DOTALL)
-COMMANDS = [span for span in SPANS if span.startswith("adaptive-sd ")]
+LINES = re.findall(r"^adaptive-sd .*$", TEXT, re.MULTILINE)
+COMMANDS = [*(span for span in SPANS if span.startswith("adaptive-sd ")), *LINES]
+IMPORTS = re.findall(r"^from adaptive_sd.*$", TEXT, re.MULTILINE)
 
 
 def find(path: str) -> Path:
@@ -51,5 +53,11 @@ def test_a_stage_that_the_page_on_engines_shows_is_one(stages: str, tmp_path: Pa
     assert read_config(path).stages
 
 
+@pytest.mark.parametrize("line", IMPORTS)
+def test_what_is_imported_is_there(line: str) -> None:
+    exec(line, {})
+
+
 def test_modules_names_and_commands_are_found() -> None:
-    assert len(PATHS) > 30 and len(NAMES) >= 5 and len(COMMANDS) > 5 and len(TOML) == 4
+    assert len(PATHS) > 30 and len(NAMES) >= 5 and len(COMMANDS) > 5 and LINES and IMPORTS
+    assert len(TOML) == 4

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-LOCKS = ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"]
+LOCKS = [f"requirements{of}.txt" for of in ("", "-dev", "-ray", "-build")]
 BUILD = [
     line
     for line in (ROOT / "requirements-build.in").read_text("utf-8").splitlines()
@@ -45,6 +45,7 @@ def test_every_line_is_a_pin_with_hashes_and_names_no_host(name: str) -> None:
     [
         ("requirements.txt", PROJECT["dependencies"]),
         ("requirements-dev.txt", PROJECT["optional-dependencies"]["dev"]),
+        ("requirements-ray.txt", PROJECT["optional-dependencies"]["ray"]),
         ("requirements-build.txt", BUILD),
     ],
 )
@@ -57,6 +58,7 @@ def test_every_declared_range_is_met(name: str, declared: list[str]) -> None:
 
 def test_the_tools_leave_the_pins_of_the_package_as_they_are() -> None:
     assert pins("requirements.txt").items() <= pins("requirements-dev.txt").items()
+    assert pins("requirements-dev.txt").items() <= pins("requirements-ray.txt").items()
 
 
 @pytest.mark.parametrize("name", LOCKS)

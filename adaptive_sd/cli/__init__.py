@@ -20,6 +20,7 @@ from adaptive_sd.cli import (
     importing,
     learning,
     offline,
+    planning,
     recording,
     replaying,
     reporting,
@@ -48,6 +49,7 @@ app.command("refit")(offline.refit)
 app.command("calibrate")(calibrating.calibrate)
 app.command("replay")(replaying.replay)
 app.command("report")(reporting.report)
+app.command("plan")(planning.plan)
 app.add_typer(benching.app, name="bench")
 
 

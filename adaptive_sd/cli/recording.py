@@ -93,12 +93,31 @@ def record(
             min=1, max=MAX_BRANCHES, help="Sampled step-by-step answers of the last stage instead."
         ),
     ] = None,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="Spread stages and prompts over the machines of a Ray cluster (extra ray).",
+        ),
+    ] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of the cluster for --ray; else workers of this machine."),
+    ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
     """Run every stage on every prompt, grade and store the answers.
 
     The same command again goes on where it was interrupted, and tries again where a stage failed.
     """
+    if ray_address is not None and not ray:
+        raise typer.BadParameter("--ray-address is of --ray.")
+    if ray and (reuse or votes is not None):
+        raise typer.BadParameter("--reuse and --votes are not for --ray; record them without.")
+    if ray:
+        from adaptive_sd.distributed.cluster import load_ray
+
+        load_ray()
     if is_offline(offline):
         os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own packages read it when imported
     left_out = {prompt_hash(t.prompt) for path in skip or () for t in load_tasks(str(path))}
@@ -115,25 +134,66 @@ def record(
         )
         recording = stack.enter_context(Recording(out))
         _warn_without_judge(graders, chosen)
-        if votes is not None:
-            last = replace(ladder.stages[-1], style={f.value: s for f, s in STEP_STYLES.items()})
-            ladder = replace(ladder, stages=(last,))
+        if ray:
+            _record_on_ray(chosen, ladder, recording, graders, ray_address, offline)
+        else:
+            _record_here(chosen, ladder, recording, graders, votes, reuse or (), offline)
+        _print_gaps(recording)
+
+
+def _record_here(
+    tasks: Sequence[Task],
+    ladder: Config,
+    recording: Recording,
+    graders: Graders,
+    votes: int | None,
+    reuse: Sequence[Path],
+    offline: bool,
+) -> None:
+    if votes is not None:
+        last = replace(ladder.stages[-1], style={f.value: s for f, s in STEP_STYLES.items()})
+        ladder = replace(ladder, stages=(last,))
+    with ExitStack() as stack:
         opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
-        earlier = [stack.enter_context(Recording(p, read_only=True)) for p in reuse or ()]
+        earlier = [stack.enter_context(Recording(path, read_only=True)) for path in reuse]
         if earlier and votes is None:
-            take_over(chosen, opened, recording, earlier)
-        with counting_bar("grading again") as show:
-            regrade(recording, graders, on_progress=show)
+            take_over(tasks, opened, recording, earlier)
+        _grade_again(recording, graders)
         warn_of_other_rates(recording, opened)
-        warm_up(chosen, opened, recording)
+        warm_up(tasks, opened, recording)
         with counting_bar("recording") as show:
             if votes is None:
-                record_tasks(chosen, opened, recording, graders=graders, on_progress=show)
+                record_tasks(tasks, opened, recording, graders=graders, on_progress=show)
             else:
                 record_votes(
-                    *(chosen, opened[0], votes, recording), graders=graders, on_progress=show
+                    *(tasks, opened[0], votes, recording), graders=graders, on_progress=show
                 )
-        _print_gaps(recording)
+
+
+def _record_on_ray(
+    tasks: Sequence[Task],
+    ladder: Config,
+    recording: Recording,
+    graders: Graders,
+    address: str | None,
+    offline: bool,
+) -> None:
+    from adaptive_sd.distributed.placement import placements
+    from adaptive_sd.distributed.recording import record as record_on_ray
+
+    _grade_again(recording, graders)
+    with counting_bar("recording") as show:
+        record_on_ray(
+            *(tasks, placements(ladder, offline=offline), recording),
+            graders=graders,
+            on_progress=show,
+            address=address,
+        )
+
+
+def _grade_again(recording: Recording, graders: Graders) -> None:
+    with counting_bar("grading again") as show:
+        regrade(recording, graders, on_progress=show)
 
 
 def check_limits(ladder: Config) -> None:

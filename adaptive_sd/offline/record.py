@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from adaptive_sd.data.graders import Graders
 from adaptive_sd.data.tasks import Task
+from adaptive_sd.engines.base import Engine
 from adaptive_sd.errors import CancelledError, EngineClosedError, EngineError
 from adaptive_sd.forms import detect_form
 from adaptive_sd.offline.recording import Pair, RecordedStage, Recording
@@ -39,7 +41,8 @@ def record(
         missing = [index for index in range(len(stages)) if (task.id, index) not in done]
         for index in missing:
             on_progress(count, total)
-            _record_one(task, index, stages[index], recording, graders)
+            answer = partial(plain_draft, task, stages[index])
+            record_draft(answer, task, index, style_of(task, stages[index]), recording, graders)
             count += 1
         if missing:
             record_pairs(stages, recording, task.id)
@@ -86,17 +89,32 @@ def record_pairs(stages: Sequence[Stage], recording: Recording, prompt_id: str) 
     An end of turn is noted also where the draft was cut: it tells the target's. Votes verify
     nothing, and a target that cannot verify has no pairs.
     """
-    drafts = {outcome.stage_index: outcome.draft for outcome in recording.outcomes(prompt_id)}
-    for target, own in drafts.items():
-        for earlier in range(target):
-            draft = drafts.get(earlier)
-            if own is None or own.votes is not None or draft is None:
-                continue
-            ends = stages[earlier].engine.token_ends(draft.token_ids)
-            offer = Offer(draft.text, ends, draft.token_logprobs)
-            tokens = stages[target].engine.draft_tokens(offer)
-            if tokens.token_ids:
-                recording.put_pair(Pair(prompt_id, earlier, target, tokens))
+    offers: dict[int, Offer] = {}
+    for index, draft in recorded_drafts(recording, prompt_id).items():
+        for pair in pairs_with(prompt_id, index, draft, stages[index].engine, offers):
+            recording.put_pair(pair)
+
+
+def recorded_drafts(recording: Recording, prompt_id: str) -> dict[int, Draft]:
+    """Of the stages that answered, in their order."""
+    outcomes = recording.outcomes(prompt_id)
+    return {o.stage_index: o.draft for o in outcomes if o.draft is not None}
+
+
+def pairs_with(
+    prompt_id: str, target: int, draft: Draft, engine: Engine, offers: dict[int, Offer]
+) -> list[Pair]:
+    """The earlier stages' `offers` as the engine of `target` would verify them.
+
+    Adds that stage's own `draft` to the offers.
+    """
+    found: list[Pair] = []
+    if draft.votes is None:
+        pairs = (Pair(prompt_id, i, target, engine.draft_tokens(o)) for i, o in offers.items())
+        found = [pair for pair in pairs if pair.draft.token_ids]
+    ends = engine.token_ends(draft.token_ids)
+    offers[target] = Offer(draft.text, ends, draft.token_logprobs)
+    return found
 
 
 def record_answers(
@@ -120,18 +138,33 @@ def record_answers(
         recording.put_outcome(task, place, style, draft, graders.grade(task, draft.text))
 
 
-def _record_one(
-    task: Task, index: int, stage: Stage, recording: Recording, graders: Graders
-) -> None:
-    form, style = stage.style_of(detect_form(task.prompt))  # as live: no label helps
-    sampling = Sampling(max_tokens=stage.token_limit(task.prompt, form))
+def plain_draft(task: Task, stage: Stage) -> Draft:
+    """The stage's greedy answer as recordings hold it. Raises EngineError."""
+    form = detect_form(task.prompt)  # as live: no label helps
+    return stage.run(task.prompt, Sampling(stage.token_limit(task.prompt, form)), form=form)
 
-    def answer() -> list[Draft]:
-        draft = stage.run(task.prompt, sampling, form=form)
+
+def style_of(task: Task, stage: Stage) -> str:
+    """In which the stage is asked."""
+    return stage.style_of(detect_form(task.prompt))[1]
+
+
+def record_draft(
+    answer: Callable[[], Draft],
+    task: Task,
+    index: int,
+    style: str,
+    recording: Recording,
+    graders: Graders,
+) -> None:
+    """As `record_answers`, of the one draft of stage `index`."""
+
+    def answers() -> list[Draft]:
+        draft = answer()
         known = _num_cached(recording, task, index, style)
         return [replace(draft, num_cached=min(draft.num_cached, *known))] if known else [draft]
 
-    record_answers(answer, task, [index], style, recording, graders)
+    record_answers(answers, task, [index], style, recording, graders)
 
 
 def _num_cached(recording: Recording, task: Task, index: int, style: str) -> list[int]:

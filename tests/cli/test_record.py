@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.data.endpoint import echoing_the_key, saying, serving
 from tests.engines.tiny_gguf import write_tiny_model
 
 KEY = "sk-very-secret"
+HAS_RAY = find_spec("ray") is not None
 
 
 @pytest.fixture
@@ -165,6 +167,9 @@ def test_a_machine_that_has_become_slower_is_told_of(
     ("options", "code", "message"),
     [
         (["--judge", "http://h/v1"], 2, "--judge needs --judge-model"),
+        (["--ray-address", "auto"], 2, "--ray-address is of --ray"),
+        (["--ray", "--votes", "2"], 2, "are not for --ray"),
+        *([] if HAS_RAY else [(["--ray"], 1, "pip install 'adaptive-sd[ray]'")]),
         (["--judge", "http://h/v1", "--judge-stage", "x"], 2, "not both"),
         (["--judge", "nowhere", "--judge-model", "m"], 1, "error: --judge: "),
         (["--judge-stage", "nowhere"], 1, "nowhere"),

@@ -1,0 +1,1 @@
+"""How many replicas of each stage a load needs: docs/scale.md."""
