@@ -114,7 +114,7 @@ class RemoteEngine:
                     if isinstance(item, Progress):
                         verdict = observer is None or observer(item)
                     else:
-                        verdict = is_decided is not None and is_decided(item)
+                        verdict = is_decided is not None and is_decided(*item)
                     self._verdicts.say.remote(call.run_id, verdict)
             finally:
                 told.cancel()

@@ -143,8 +143,8 @@ class _Watch:
         told = Progress(text, progress.num_tokens, tuple(progress.token_logprobs))
         return self._ask(told._replace(work=Work(work.num_read, passes)))
 
-    def is_decided(self, texts: Sequence[str]) -> bool:
-        return self._ended.is_set() or self._ask(list(texts))
+    def is_decided(self, texts: Sequence[str], num_tokens: int) -> bool:
+        return self._ended.is_set() or self._ask((list(texts), num_tokens))
 
     def hear(self, verdict: bool) -> None:
         self._heard.put(verdict)
@@ -154,7 +154,7 @@ class _Watch:
         self._ended.set()
         self._heard.put(False)
 
-    def _ask(self, question: Progress | list[str]) -> bool:
+    def _ask(self, question: Progress | tuple[list[str], int]) -> bool:
         self.show(question)
         return self._heard.get()
 

@@ -195,8 +195,8 @@ def test_an_observer_ends_an_answer_there_as_here(app: App, most: int) -> None:
         if asks_always or most != 5:  # which is no checkpoint
             assert without_seconds(there) == without_seconds(draft)
     votes = [list(asked[0]), Sampling(), [1, 2, 3, 4]]
-    here = scripted("small", Path()).sample(*votes, is_decided=lambda texts: len(texts) >= 2)
-    there = engine.sample(*votes, is_decided=lambda texts: len(texts) >= 2)
+    here = scripted("small", Path()).sample(*votes, is_decided=lambda texts, _: len(texts) >= 2)
+    there = engine.sample(*votes, is_decided=lambda texts, _: len(texts) >= 2)
     assert list(map(without_seconds, there)) == list(map(without_seconds, here))
 
 
