@@ -18,6 +18,7 @@ pytest.importorskip("transformers", reason='not here: pip install ".[transformer
 from tests.engines.tiny_checkpoint import write_tiny_checkpoint
 
 LADDER = """
+lambda = 1000000
 [[stage]]
 name = "small"
 model = "small.gguf"
@@ -65,7 +66,7 @@ def test_a_checkpoint_is_a_stage_like_any_other(
     assert [stage.name for stage in outcomes.stages] == ["small", "large"]
     assert len(outcomes.prompt_ids) == 4
     with Cascade.from_config("ladder.toml") as cascade:
-        given = cascade.answer(QUESTION, lam=1e6)
+        given = cascade.answer(QUESTION)
     assert [step.stage for step in given.trace][-1] == "large" and not given.calibrated
     assert given.cost_unit == "s" and given.cost > 0
     assert cascade.stages[0].model_hash != cascade.stages[1].model_hash

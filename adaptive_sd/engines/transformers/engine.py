@@ -46,11 +46,11 @@ class TransformersEngine(LocalEngine):
         def load() -> Loaded:
             set_threads(num_threads)
             checkpoint = Checkpoint(path)
-            setting = Setting(options, context, slots)
+            size = min(context, checkpoint.train_context)
+            setting = Setting(options, size, slots)
             check_memory(checkpoint, setting, name)
             try:
                 model = Model(checkpoint, options)
-                size = min(context, model.train_context)
                 return Loaded(
                     model, ChatFormat(model), open_context(model, size=size, num_slots=slots)
                 )

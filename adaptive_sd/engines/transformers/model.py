@@ -44,6 +44,12 @@ class Checkpoint:
         """Raises DamagedModelError."""
         return self._read(transformers.AutoConfig)
 
+    @property
+    def train_context(self) -> int:
+        """Most tokens that the model was made for. Raises DamagedModelError."""
+        text = self.config.get_text_config()
+        return int(getattr(text, "max_position_embeddings", 0) or 1 << 20)
+
     def skeleton(self) -> Any:
         """The model without its weights. Raises DamagedModelError."""
         config = self.config
@@ -109,7 +115,6 @@ class Model(Vocabulary):
         self.num_layers = int(text.num_hidden_layers)
         self.num_vocab = int(text.vocab_size)
         self.hidden_width = int(text.hidden_size)
-        self.train_context = int(getattr(text, "max_position_embeddings", 0) or 1 << 20)
         self.num_parameters = int(self._net.num_parameters())
         known = inspect.signature(self._net.forward).parameters
         self._cache_name = "cache" if "cache" in known else "past_key_values"  # renamed in 5.x
