@@ -39,7 +39,7 @@ CONSEQUENCE = "RuntimeError: Engine core initialization failed. See root cause a
         (GPU, ("71.28 GiB", "of 79.2 GiB 30.1 are free", "gpu_memory_utilization = 0.36")),
         (CACHE, ("of 4096 tokens needs 2.0 GiB, 1.25 GiB are left", "set context = 2560")),
         (NO_CACHE, ("no memory for a cache", "a larger gpu_memory_utilization")),
-        (WEIGHTS, ("1.02 GiB more", "of 15.77 GiB 512.00 MiB is free", "tensor_parallel_size")),
+        (WEIGHTS, ("1.02 GiB more", "of 15.77 GiB 512.00 MiB are free", "tensor_parallel_size")),
     ],
 )
 def test_a_lack_of_memory_tells_need_stock_and_the_setting_that_fits(
@@ -57,5 +57,9 @@ def test_other_reasons_are_the_last_error_that_is_no_consequence() -> None:
     error = why_not_started(OPTIONS, said)
     assert isinstance(error, ConfigError) and not isinstance(error, EngineError)
     assert str(error).endswith("vLLM does not start: owner/model-7b is not a local folder")
+    died = (
+        "TimeoutError: RPC call timed out.\nEngineDeadError: EngineCore encountered an issue. See"
+    )
+    assert last_error(died) == "RPC call timed out."
     assert last_error("nothing that looks like one\nlast line") == "last line"
     assert len(last_error("ValueError: " + "x" * 9999)) < 1000

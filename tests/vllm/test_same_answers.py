@@ -84,7 +84,8 @@ def test_a_verified_draft_gives_the_plain_answer(engine: Engine, prompt: str) ->
     )
     for text in drafts:
         verified = answer(engine, prompt, Offer(text))
-        assert verified.verified.num_drafted > 0
+        # one token saves no more than the one that comes with it costs
+        assert verified.verified.num_drafted > 0 or len(text) < 12
         if verified.text != plain.text:
             assert_same_up_to_margin(plain, verified, FLOAT32_NOISE)
         assert verified.tokens_in == plain.tokens_in

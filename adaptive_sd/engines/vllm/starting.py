@@ -25,6 +25,7 @@ _NO_GPU_MEMORY = re.compile(
     r"(?P<total>[\d.]+ \w+) of which (?P<free>[\d.]+ \w+) is free"
 )
 _LAST_ERROR = re.compile(r"^.*?\b((?:\w+\.)*\w*(?:Error|Exception|Exit)): (.+)$", re.MULTILINE)
+_CONSEQUENCES = ("Engine core initialization failed", "EngineCore encountered an issue")
 _MOST_SHOWN = 400
 
 
@@ -91,10 +92,6 @@ def why_not_started(options: VllmOptions, said: str) -> EngineError | ConfigErro
 
 def last_error(said: str) -> str:
     """The last error that is no mere consequence of another."""
-    errors = [
-        text
-        for _, text in _LAST_ERROR.findall(said)
-        if not text.startswith("Engine core initialization failed")
-    ]
+    errors = [text for _, text in _LAST_ERROR.findall(said) if not text.startswith(_CONSEQUENCES)]
     text = errors[-1] if errors else said.strip().splitlines()[-1]
     return " ".join(text.split())[:_MOST_SHOWN]
