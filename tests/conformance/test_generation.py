@@ -72,10 +72,10 @@ def test_it_says_what_it_runs(subject: Subject, engine: Engine) -> None:
 
 @law(Capability.PREFIXES)
 def test_a_prompt_that_was_read_before_is_known(subject: Subject, engine: Engine) -> None:
-    beginning = "the same long beginning of every question that is asked here, " * 3
+    beginning = "the same long beginning of every question that is asked here, " * 6
     first, other = (answer(engine, subject, f"{beginning}{i}") for i in range(2))
     again = answer(engine, subject, f"{beginning}1")
-    assert 2 * other.num_cached > other.tokens_in
+    assert 3 * other.num_cached > other.tokens_in  # some know whole blocks of tokens only
     assert other.num_cached <= again.num_cached < again.tokens_in == first.tokens_in
 
 
