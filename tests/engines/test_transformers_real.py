@@ -26,7 +26,7 @@ from adaptive_sd.engines.transformers.options import TransformersOptions  # noqa
 
 SMALL = "smollm2-135m"
 NOISE_P99 = 2e-4
-"""In 32 bits: measured 99th percentile 1e-4 of margins of some units."""
+"""In 32 bits, of margins of some units: what the tests keep to; it was not measured by itself."""
 
 pytestmark = pytest.mark.slow
 if not file_of(find(SMALL)).exists():
