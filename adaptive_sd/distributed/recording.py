@@ -97,7 +97,8 @@ def _answers(ladder: Sequence[Placement], missing: Sequence[Sequence[Task]]) -> 
             parts.append(_map(_rows(tasks), _Answering, (placement, index, forms), placement))
     if parts:
         first, *others = parts
-        for row in first.union(*others).iter_rows():
+        whole = first.union(*others) if others else first  # Ray has no union of one
+        for row in whole.iter_rows():
             yield row["item"]
 
 
