@@ -147,7 +147,10 @@ def test_stages_that_are_others_now_are_refused(tmp_path: Path) -> None:
 def test_the_command_records_of_a_real_model_what_it_does_without(
     tmp_path: Path, tiny_path: Path
 ) -> None:
-    rows = [dataclasses.asdict(task) for task in make_tasks(4)]
+    rows = [
+        dataclasses.asdict(task) | {"prompt": f"Write a poem about the number {i}."}
+        for i, task in enumerate(make_tasks(4))
+    ]
     (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
     found = []
     for more in ([], ["--ray"]):
