@@ -27,7 +27,7 @@ from adaptive_sd.stage_record import StageRecord, unit_of
 from adaptive_sd.types import Acceptance
 
 SCHEMA_VERSION = 6
-"""Since 5 a policy tells what going on gains over stopping; of older ones the numbers mislead."""
+"""Since 6 states know products of their evidence, and costs have a floor."""
 _FEATURES = {
     "feature_names": FEATURE_NAMES,
     "partial_features": PARTIAL_STATISTICS,

@@ -99,7 +99,7 @@ class Online:
             explores = as_fitted and float(self._rng.random()) < self.explore
         answers = None
         if self.has_drifted and self._on_drift == "top":
-            note = "prompts have drifted, so the largest stage answers"
+            note = "prompts have drifted, so the last stage answers"
             answers = FixedPolicy(self._judge.top, note)
         chance = self.explore if explores else None
         return Asked(self._judge, self.shifts, chance, answers, as_fitted=as_fitted)

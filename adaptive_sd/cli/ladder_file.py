@@ -16,13 +16,17 @@ def write_ladder(config: Config, artifact: Path, path: Path) -> bool:
 
     Stages are those of `config`, all embedded; files are named by where they lie.
     """
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(_HEADER):
+    if path.exists() and not _is_ours(path):
         return False
-    lines = [_HEADER, f"artifact = {json.dumps(str(artifact.resolve()))}"]
+    lines = [_HEADER, f"artifact = {_value(str(artifact.resolve()))}"]
     for stage in config.stages:
         lines += ["", "[[stage]]", *_lines(stage)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return True
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(_HEADER.encode())
 
 
 def _lines(stage: StageConfig) -> list[str]:
@@ -41,5 +45,5 @@ def _lines(stage: StageConfig) -> list[str]:
 def _value(value: object) -> str:
     """Texts, numbers and flat tables: JSON's are TOML's too, but for the colons."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value)
+        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.build import local_artifact, open_stages
-from adaptive_sd.cli.outputs import check_out, check_table_out
+from adaptive_sd.cli.outputs import check_out, check_table_out, warn_of_lack
 from adaptive_sd.config import default_config
 
 _DECISIONS_TIMED = 1000
@@ -92,7 +92,6 @@ def fit(
     from adaptive_sd.decision.claims import Claim, FastEnough, KeptQuality, MeanCost
     from adaptive_sd.offline.benches.decision import bench_decision
     from adaptive_sd.offline.certify import fit_certified
-    from adaptive_sd.offline.evidence import lack_of
     from adaptive_sd.offline.fit import fit_artifact
     from adaptive_sd.offline.promise import Promise
 
@@ -115,8 +114,6 @@ def fit(
         return
     check_out(out, [table])
     outcomes = read_outcomes(table)
-    if lack := lack_of(outcomes):
-        print(f"warning: {lack}.", file=sys.stderr)
     promise: Promise | None = None
     if claims:
         artifact, report, promise = fit_certified(
@@ -125,6 +122,7 @@ def fit(
     else:
         artifact, report = fit_artifact(outcomes, seed=seed)
     save_artifact(artifact, out)
+    warn_of_lack(outcomes)
     if any(stage.model for stage in artifact.stages):
         print(
             f'{out}: write artifact = "{out}" into the configuration that this was recorded with, '

@@ -1,11 +1,16 @@
-"""Where a command writes: never over what it reads."""
+"""Where a command writes, which is never over what it reads, and what it warns of."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adaptive_sd.errors import ConfigError
+
+if TYPE_CHECKING:  # loads pyarrow
+    from adaptive_sd.data.outcomes import OutcomeTable
 
 
 def check_out(out: Path, inputs: Iterable[Path]) -> None:
@@ -24,3 +29,11 @@ def check_table_out(out: Path, inputs: Iterable[Path]) -> None:
 
     is_csv(out)
     check_out(out, inputs)
+
+
+def warn_of_lack(table: OutcomeTable) -> None:
+    """One line on stderr where a table tells too little; after the work, which may refuse it."""
+    from adaptive_sd.offline.evidence import lack_of  # loads pyarrow
+
+    if lack := lack_of(table):
+        print(f"warning: {lack}.", file=sys.stderr)

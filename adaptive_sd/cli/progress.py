@@ -44,7 +44,7 @@ def counting_bar(task: str) -> AbstractContextManager[Show]:
 
 def _tenths(task: str) -> Show:
     """Ten lines at most, for whoever reads a log."""
-    told = -1
+    told = 0
 
     def show(done: int, total: int) -> None:
         nonlocal told

@@ -11,6 +11,7 @@ import typer
 
 from adaptive_sd.cli.explain import explain_prompt
 from adaptive_sd.cli.explain import table as as_table
+from adaptive_sd.cli.outputs import warn_of_lack
 from adaptive_sd.decision.policies import check_lam
 
 
@@ -41,7 +42,6 @@ def replay(
         raise typer.BadParameter("--why explains one policy; leave out --policies and --seeds.")
     from adaptive_sd.artifact import load_artifact
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow, the fit scikit-learn
-    from adaptive_sd.offline.evidence import lack_of
     from adaptive_sd.offline.replay.contest import POLICIES
     from adaptive_sd.offline.replay.run import check_policies
     from adaptive_sd.offline.replay.run import replay as run_replay
@@ -51,12 +51,11 @@ def replay(
     check_policies(names)
     fitted = None if artifact is None else load_artifact(artifact)
     outcomes = read_outcomes(table, without=unread(fitted))
-    if lack := lack_of(outcomes):
-        print(f"warning: {lack}.", file=sys.stderr)
     if why is not None:
         from adaptive_sd.offline.report.explained import explain_recorded
 
         found = explain_recorded(outcomes, why, artifact=fitted, lam=lam, seed=seed)
+        warn_of_lack(outcomes)
         if as_json:
             print(json.dumps(found.to_json(str(table)), indent=2, allow_nan=False))
         else:
@@ -70,6 +69,7 @@ def replay(
         num_resamples=bootstrap,
         seed=seed,
     )
+    warn_of_lack(outcomes)
     if as_json:
         print(json.dumps(report.to_json(str(table)), indent=2, allow_nan=False))
     else:

@@ -219,7 +219,7 @@ def returned_of(held: Sequence[int], stop_quality: FloatArray) -> NDArray[np.int
 
 
 def state_values(
-    stop: FloatArray, go: FloatArray, lam: FloatArray, least_costs: FloatArray
+    stop: FloatArray, go: NDArray[np.floating], lam: FloatArray, least_costs: FloatArray
 ) -> StateValues:
     """Expected losses: of stopping lam * (1 - q), of going on cost + lam * (1 - q).
 

@@ -112,7 +112,7 @@ class _State(NamedTuple):
     held: tuple[int, ...]
     features: FloatArray  # (num_prompts, num_state_features)
     stop: FloatArray  # (num_prompts, num_held), out of fold
-    go: FloatArray  # (num_prompts, num_later, 2, num_lams), out of fold where fitted
+    go: NDArray[np.float32]  # (num_prompts, num_later, 2, num_lams), out of fold where fitted
     ridge: FoldedRidge
     instead: FloatArray  # (num_prompts,), quality that gains are over
     base: RidgeFit | None
@@ -136,7 +136,7 @@ class _State(NamedTuple):
         else:
             instead = table.quality[:, list(later)].mean(axis=1)
             base = ridge.fit(instead[:, None])
-        go = np.empty((len(folds), len(later), 2, num_lams))
+        go = np.empty((len(folds), len(later), 2, num_lams), dtype=np.float32)
         return cls(held, features, stop, go, ridge, instead, base)
 
     def regress(self, place: int, outcome: Outcome) -> FloatArray:
@@ -225,7 +225,7 @@ class _Fitting(NamedTuple):
             outcomes[held] = follow(table, held, state.stop, choices, found)
         return outcomes[()]
 
-    def choose(self, stop: FloatArray, go: FloatArray) -> NDArray[np.int8]:
+    def choose(self, stop: FloatArray, go: NDArray[np.floating]) -> NDArray[np.int8]:
         """See choose_next; `go` is of the last stages."""
         least = self.least_costs[len(self.stages) - go.shape[1] :]
         return choose_next(stop, go, self.grid, least)
@@ -267,6 +267,8 @@ def _follow_tried(
 
 def _mean_states(draws: Sequence[Sequence[StateFit]]) -> list[StateFit]:
     """Of each state over the draws."""
+    if len(draws) == 1:
+        return list(draws[0])
     means = []
     for states in zip(*draws, strict=True):
         sides = zip(*(state[1:] for state in states), strict=True)

@@ -33,7 +33,7 @@ sum of the prompts' losses: with more prompts the shifts may be larger."""
 _MAX_STEPS = 6
 
 MAX_PROMPTS = 20_000
-"""More would not shift estimates otherwise."""
+"""So many are enough; more take time."""
 
 
 class PolishedState(NamedTuple):
@@ -157,23 +157,22 @@ class Polisher(NamedTuple):
     least_costs: FloatArray  # (len(stages),)
 
     def polish(self, folds: NDArray[np.int64]) -> list[StateFit]:
-        """With shifted estimates of quality; at lambda 0 they are as they were.
+        """With shifted estimates of quality, in place; at lambda 0 they are as they were.
 
         Those out of fold are shifted by what was found on the other folds, the weights by what was
         found on all prompts; of large tables on MAX_PROMPTS of them.
         """
         some = np.sort(np.random.default_rng(0).permutation(len(folds))[:MAX_PROMPTS])
-        polished = [
-            state._replace(go=state.go.copy(), weights=_shifted(state.weights, shifts))
-            for state, shifts in zip(self.fitted, self._shifts(some), strict=True)
-        ]
-        for fold in np.unique(folds):
+        whole = self._shifts(some)
+        found = {fold: self._shifts(some[folds[some] != fold]) for fold in np.unique(folds)}
+        for fold, shifts in found.items():
             own = np.flatnonzero(folds == fold)
-            found = self._shifts(some[folds[some] != fold])
-            for state, shifts in zip(polished, found, strict=True):
-                by = np.tensordot(self.table.state(state.held, own), shifts, axes=1)
-                state.go[own] = _shifted(state.go[own], by)
-        return polished
+            for state, by in zip(self.fitted, shifts, strict=True):
+                rows = self.table.state(state.held, own)
+                state.go[own, :, 0] += np.tensordot(rows, by, axes=1).astype(np.float32)
+        for state, by in zip(self.fitted, whole, strict=True):
+            state.weights[:, :, 0] += by
+        return list(self.fitted)
 
     def _shifts(self, rows: NDArray[np.int64]) -> list[FloatArray]:
         """Of the weights of quality, (num_state_features, num_later, num_lams) a state."""
@@ -219,10 +218,3 @@ class Polisher(NamedTuple):
             next_states=tuple(state_index((*held, stage), self.stages) for stage in later),
         )
         return standard, state
-
-
-def _shifted(of_both: FloatArray, shifts: FloatArray) -> FloatArray:
-    """Of quality and cost (..., num_later, 2, num_lams) the first is shifted."""
-    shifted = of_both.copy()
-    shifted[..., 0, :] += shifts
-    return shifted

@@ -60,7 +60,7 @@ class Tried(NamedTuple):
 
 
 def choose_next(
-    stop: FloatArray, go: FloatArray, lams: FloatArray, least_costs: FloatArray
+    stop: FloatArray, go: NDArray[np.floating], lams: FloatArray, least_costs: FloatArray
 ) -> NDArray[np.int8]:
     """The place of the next stage in `go` by these estimates, or STOP: (num_prompts, num_lams).
 

@@ -94,7 +94,7 @@ def state_features(
 ) -> FloatArray:
     """Evidence in one state, a row each: shapes (num_rows, prompt features), (num_rows, held),
     (num_rows, pairs of held) in the order (0,1), (0,2), (1,2), ... and (num_rows, statistics).
-    Log odds, agreements and lengths come multiplied by each other too.
+    Log odds come multiplied by each other, by agreements and by lengths too.
     """
     num_rows, num_held = quality.shape
     columns = [np.ones((num_rows, 1)), prompt]
@@ -106,14 +106,18 @@ def state_features(
         last = odds[:, -1:]
         columns += [quality.max(axis=1, keepdims=True), agreement, agrees, agrees * last]
     if num_held:
-        columns.append(_products(np.concatenate([odds, agreement, statistics[:, _LENGTHS]], 1)))
+        columns.append(_products(odds, np.concatenate([agreement, statistics[:, _LENGTHS]], 1)))
     return np.concatenate(columns, axis=1)
 
 
-def _products(columns: FloatArray) -> FloatArray:
-    """Of all pairs, squares among them."""
-    left, right = _pairs(columns.shape[1])
-    return columns[:, left] * columns[:, right]
+def _products(odds: FloatArray, others: FloatArray) -> FloatArray:
+    """Of all pairs of odds, squares among them, and of each of the odds with each of the others.
+
+    Not of lengths: a square that fits recorded lengths says anything of longer ones.
+    """
+    left, right = _pairs(odds.shape[1])
+    mixed = odds[:, :, None] * others[:, None]
+    return np.concatenate([odds[:, left] * odds[:, right], mixed.reshape(len(odds), -1)], axis=1)
 
 
 @functools.cache
@@ -155,7 +159,7 @@ class StateFit(NamedTuple):
 
     held: tuple[int, ...]
     stop: FloatArray  # (num_prompts, num_held), quality of each draft
-    go: FloatArray  # (num_prompts, num_later, 2, num_lams)
+    go: NDArray[np.float32]  # (num_prompts, num_later, 2, num_lams)
     odds: FloatArray  # (num_state_features, num_held), weights of log odds
     weights: FloatArray  # (num_state_features, num_later, 2, num_lams)
 

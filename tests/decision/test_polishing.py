@@ -119,13 +119,13 @@ def test_a_prompt_is_not_judged_by_what_it_brought_itself() -> None:
 
 def test_costs_and_lambda_0_stay_as_they_were() -> None:
     table = wild_table(200, 2, seed=0).table
-    polisher = polisher_of(table, 2)
-    polished = polisher.polish(folds_of(table))
-    for before, after in zip(polisher.fitted, polished, strict=True):
+    fitted = polisher_of(table, 2).fitted
+    polished = polisher_of(table, 2).polish(folds_of(table))
+    for before, after in zip(fitted, polished, strict=True):
         np.testing.assert_array_equal(before.go[:, :, 1], after.go[:, :, 1])
         np.testing.assert_array_equal(before.go[..., 0], after.go[..., 0])
         np.testing.assert_array_equal(before.weights[..., 0], after.weights[..., 0])
-    assert any((a.go != b.go).any() for a, b in zip(polisher.fitted, polished, strict=True))
+    assert any((a.go != b.go).any() for a, b in zip(fitted, polished, strict=True))
 
 
 def test_noise_is_hardly_followed() -> None:
