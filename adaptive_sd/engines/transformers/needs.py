@@ -59,7 +59,8 @@ def _check_device(device_map: str, name: str) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(device_map.partition(":")[2] or 0) < count:
         return
-    found, other = (f"{count} of them", f"cuda:{count - 1}") if count else ("no GPU", "cpu")
+    other = f"cuda:{count - 1}" if count else "cpu"
+    found = f"none beyond {other}" if count else "no GPU"
     raise ConfigError(
         f"{name}: device_map is {device_map!r}, but torch finds {found} here; write "
         f'device_map = "{other}".'
