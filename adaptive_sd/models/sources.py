@@ -35,6 +35,7 @@ _HUB_FOLDER_PROGRAM = (
     "allow_patterns=sys.argv[3:], ignore_patterns=['*/*', 'consolidated*'])"
 )
 _REFUSAL = re.compile(r"GatedRepoError|\b40[13] Client Error|Client error '40[13] ")
+"""In its client's errors, where the hub wants to know first who asks."""
 _PIP = (
     *("-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:"),
     *("--disable-pip-version-check", "--timeout=4", "--retries=0", "--dest"),
@@ -82,17 +83,12 @@ def hub_folder(repo: str, folder: Path, patterns: Sequence[str]) -> bool:
 def _run_hub(program: Sequence[str], folder: Path) -> bool:
     command = [sys.executable, "-c", *program]
     status, said = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
-    if status and refuses(said):
+    if status and _REFUSAL.search(said):
         raise SourceError(
             "the model hub refuses it: it is gated, private or not there; check the name, accept "
             "its terms on the hub and set HF_TOKEN"
         )
     return status == 0
-
-
-def refuses(said: str) -> bool:
-    """Whether by its client's errors the hub wants to know first who asks."""
-    return _REFUSAL.search(said) is not None
 
 
 def index_package(requirement: str, folder: Path) -> None:
