@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
 from adaptive_sd.checks import check_keys, one_of, read_lambda, typed
 from adaptive_sd.engines.openai.options import EndpointOptions
@@ -18,10 +18,9 @@ from adaptive_sd.forms import Form
 from adaptive_sd.models.home import use_home
 from adaptive_sd.models.sizes import size_of
 from adaptive_sd.online import EXPLORES, OnDrift, may_explore
+from adaptive_sd.stage_table import read_cost, read_options
 from adaptive_sd.styles import STYLES
-from adaptive_sd.types import CostUnit, OnFailure, Rates
-
-Options = TypeVar("Options", EndpointOptions, TransformersOptions, VllmOptions)
+from adaptive_sd.types import OnFailure, Rates
 
 _ENGINES = ("llama_cpp", "openai", "transformers", "vllm")
 
@@ -41,8 +40,6 @@ _ENGINE_KEYS: Mapping[str, tuple[str, ...]] = {
 
 _OPTIONS = ("endpoint", "transformers", "vllm")
 """Fields of a stage that hold an engine's own."""
-
-_LOCAL = ("llama_cpp", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +89,25 @@ class Config:
     def with_engine_options(
         self, *, context: int | None, threads: int | None, gpu_layers: int | None
     ) -> Config:
-        """The same ladder with engine options set for embedded stages, where they are given."""
+        """The same ladder with engine options set for those stages whose engine has them.
+
+        `context` for all but served ones, `threads` for llama.cpp and transformers, `gpu_layers`
+        for llama.cpp.
+        """
         options = {"context": context, "threads": threads, "gpu_layers": gpu_layers}
         given = {key: value for key, value in options.items() if value is not None}
         for key, value in given.items():
             if value < (0 if key == "gpu_layers" else 1):
                 raise ConfigError(f"{key} is {value}; it must be positive.")
-        stages = (
-            replace(s, **given) if s.engine in _LOCAL else s  # type: ignore[arg-type]
-            for s in self.stages
-        )
-        return replace(self, stages=tuple(stages))
+        return replace(self, stages=tuple(_with_options(stage, given) for stage in self.stages))
+
+
+def _with_options(stage: StageConfig, given: Mapping[str, int]) -> StageConfig:
+    keys = _ENGINE_KEYS[stage.engine]
+    known: dict[str, Any] = {key: value for key, value in given.items() if key in keys}
+    if stage.vllm is not None:
+        known["vllm"] = replace(stage.vllm, **known)
+    return replace(stage, **known)
 
 
 def default_config() -> Config:
@@ -199,12 +204,12 @@ def _read_stage(raw: object, where: str) -> StageConfig:
             raise ConfigError(f"{where}: {key} is not for engine {engine!r}; leave it out.")
     stage = StageConfig(
         **{key: value for key, value in table.items() if key in known and key != "cost"},
-        cost=_read_cost(table["cost"], f"{where}: cost") if "cost" in table else None,
+        cost=read_cost(table["cost"], f"{where}: cost") if "cost" in table else None,
         endpoint=_read_endpoint(table, where) if engine == "openai" else None,
         transformers=(
-            _read_options(TransformersOptions, table, where) if engine == "transformers" else None
+            read_options(TransformersOptions, table, where) if engine == "transformers" else None
         ),
-        vllm=_read_options(VllmOptions, table, where) if engine == "vllm" else None,
+        vllm=read_options(VllmOptions, table, where) if engine == "vllm" else None,
     )
     if stage.parameters is not None and not size_of(stage.parameters):
         raise ConfigError(f"{where}: parameters is {stage.parameters!r}; write it like '70b'.")
@@ -222,55 +227,7 @@ def _read_stage(raw: object, where: str) -> StageConfig:
 def _read_endpoint(table: Mapping[str, Any], where: str) -> EndpointOptions:
     if "base_url" not in table:
         raise ConfigError(f'{where}: base_url is missing; write base_url = "http://host:port/v1".')
-    return _read_options(EndpointOptions, table, where)
-
-
-def _read_options(kind: type[Options], table: Mapping[str, Any], where: str) -> Options:
-    """An engine's own, checked, from the keys that are named like its fields."""
-    given: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name in table:
-            value, wanted = table[field.name], _TYPES[str(field.type)]
-            is_whole = wanted is float and type(value) is int
-            value = float(value) if is_whole else value
-            given[field.name] = typed(value, wanted, f"{where}: {field.name}")
-    options = kind(**given)
-    options.check(where)
-    return options
-
-
-_TYPES: Mapping[str, type] = {
-    "str": str,
-    "str | None": str,
-    "bool": bool,
-    "int": int,
-    "float": float,
-    "float | None": float,
-    "Mapping[str, Any]": dict,
-}
-"""By the names that options have for them."""
-
-
-def _read_cost(raw: object, where: str) -> Rates:
-    """A token's price as rates: { unit, per_million_in, per_million_out }."""
-    table = typed(raw, dict, where)
-    keys = ("unit", "per_million_in", "per_million_out")
-    check_keys(table, keys, where)
-    for key in keys:
-        if key not in table:
-            raise ConfigError(f"{where}: {key} is missing; write {key} = ...")
-    if table["unit"] not in get_args(CostUnit):
-        raise ConfigError(
-            f"{where}: unit is {table['unit']!r}; write one of {', '.join(get_args(CostUnit))}."
-        )
-    prices = [table["per_million_in"], table["per_million_out"]]
-    for price in prices:
-        is_number = isinstance(price, int | float) and not isinstance(price, bool)
-        if not is_number or not 0 <= price < float("inf"):
-            raise ConfigError(f"{where}: {price!r} is no price; write a number >= 0.")
-    if not any(prices):
-        raise ConfigError(f"{where}: both prices are 0; something must cost.")
-    return Rates.linear(prices[0] / 1e6, prices[1] / 1e6, table["unit"])
+    return read_options(EndpointOptions, table, where)
 
 
 def stage_styles(stage: StageConfig) -> dict[Form, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,8 @@ def test_a_stage_that_vllm_runs_has_its_options(tmp_path: Path) -> None:
         "owner/model-7b", 512, 2, "awq", "float16", 1.0, {"enforce_eager": True}
     )
     assert stage.votes == 3 and stage.endpoint is None
-    assert config.with_engine_options(context=9, threads=1, gpu_layers=1) == config
+    (other,) = config.with_engine_options(context=9, threads=1, gpu_layers=1).stages
+    assert other == replace(stage, context=9, vllm=replace(stage.vllm, context=9))
     arguments = stage.vllm.arguments
     assert arguments["max_model_len"] == 512 and arguments["enforce_eager"] is True
 
@@ -222,6 +224,20 @@ def test_a_ladder_by_names_keeps_what_is_known_of_them() -> None:
     assert ladder.stages[1].model == "/models/own.gguf"
     with pytest.raises(ConfigError, match="comes twice"):
         ladder_of(default_config(), ["a", "a"])
+
+
+def test_a_stage_takes_the_options_that_its_engine_has(tmp_path: Path) -> None:
+    """As the file does, which refuses the others."""
+    config = read_config(write(tmp_path, STAGE + SERVED + CHECKPOINT))
+    options = {"context": 9, "threads": 2, "gpu_layers": 3}
+    changed = config.with_engine_options(**options)
+    for before, after, keys in zip(
+        config.stages,
+        changed.stages,
+        (("context", "threads", "gpu_layers"), (), ("context", "threads")),
+        strict=True,
+    ):
+        assert after == replace(before, **{key: options[key] for key in keys})
 
 
 def test_engine_options_are_set_for_every_stage() -> None:

@@ -78,9 +78,15 @@ def answer(
             "its best (greedy only); 0 is exact. In our measurements it was not faster."
         ),
     ] = 0.0,
-    context: Annotated[int | None, typer.Option(help="Context of every stage, in tokens.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of every stage.")] = None,
-    n_gpu_layers: Annotated[int | None, typer.Option(help="Layers to put on a GPU.")] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Context of every stage that no server runs, in tokens.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of llama.cpp and transformers stages.")
+    ] = None,
+    n_gpu_layers: Annotated[
+        int | None, typer.Option(help="Layers of llama.cpp stages to put on a GPU.")
+    ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
     keep_prompt: Annotated[bool, typer.Option(help="Store prompt and text in the trace.")] = False,
 ) -> None:

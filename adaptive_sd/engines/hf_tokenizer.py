@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
+
+from adaptive_sd.errors import EngineError
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class HFTokenizer:
-    """See adaptive_sd.engines.chat.Tokenizer. Used by one thread at a time."""
+    """See adaptive_sd.engines.chat.Tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         """Of transformers' AutoTokenizer."""
         self._tokenizer = tokenizer
+        self._lock = threading.Lock()
         added = tokenizer.added_tokens_decoder.items()
         self._added: dict[int, str] = {number: str(token) for number, token in added}
         marked = {number for number, token in added if token.special}  # more than it has names for
         self._special = marked | set(tokenizer.all_special_ids)
         self._byte_of = _byte_of() if _is_byte_level(tokenizer) else {}
+        bos = tokenizer.bos_token_id
+        self.adds_bos = bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
+        self._adds_space = self.text(self._token_ids("a", special=False)) == " a"
 
     @property
     def chat_template(self) -> str | None:
-        template = self._tokenizer.chat_template
-        return template if isinstance(template, str) else None
-
-    @property
-    def adds_bos(self) -> bool:
-        bos = self._tokenizer.bos_token_id
-        return bos is not None and self._tokenizer("a")["input_ids"][:1] == [bos]
+        """The one named "default" where there are several. Raises EngineError without it."""
+        template: str | dict[str, str] | None = self._tokenizer.chat_template
+        if not isinstance(template, dict):
+            return template
+        if "default" not in template:
+            raise EngineError(
+                f'its chat templates are {", ".join(template)}; name the one for chats "default".'
+            )
+        return template["default"]
 
     @property
     def bos_text(self) -> str:
@@ -40,9 +49,26 @@ class HFTokenizer:
         return self._tokenizer.eos_token or ""
 
     def tokenize(self, text: str, *, special: bool, bos: bool = False) -> list[int]:
-        """See adaptive_sd.engines.chat.Tokenizer."""
-        found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not special)
-        return [*([self._tokenizer.bos_token_id] if bos else []), *found["input_ids"]]
+        """See adaptive_sd.engines.chat.Tokenizer; without `bos` the text goes on: no space comes
+        before it that it has not.
+        """
+        if bos:
+            return [self._tokenizer.bos_token_id, *self._token_ids(text, special=special)]
+        if not self._adds_space:
+            return self._token_ids(text, special=special)
+        tokens = self._token_ids(f"\n{text}", special=special)
+        for place in (1, 2):
+            if self.text(tokens[:place]) == " \n":
+                return tokens[place:]
+        return self._token_ids(text, special=special)  # a line's end is none of its tokens
+
+    def _token_ids(self, text: str, *, special: bool) -> list[int]:
+        """As it is at the beginning. What becomes of special tokens is a state of the tokenizer."""
+        with self._lock:
+            found: list[int] = self._tokenizer(
+                text, add_special_tokens=False, split_special_tokens=not special
+            )["input_ids"]
+        return found
 
     def text(self, token_ids: Sequence[int]) -> str:
         """Special tokens have none."""

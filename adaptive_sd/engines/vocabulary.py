@@ -18,6 +18,7 @@ class Vocabulary(HFTokenizer):
                 f"its tokenizer ({type(tokenizer).__name__}) has no tokenizer.json; take a "
                 "checkpoint that has one."
             )
+        self._pieces: dict[int, bytes] = {}
         super().__init__(tokenizer)
         own_end: int | None = tokenizer.eos_token_id
         self._ends = end_tokens if own_end is None else end_tokens | {own_end}
@@ -25,7 +26,6 @@ class Vocabulary(HFTokenizer):
             raise EngineError("its tokenizer names no token that ends a turn (eos_token).")
         self.end_token = min(self._ends) if own_end is None else own_end
         """The token that ends a turn."""
-        self._pieces: dict[int, bytes] = {}
 
     def is_end(self, token: int) -> bool:
         return token in self._ends

@@ -88,7 +88,8 @@ def pull_hub_file(
     folder = writable_models_dir()
     parts = folder / f"{target.name}.parts"
     with _disk_errors(folder), _one_at_a_time(folder / f"{target.name}.lock"):
-        fetched = fetch_hub_file(repo, file, parts)
+        with _refusals(name):
+            fetched = fetch_hub_file(repo, file, parts)
         if fetched is None:
             raise DownloadError(
                 f"{name}: the model hub cannot be reached or has no such file; check the name and "
@@ -120,13 +121,23 @@ def pull_hub_folder(
     folder = writable_models_dir()
     parts = folder / f"{target.name}.parts"
     with _disk_errors(folder), _one_at_a_time(folder / f"{target.name}.lock"):
-        if not fetch_hub_folder(repo, parts, patterns) or not (parts / "config.json").is_file():
+        with _refusals(repo):
+            is_here = fetch_hub_folder(repo, parts, patterns)
+        if not is_here or not (parts / "config.json").is_file():
             raise DownloadError(
                 f"{repo}: the model hub cannot be reached or has no such model; check the name and "
                 "the network, or give the path of a folder."
             )
         shutil.rmtree(target, ignore_errors=True)
         parts.replace(target)
+
+
+@contextlib.contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        raise DownloadError(f"{name}: {error}.") from error
 
 
 @contextlib.contextmanager
@@ -155,7 +166,9 @@ def _from_hub(entry: CatalogueEntry, parts: Path, fetch: FetchHubFile) -> Path |
     """The right bytes, or None: a file that was changed on the hub is not what was asked for."""
     if entry.hub_repo is None or entry.hub_file is None:
         return None
-    fetched = fetch(entry.hub_repo, entry.hub_file, parts)
+    fetched = None
+    with contextlib.suppress(SourceError):  # packages have it too
+        fetched = fetch(entry.hub_repo, entry.hub_file, parts)
     if fetched is not None and _problem(fetched, entry):
         fetched.unlink()
         return None

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -13,19 +14,24 @@ from adaptive_sd.errors import DamagedModelError, UnknownModelError
 from adaptive_sd.models.catalogue import explain_unavailable, load_catalogue, split_format
 from adaptive_sd.models.download import pull_hub_folder
 from adaptive_sd.models.home import models_dir
+from adaptive_sd.models.sizes import size_in
 from adaptive_sd.models.sources import FetchHubFolder, hub_folder
 from adaptive_sd.models.store import ResolvedModel, resolve
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ID = re.compile(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", re.ASCII)
 _PARTS = ("*.safetensors", "*.json", "*.jinja", "*.model")
 """Files that answers depend on; none of them is a program."""
+
+_COPY = "consolidated"
+"""With what the name of a file begins that holds the same weights in the maker's own layout."""
 
 
 def is_for_folders(name: str) -> bool:
     """Whether a name can be a folder or hub id, and is no GGUF file's."""
     if ".gguf" in name or split_format(name)[0] in load_catalogue():
         return False
-    return _config(name).is_file() or _HUB_ID.fullmatch(name) is not None
+    config = os.path.join(os.path.expanduser(name), "config.json")
+    return os.path.isfile(config) or _HUB_ID.fullmatch(name) is not None
 
 
 def resolve_checkpoint(
@@ -37,8 +43,8 @@ def resolve_checkpoint(
     """
     if reason := explain_unavailable(name):
         raise UnknownModelError(reason)
-    folder = Path(name).expanduser()
-    if len(name) < 4096 and folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if os.path.isdir(folder):
         return examine_folder(folder, folder.resolve().name)
     if not is_for_folders(name):
         return resolve(name, offline=offline)
@@ -53,26 +59,34 @@ def examine_folder(folder: Path, name: str) -> ResolvedModel:
 
     Raises DamagedModelError for a folder that is not whole.
     """
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = _parts(folder, "*.safetensors")
     if not (folder / "config.json").is_file() or not weights:
         raise DamagedModelError(
             f"{folder}: has not both a config.json and *.safetensors (no other weights are "
             "loaded); fetch it again."
         )
-    _check_index(folder)
-    num_parameters = sum(map(_num_parameters, weights))
+    num_parameters = sum(map(_num_parameters, _named_by_index(folder) or weights))
+    if _is_quantised(folder / "config.json"):  # several numbers may be in one
+        num_parameters = size_in(name) or num_parameters
     return ResolvedModel(folder, name, _hash_of(folder), num_parameters)
 
 
-def _config(name: str) -> Path:
-    return Path(name).expanduser() / "config.json"
+def _parts(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(_COPY))
 
 
-def _check_index(folder: Path) -> None:
-    """Every file that the index of the weights names is here."""
+def _is_quantised(config: Path) -> bool:
+    try:
+        return "quantization_config" in json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedModelError(f"{config}: is no configuration; fetch it again.") from error
+
+
+def _named_by_index(folder: Path) -> list[Path]:
+    """The files that the index of the weights names, all of which are here; none without one."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
-        return
+        return []
     try:
         named = set(json.loads(index.read_text())["weight_map"].values())
         missing = sorted(file for file in named if not (folder / file).is_file())
@@ -83,11 +97,12 @@ def _check_index(folder: Path) -> None:
             f"{folder}: {len(missing)} of {len(named)} files of weights are missing "
             f"({missing[0]}); fetch it again."
         )
+    return [folder / file for file in sorted(named)]
 
 
 def _hash_of(folder: Path) -> str:
     """sha256 of the names and sha256 of all its parts."""
-    parts = sorted(path for pattern in _PARTS for path in folder.glob(pattern))
+    parts = sorted(path for pattern in _PARTS for path in _parts(folder, pattern))
     state = [[p.name, (s := p.stat()).st_size, s.st_mtime_ns, s.st_ctime_ns] for p in parts]
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     note = models_dir() / f"{folder.resolve().name}.{place}.sha256.json"

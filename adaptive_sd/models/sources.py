@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,9 +15,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 FetchHubFile = Callable[[str, str, Path], Path | None]
-"""(repository, file, folder) to the fetched file; None when the hub lacks it or is not reached."""
+"""(repository, file, folder) to the fetched file; None when the hub lacks it or is not reached.
+
+Raises SourceError when it refuses.
+"""
 FetchHubFolder = Callable[[str, Path, Sequence[str]], bool]
-"""(repository, folder, patterns): whether all its files of these kinds are there now."""
+"""(repository, folder, patterns): whether all its files of these kinds are there now.
+
+Raises SourceError when the hub refuses.
+"""
 FetchPackage = Callable[[str, Path], None]
 """(requirement, folder): puts one wheel into the folder. Raises SourceError."""
 
@@ -25,8 +32,10 @@ _HUB_PROGRAM = (
 )
 _HUB_FOLDER_PROGRAM = (
     "import sys, huggingface_hub as h; h.snapshot_download(sys.argv[1], local_dir=sys.argv[2], "
-    "allow_patterns=sys.argv[3:])"
+    "allow_patterns=sys.argv[3:], ignore_patterns=['*/*', 'consolidated*'])"
 )
+_REFUSAL = re.compile(r"GatedRepoError|\b40[13] Client Error|Client error '40[13] ")
+"""In its client's errors, where the hub wants to know first who asks."""
 _PIP = (
     *("-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:"),
     *("--disable-pip-version-check", "--timeout=4", "--retries=0", "--dest"),
@@ -58,16 +67,27 @@ _HUB_ENVIRONMENT = {"HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 def hub_file(repo: str, file: str, folder: Path) -> Path | None:
     """Fetch with the hub's own client, which goes on with what is in `folder`."""
-    command = [sys.executable, "-c", _HUB_PROGRAM, repo, file, str(folder)]
-    status, _ = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
     whole = folder / file
-    return whole if status == 0 and whole.is_file() else None
+    is_here = _run_hub([_HUB_PROGRAM, repo, file, str(folder)], folder)
+    return whole if is_here and whole.is_file() else None
 
 
 def hub_folder(repo: str, folder: Path, patterns: Sequence[str]) -> bool:
-    """Fetch a repository's files of these kinds, as `hub_file` does."""
-    command = [sys.executable, "-c", _HUB_FOLDER_PROGRAM, repo, str(folder), *patterns]
-    status, _ = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
+    """Fetch a repository's files of these kinds, as `hub_file` does.
+
+    Not those in folders of it, which are other forms of the same, nor copies of the weights.
+    """
+    return _run_hub([_HUB_FOLDER_PROGRAM, repo, str(folder), *patterns], folder)
+
+
+def _run_hub(program: Sequence[str], folder: Path) -> bool:
+    command = [sys.executable, "-c", *program]
+    status, said = run_while_growing(command, folder, HUB_PATIENCE, _HUB_ENVIRONMENT)
+    if status and _REFUSAL.search(said):
+        raise SourceError(
+            "the model hub refuses it: it is gated, private or not there; check the name, accept "
+            "its terms on the hub and set HF_TOKEN"
+        )
     return status == 0
 
 

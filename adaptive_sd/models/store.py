@@ -62,7 +62,7 @@ def resolve(
             pull(entry, file_of(entry), show_progress=show_progress, offline=offline)
         return in_format(entry, quant) if quant else verify(entry)
     path = Path(os.path.expanduser(name))
-    if path.suffix == ".gguf" and _is_file(path):
+    if path.suffix == ".gguf" and os.path.isfile(path):
         return _own_file(path, path.stem)
     if (hub := _HUB_ID.fullmatch(name)) and ".." not in re.split("[/:]", name):
         repo, file = hub.groups()
@@ -71,13 +71,6 @@ def resolve(
             pull_hub_file(repo, file, cached, offline=offline, fetch_hub_file=fetch_hub_file)
         return _own_file(cached, name)
     raise unknown_model(name)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # too long a name, or a folder that may not be entered
-        return False
 
 
 def _own_file(path: Path, name: str) -> ResolvedModel:

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
-from adaptive_sd.errors import ConfigError, DamagedModelError, EngineError, MemoryLackError
+from adaptive_sd.errors import (
+    ConfigError,
+    ContextOverflowError,
+    DamagedModelError,
+    EngineError,
+    MemoryLackError,
+)
 from adaptive_sd.sources import run_by_transformers
 from adaptive_sd.types import Offer, Sampling
 from tests.engines.margin import EAGER, assert_same_up_to_margin
@@ -45,7 +51,9 @@ def net_of(folder: Path) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-@pytest.mark.parametrize("kind", [WINDOW, RECURRENT], ids=["window", "recurrent"])
+@pytest.mark.parametrize(
+    "kind", [WINDOW, RECURRENT, {"kind": "Mamba"}], ids=["window", "recurrent", "without heads"]
+)
 def test_what_cannot_be_rolled_back_is_generated_plainly(
     tmp_path: Path, kind: dict[str, Any]
 ) -> None:
@@ -247,3 +255,21 @@ def test_a_gguf_file_answers_as_llama_cpp_does(tiny_path: Path, tiny: LlamaCppEn
         theirs = tiny.generate(ask(prompt), Sampling(max_tokens=30))
         assert_same_up_to_margin(ours, theirs, 0.026)
     engine.close()
+
+
+def test_a_context_of_one_token_has_room_for_no_prompt(folder: Path) -> None:
+    engine = open_engine(folder, context=1)
+    with pytest.raises(ContextOverflowError, match="has a context of 1"):
+        engine.generate(ask("x"), Sampling(max_tokens=1))
+    engine.close()
+
+
+@pytest.mark.parametrize(("count", "found"), [(0, "no GPU here"), (2, "none beyond cuda:1 here")])
+def test_a_gpu_that_is_not_there_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, count: int, found: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    setting = Setting(TransformersOptions(device_map="cuda:2"), 512, 1)
+    with pytest.raises(ConfigError, match=f"'cuda:2', but torch finds {found}; write"):
+        check_memory(Checkpoint(folder), setting, "tiny", lambda _: 1 << 60)

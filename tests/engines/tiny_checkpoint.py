@@ -1,4 +1,4 @@
-"""Makes a tiny random model as a folder of safetensors, with a byte-level tokenizer."""
+"""Makes a tiny random model as a folder of safetensors, with a tokenizer of bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tests.engines.tiny_gguf import CONTEXT, FEED, HEADS, LAYERS, SPECIAL, TEMPLATE, WIDTH
 
@@ -59,6 +59,29 @@ def write_tokenizer(folder: Path, template: str) -> None:
     tokenizer = Tokenizer(models.BPE(vocabulary, [("a", "b")]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
+    _save(tokenizer, folder, template)
+
+
+def write_spaced_tokenizer(folder: Path, *, in_normalizer: bool, template: str = TEMPLATE) -> None:
+    """As SentencePiece's of Llama 2: a space is put before a text, by the one part or the other.
+
+    Token 256 is a space, byte b otherwise token b.
+    """
+    vocabulary = {f"<0x{b:02X}>": b for b in range(256)} | {"\u2581": 256}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
+    if in_normalizer:
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+        )
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    _save(tokenizer, folder, template)
+
+
+def _save(tokenizer: Tokenizer, folder: Path, template: str) -> None:
     tokenizer.add_special_tokens([AddedToken(s, special=True) for s in SPECIAL])
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[2]

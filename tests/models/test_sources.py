@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from adaptive_sd.models.sources import (
     Patience,
     SourceError,
+    hub_file,
+    hub_folder,
     index_package,
     run_while_growing,
     wait_while_growing,
@@ -112,3 +114,66 @@ def test_a_package_comes_as_one_wheel(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     index_package("piece==1.0", folder)
     assert [path.name for path in folder.iterdir()] == ["piece-1.0-py3-none-any.whl"]
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+NAMES = ("model.safetensors", "consolidated.safetensors", "original/model.safetensors", "a.py")
+class GatedRepoError(Exception): ...
+def hf_hub_download(repo, file, local_dir):
+    raise {error}
+def snapshot_download(repo, local_dir, allow_patterns, ignore_patterns):
+    from fnmatch import fnmatch
+    for name in NAMES:
+        if any(fnmatch(name, p) for p in allow_patterns):
+            if not any(fnmatch(name, p) for p in ignore_patterns):
+                path = Path(local_dir, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("")
+    hf_hub_download(repo, None, local_dir)
+"""
+
+
+def put_client(folder: Path, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    (folder / "huggingface_hub.py").write_text(CLIENT.replace("{error}", error))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setattr("adaptive_sd.models.sources.HUB_PATIENCE", LONG)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refusal"),
+    [
+        ("GatedRepoError('secret-link')", True),
+        ("OSError('401 Client Error. (Request ID: secret-link)')", True),
+        ("OSError('403 Client Error.')", True),
+        ("OSError(\"Client error '403 Forbidden' for url 'secret-link'\")", True),
+        ("OSError('404 Client Error.')", False),
+        ("OSError('proxy: 403 Forbidden')", False),
+    ],
+)
+def test_a_refusal_of_the_hub_is_told_from_its_absence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, is_refusal: bool
+) -> None:
+    """With what to do, and nothing of what its client wrote."""
+    put_client(tmp_path / "client", error, monkeypatch)
+    for fetch in (
+        lambda: hub_file("owner/model", "a.gguf", tmp_path / "file"),
+        lambda: hub_folder("owner/model", tmp_path / "folder", ["*.safetensors"]),
+    ):
+        if not is_refusal:
+            assert not fetch()
+            continue
+        with pytest.raises(SourceError, match=r"gated.* set HF_TOKEN") as caught:
+            fetch()
+        assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_of_a_repository_no_folders_and_no_copies_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's own client lets a star stand for a slash too."""
+    put_client(tmp_path / "client", "SystemExit(0)", monkeypatch)
+    assert hub_folder("owner/model", tmp_path / "folder", ["*.safetensors"])
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["model.safetensors"]

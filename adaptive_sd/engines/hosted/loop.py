@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Coroutine
@@ -22,24 +23,34 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result; Ctrl-C in the calling thread ends the work first."""
-        job: Job[None, T] = self.start(lambda _: work())
-        try:
-            return job.result()
-        finally:
-            job.cancel()
+        """The result; Ctrl-C in the calling thread ends the work first.
+
+        Raises EngineClosedError as `start` does.
+        """
+        return _result(self.start(lambda _: work()))
 
     def start(self, work: Work[S, T]) -> Job[S, T]:
-        """Begin work whose things come out of `Job.next`; the caller cancels it in the end."""
-        return Job(self._loop, work)
+        """Begin work whose things come out of `Job.next`; the caller cancels it in the end.
+
+        Raises EngineClosedError after `close`, which ends all that has begun before.
+        """
+        with self._lock:
+            if self._closed:
+                raise EngineClosedError("the engine was closed.")
+            return Job(self._loop, work)
 
     def close(self) -> None:
         """End all work first."""
-        self.run(self._cancel_all)
+        with self._lock:
+            self._closed = True
+            last: Job[None, None] = Job(self._loop, lambda _: self._cancel_all())
+        _result(last)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -84,7 +95,15 @@ class Job(Generic[S, T]):
     def cancel(self) -> None:
         """End the work, if it has not, and wait until it has let go of its connections."""
         if not self._ended.is_set():
-            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+            with contextlib.suppress(RuntimeError):  # closed just now, when all had ended
+                self._loop.call_soon_threadsafe(lambda: self._task.cancel())
             self._ended.wait()
         if not self._task.cancelled():
             self._task.exception()  # seen: nothing is left to report
+
+
+def _result(job: Job[None, T]) -> T:
+    try:
+        return job.result()
+    finally:
+        job.cancel()

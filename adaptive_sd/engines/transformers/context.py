@@ -89,7 +89,7 @@ class Context(SequenceCache):
 
 def open_context(model: Model, *, size: int, num_slots: int) -> Context:
     """With shared cells where the model is seen to compute with them what it does without."""
-    if model.attends_to_all(size):
+    if size > 1 and model.attends_to_all(size):  # of one token nothing can be dropped
         context = Context(model, size=size, num_slots=num_slots, can_fork=True)
         with suppress(EngineError):
             if _is_right(context, model):

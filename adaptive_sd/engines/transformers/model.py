@@ -129,7 +129,7 @@ class Model(Vocabulary):
 
     def attends_to_all(self, size: int) -> bool:
         """Whether every layer looks at all of at most `size` tokens before, as far as it says."""
-        if getattr(self._net, "_is_stateful", False):
+        if getattr(self._net, "_is_stateful", False) or _turns_by_length(self.config, size):
             return False
         window = getattr(self.config, "sliding_window", None)
         fits = window is None or window >= size
@@ -193,6 +193,22 @@ class Model(Vocabulary):
         self._net = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _turns_by_length(config: Any, size: int) -> bool:
+    """Whether a pass with one of `size` positions turns the keys of all its tokens otherwise.
+
+    Then a token's numbers depend on what else is in its pass.
+    """
+    told = getattr(config, "rope_parameters", None) or {}
+    by_layers = [told, *(each for each in told.values() if isinstance(each, dict))]
+    most = getattr(config, "max_position_embeddings", None) or size
+    return any(
+        (kind == "longrope" and size > each.get("original_max_position_embeddings", most))
+        or (kind == "dynamic" and size > most)
+        for each in by_layers
+        if (kind := each.get("rope_type"))
+    )
 
 
 def dtype_of(options: TransformersOptions, checkpoint: Checkpoint) -> Any:

@@ -47,14 +47,24 @@ def check_memory(
     `free` tells what there is under some options, by default what is measured now.
     """
     options = setting.options
-    if options.device_map.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"{name}: device_map is {options.device_map!r}, but torch finds no GPU here; write "
-            'device_map = "cpu".'
-        )
+    _check_device(options.device_map, name)
     needed = needed_bytes(shape_of(checkpoint), setting, checkpoint)
     if needed > (free or free_bytes)(options):
         raise lack(checkpoint, setting, name, free)
+
+
+def _check_device(device_map: str, name: str) -> None:
+    if not device_map.startswith("cuda"):
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device_map.partition(":")[2] or 0) < count:
+        return
+    other = f"cuda:{count - 1}" if count else "cpu"
+    found = f"none beyond {other}" if count else "no GPU"
+    raise ConfigError(
+        f"{name}: device_map is {device_map!r}, but torch finds {found} here; write "
+        f'device_map = "{other}".'
+    )
 
 
 def lack(
@@ -83,8 +93,9 @@ def shape_of(checkpoint: Checkpoint) -> Shape:
         if isinstance(module, torch.nn.Linear) and module is not head
     )
     text = net.config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    queries = getattr(text, "num_attention_heads", 0)  # none of a model that only recurs
+    heads = getattr(text, "num_key_value_heads", None) or queries
+    width = getattr(text, "head_dim", None) or text.hidden_size // max(queries, 1)
     cell_width = 2 * text.num_hidden_layers * heads * width
     return Shape(linear, net.num_parameters() - linear, cell_width)
 
