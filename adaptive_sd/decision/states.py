@@ -116,13 +116,19 @@ def _products(odds: FloatArray, others: FloatArray) -> FloatArray:
     Not of lengths: a square that fits recorded lengths says anything of longer ones.
     """
     left, right = _pairs(odds.shape[1])
-    mixed = odds[:, :, None] * others[:, None]
-    return np.concatenate([odds[:, left] * odds[:, right], mixed.reshape(len(odds), -1)], axis=1)
+    own, other = _crossed(odds.shape[1], others.shape[1])
+    return np.concatenate([odds[:, left] * odds[:, right], odds[:, own] * others[:, other]], axis=1)
 
 
 @functools.cache
 def _pairs(num_columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(num_columns)
+
+
+@functools.cache
+def _crossed(num_odds: int, num_others: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    own, other = np.indices((num_odds, num_others)).reshape(2, -1)
+    return own, other
 
 
 def drafted_of(
