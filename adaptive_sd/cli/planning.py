@@ -63,6 +63,8 @@ def plan(
         raise typer.BadParameter(f"--rps is {rps}; it must be positive.")
     if not 0 < utilisation < 1:
         raise typer.BadParameter(f"--utilisation is {utilisation}; it must be between 0 and 1.")
+    if p95 is not None and not 0 < p95 < float("inf"):
+        raise typer.BadParameter(f"--p95 is {p95}; it must be positive.")
     if lam is not None and table is None:
         raise typer.BadParameter("--lambda is of --table; traces have their own.")
     ladder = chosen_config(config)

@@ -14,11 +14,12 @@ from typing import Any
 from adaptive_sd.build import Cascade, open_cascade, open_stages, traces_path
 from adaptive_sd.config import Config, read_config
 from adaptive_sd.distributed.cluster import load_ray
-from adaptive_sd.distributed.placement import Placement, placements
-from adaptive_sd.distributed.remote import ask_facts, remote_source
-from adaptive_sd.distributed.replica import StageReplica, Verdicts
+from adaptive_sd.distributed.placement import Placement, absolute, placements
+from adaptive_sd.distributed.remote import ask_facts, open_verdicts, remote_source
+from adaptive_sd.distributed.replica import StageReplica
 from adaptive_sd.distributed.wire import http_status, read_question
 from adaptive_sd.errors import AdaptiveSDError, ConfigError
+from adaptive_sd.models.home import use_home
 from adaptive_sd.prompt import Prompt, prompt_text
 from adaptive_sd.request import Request
 from adaptive_sd.trace import Answer
@@ -59,7 +60,7 @@ def serve(
     those that may run a stage need its model or fetch it, the fronts the artifact. Raises
     ConfigError, also for a ladder that learns while it runs, which is one process.
     """
-    ladder = config if isinstance(config, Config) else read_config(Path(config))
+    ladder = absolute(config if isinstance(config, Config) else read_config(Path(config)))
     return compose(ladder, placements(ladder, offline=offline), replicas or {})
 
 
@@ -95,6 +96,7 @@ def compose(config: Config, ladder: Sequence[Placement], replicas: Mapping[str, 
             name=placement.name,
             ray_actor_options=placement.resources,
             max_ongoing_requests=placement.slots + placement.max_waiting,
+            max_queued_requests=placement.slots + placement.max_waiting,
             autoscaling_config=_scaling(replicas, placement.name, placement.slots),
         )
         .bind(placement)
@@ -104,6 +106,7 @@ def compose(config: Config, ladder: Sequence[Placement], replicas: Mapping[str, 
         name=FRONT,
         ray_actor_options={"num_cpus": _FRONT_CPUS},
         max_ongoing_requests=_AT_A_TIME,
+        max_queued_requests=2 * _AT_A_TIME,
         autoscaling_config=_scaling(replicas, FRONT, _AT_A_TIME // 2),
     )
     return front.bind(config, handles)
@@ -123,6 +126,8 @@ class Front:
     """
 
     def __init__(self, config: Config, handles: Mapping[str, Any]) -> None:
+        if config.home is not None:
+            use_home(config.home)
         self._threads = ThreadPoolExecutor(_AT_A_TIME)
         # handles may not be waited for on the thread that runs this
         opened = self._threads.submit(_open, config, handles).result()
@@ -163,7 +168,7 @@ def _open(config: Config, handles: Mapping[str, Any]) -> tuple[Cascade, Cascade]
 
     Caps are looked at before every pass and token; what asks so often is slower.
     """
-    verdicts = load_ray().remote(Verdicts).options(num_cpus=0).remote()
+    verdicts = open_verdicts()
     facts = {name: ask_facts(name, handle) for name, handle in handles.items()}
     plain, always = (
         {

@@ -65,8 +65,8 @@ def check_room(placements: Sequence[Placement]) -> None:
             if wanted > there.get(name, 0):
                 raise ConfigError(
                     f"stage {placement.name!r} needs {wanted:g} {name} a worker, the cluster has "
-                    f"{there.get(name, 0):g}; add machines, or change the stage's threads or "
-                    "gpu_layers."
+                    f"{there.get(name, 0):g}; add machines, or change the stage's threads, "
+                    "gpu_layers or device_map."
                 )
 
 

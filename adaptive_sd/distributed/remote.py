@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from adaptive_sd.distributed.cluster import load_ray, one_line
-from adaptive_sd.distributed.replica import Call, Ended, Facts
+from adaptive_sd.distributed.replica import Call, Ended, Facts, Verdicts
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.errors import AdaptiveSDError, EndpointError, QueueFullError
@@ -94,7 +94,7 @@ class RemoteEngine:
         """The replicas stay: others ask them too."""
 
     def _tell(self, method: str, *values: object) -> Any:
-        with _mapped(self._name):
+        with map_errors(self._name):
             return _result(self._handle.tell.remote(method, *values).result())
 
     def _run(
@@ -105,7 +105,7 @@ class RemoteEngine:
         is_decided: IsDecided | None,
     ) -> Any:
         call = Call(uuid.uuid4().hex, method, values, observer is not None, self._asks_always)
-        with _mapped(self._name):
+        with map_errors(self._name):
             told = self._handle.options(stream=True).run.remote(call, self._verdicts)
             try:
                 for item in told:
@@ -118,7 +118,18 @@ class RemoteEngine:
                     self._verdicts.say.remote(call.run_id, verdict)
             finally:
                 told.cancel()
+                self._verdicts.forget.remote(call.run_id)
         raise EndpointError(f"{self._name}: its replica ended an answer without a word.")
+
+
+def open_verdicts() -> Any:
+    """An actor on the machine of the process that asks; begun again whenever it is lost."""
+    ray = load_ray()
+    here = load_ray("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}
+    return ray.remote(Verdicts).options(**options).remote()
 
 
 def remote_source(
@@ -135,7 +146,7 @@ def remote_source(
 
 def ask_facts(name: str, handle: Any) -> Facts:
     """Waits until a replica is there. Raises EndpointError."""
-    with _mapped(name):
+    with map_errors(name):
         facts: Facts = handle.facts.remote().result()
         return facts
 
@@ -147,12 +158,12 @@ def _result(result: Any) -> Any:
 
 
 @contextmanager
-def _mapped(name: str) -> Iterator[None]:
-    """What Ray raises for a replica that is lost or has no room, as ours."""
+def map_errors(name: str) -> Iterator[None]:
+    """What Ray raises, as ours: a replica has no room, or is lost in one of many ways."""
     serve, ray = load_ray("ray.serve.exceptions"), load_ray("ray.exceptions")
     try:
         yield
     except serve.BackPressureError as error:
         raise QueueFullError(f"{name}: {one_line(error)}; ask again later.") from error
-    except (ray.ActorDiedError, ray.ActorUnavailableError, serve.RayServeException) as error:
+    except (ray.RayError, serve.RayServeException) as error:
         raise EndpointError(f"{name}: its replica is lost ({one_line(error)}).") from error

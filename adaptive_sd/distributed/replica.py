@@ -66,6 +66,11 @@ class Verdicts:
         finally:
             self._said.pop(run_id, None)
 
+    async def forget(self, run_id: str) -> None:
+        """Both sides say so in the end, each after all else that it says: nothing is left."""
+        if (left := self._said.pop(run_id, None)) is not None:
+            left.cancel()
+
     def _of(self, run_id: str) -> asyncio.Future[bool]:
         if run_id not in self._said:
             self._said[run_id] = asyncio.get_running_loop().create_future()
@@ -117,6 +122,7 @@ class StageReplica:
             yield item
         finally:
             watch.end()
+            verdicts.forget.remote(call.run_id)
             await asyncio.wait([running])
 
 

@@ -42,7 +42,7 @@ def read_question(body: bytes) -> tuple[Prompt, Request]:
     """
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the body is no JSON ({error}).") from error
     if not isinstance(document, dict) or "prompt" not in document:
         raise ConfigError('the body must be an object with a prompt: {"prompt": "..."}.')
@@ -59,12 +59,27 @@ def read_question(body: bytes) -> tuple[Prompt, Request]:
 def _value(name: str, value: Any) -> Any:
     if name not in _FIELDS:
         raise ConfigError(f"unknown field {name!r}; known: prompt, {', '.join(_FIELDS)}.")
+    try:
+        return _typed(name, value)
+    except (TypeError, ValueError, OverflowError) as error:  # of Unicode too
+        raise ConfigError(f"{name} is {value!r:.60}; that is no value for it.") from error
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Raises TypeError, ValueError and OverflowError."""
     if name == "stop":
-        is_right = isinstance(value, list) and all(isinstance(each, str) for each in value)
-        value = tuple(value) if is_right else value
-    else:
-        kinds = (int,) if name in _WHOLE else (int, float)
-        is_right = isinstance(value, kinds) and not isinstance(value, bool)
-    if not is_right:
-        raise ConfigError(f"{name} is {value!r}; that is no value for it.")
+        return tuple(_text(each) for each in _checked(value, list))
+    if name in _WHOLE:
+        return _checked(value, int)
+    return float(_checked(value, int, float))
+
+
+def _text(value: Any) -> Any:
+    _checked(value, str).encode()
+    return value
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError
     return value

@@ -89,6 +89,9 @@ def test_what_is_printed_is_what_the_document_says(
         (["--replica", "large slot=2"], 2, "slots=64"),
         (["--replica", "large slots=two"], 2, "slots=64"),
         (["--replica", "large slots=0"], 1, "slots of 'large' is 0"),
+        (["--p95", "nan"], 2, "--p95 is nan"),
+        (["--p95", "inf"], 2, "--p95 is inf"),
+        (["--p95", "-1"], 2, "--p95 is -1"),
         (["--p95", "0.001"], 1, "without any waiting"),
     ],
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,17 +28,17 @@ from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.config import Config, StageConfig
 from adaptive_sd.distributed.app import FRONT, Front, Replicas, compose, serve
 from adaptive_sd.distributed.placement import Placement
-from adaptive_sd.distributed.remote import RemoteEngine, ask_facts
+from adaptive_sd.distributed.remote import RemoteEngine, ask_facts, map_errors, open_verdicts
 from adaptive_sd.distributed.replica import Verdicts
 from adaptive_sd.engines.fake import FakeEngine
-from adaptive_sd.errors import ConfigError, ContextOverflowError, EndpointError
+from adaptive_sd.errors import ConfigError, ContextOverflowError, EndpointError, QueueFullError
 from adaptive_sd.judge import FittedJudge
 from adaptive_sd.sources import Source
 from adaptive_sd.stage import Stage
 from adaptive_sd.trace import Answer
 from adaptive_sd.trace_store import recorded_answers
 from adaptive_sd.types import Draft, Message, Offer, Progress, Sampling
-from tests.ladder import SKILL, make_engine, make_tasks
+from tests.ladder import RATES, SKILL, make_engine, make_tasks
 
 pytestmark = [
     pytest.mark.usefixtures("local_ray"),
@@ -90,7 +94,7 @@ class App(NamedTuple):
 
 @pytest.fixture(scope="module")
 def app(
-    local_ray: None, home: Path, artifact: Artifact, tmp_path_factory: pytest.TempPathFactory
+    local_ray: None, artifact: Artifact, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[App]:
     from ray import serve as ray_serve
 
@@ -98,7 +102,7 @@ def app(
     (there := folder / "there").mkdir()
     save_artifact(artifact, folder / "artifact")
     stages = tuple(StageConfig(name, name) for name in SKILL)
-    config = Config(stages, artifact=str(folder / "artifact"))
+    config = Config(stages, artifact=str(folder / "artifact"), home=folder / "house")
     ladder = [Placement(name, partial(open_stage, name, there), 0.1) for name in SKILL]
     two = {name: Replicas(2 if name == "large" else 1, 2) for name in SKILL}
     with socket.socket() as free:
@@ -112,7 +116,7 @@ def app(
         front.bind(replace(config, on_failure="error"), handles), name="strict", route_prefix=None
     )
     here = Cascade([open_stage(name, folder) for name in SKILL], FittedJudge(artifact))
-    yield App(handle, strict, f"http://127.0.0.1:{port}/", here, handles, home)
+    yield App(handle, strict, f"http://127.0.0.1:{port}/", here, handles, folder / "house")
     ray_serve.shutdown()
 
 
@@ -176,9 +180,7 @@ def without_seconds(draft: Draft) -> object:
 @pytest.mark.parametrize("most", [5, 32, 1000])
 def test_an_observer_ends_an_answer_there_as_here(app: App, most: int) -> None:
     """Where it is asked always it sees the same; else the same at the checkpoints."""
-    import ray
-
-    verdicts = ray.remote(Verdicts).options(num_cpus=0).remote()
+    verdicts = open_verdicts()
     facts = ask_facts("small", app.stages["small"])
     asked = [Message("user", LONG)], Sampling()
     offer = Offer("word0 word1 other")
@@ -220,6 +222,98 @@ def test_where_a_failure_is_an_error_it_is_told_once(app: App) -> None:
         app.strict.answer.remote(FATAL_TOO).result()
     found = app.strict.answer.remote(FATAL_TOO).result()
     assert comparable(found) == comparable(app.here.answer(FATAL_TOO))
+
+
+def test_lost_verdicts_come_again(app: App) -> None:
+    import ray
+
+    verdicts = open_verdicts()
+    engine = RemoteEngine(
+        "small",
+        app.stages["small"],
+        verdicts,
+        ask_facts("small", app.stages["small"]),
+        asks_always=True,
+    )
+    asked = [Message("user", LONG)], Sampling()
+    whole = engine.generate(*asked, observer=lambda progress: True)
+    ray.kill(verdicts, no_restart=False)
+    for _ in range(100):
+        with contextlib.suppress(EndpointError):  # of answers that had begun
+            assert engine.generate(*asked, observer=lambda progress: True).text == whole.text
+            return
+    pytest.fail("they never came")
+
+
+async def said_after(order: Sequence[str]) -> object:
+    """What is kept when the asking side "a" and the replica's "r" have spoken in this order."""
+    verdicts, heard = Verdicts(), []
+    words = {
+        "a": iter((partial(verdicts.say, "run", True), partial(verdicts.forget, "run"))),
+        "r": iter((partial(verdicts.hear, "run"), partial(verdicts.forget, "run"))),
+    }
+    for side in order:
+        heard.append(asyncio.create_task(next(words[side])()))
+        await asyncio.sleep(0)
+    await asyncio.wait(heard, timeout=10)
+    return verdicts._said
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations("aarr"))))
+def test_verdicts_keep_nothing_of_answers_that_ended(order: Sequence[str]) -> None:
+    """Whichever side goes first: each says `forget` after all else that it says."""
+    assert asyncio.run(said_after(order)) == {}
+
+
+def test_whatever_ray_raises_is_an_error_of_ours() -> None:
+    from ray import exceptions as ray
+    from ray.serve.exceptions import BackPressureError, RayServeException
+
+    for error in (
+        ray.OutOfMemoryError("x"),
+        ray.WorkerCrashedError(),
+        ray.NodeDiedError("x"),
+        ray.RayTaskError("f", "trace", ValueError("x")).as_instanceof_cause(),
+        RayServeException("x"),
+    ):
+        lost = pytest.raises(EndpointError, match=r"^small: its replica is lost \(.*\)\.$")
+        with lost, map_errors("small"):
+            raise error
+    with pytest.raises(QueueFullError, match="small: "), map_errors("small"):
+        raise BackPressureError(num_queued_requests=1, max_queued_requests=1)
+
+
+def waiting_stage(folder: Path) -> Stage:
+    engine = make_engine("small")
+    script = engine._script
+
+    def answer(prompt: str) -> str:
+        while PROMPTS[0] in prompt and not (folder / "go on").exists():
+            time.sleep(0.05)
+        return script(prompt)
+
+    engine._script = answer
+    source = Source(lambda: engine, "small", "small", engine.info.model_hash, 1, RATES["small"])
+    return Stage("small", source=source, rates_path=folder / "rates.json")
+
+
+def test_what_has_no_room_is_told_so_and_the_rest_is_answered(app: App, tmp_path: Path) -> None:
+    """Two are at the replica, two in Ray's queue: more get 503 while those wait."""
+    from ray import serve as ray_serve
+
+    config = Config((StageConfig("small", "small", parameters="1b"),))
+    placement = Placement("small", partial(waiting_stage, tmp_path), 0.1, slots=1, max_waiting=1)
+    composed = compose(config, [placement], {"small": Replicas(1, 1), FRONT: Replicas(1, 1)})
+    ray_serve.run(composed, name="full", route_prefix="/full")
+    full, asked = app._replace(url=f"{app.url}full"), {"prompt": PROMPTS[0]}
+    with ThreadPoolExecutor(12) as callers:
+        found = [callers.submit(ask, full, asked) for _ in range(12)]
+        refused = next(as_completed(found)).result()
+        (tmp_path / "go on").touch()
+        statuses = [each.result()[0] for each in found]
+    assert refused[0] == 503 and "ask again later" in refused[1]["error"]
+    assert set(statuses) == {200, 503} and statuses.count(200) >= 2
+    ray_serve.delete("full")
 
 
 def test_what_cannot_be_served_is_refused() -> None:

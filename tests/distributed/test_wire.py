@@ -35,12 +35,23 @@ def test_every_field_of_a_request_can_be_given() -> None:
         ({"prompt": "Why?", "max_cost": "1"}, "max_cost is '1'"),
         ({"prompt": "Why?", "max_cost": -1}, "max_cost is -1"),
         ({"prompt": "Why?", "stop": "a"}, "stop is 'a'"),
+        ({"prompt": "Why?", "stop": [1]}, "stop is [1]"),
+        ({"prompt": "Why?", "stop": ["\ud800"]}, "stop is ['\\ud800']"),
+        ({"prompt": "Why?", "deadline_s": 10**400}, "deadline_s is 1000"),
+        ({"prompt": "Why?", "max_cost": 10**400}, "max_cost is 1000"),
+        ({"prompt": "Why?", "lambda": True}, "lambda is True"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_line(document: object, said: str) -> None:
     with pytest.raises(errors.ConfigError) as told:
         read_question(json.dumps(document).encode())
     assert said in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"prompt": ' * 200_000, b"\xff", b"9" * 9999])
+def test_what_is_no_json_is_refused_in_a_line(body: bytes) -> None:
+    with pytest.raises(errors.ConfigError, match=r"the body is no JSON \(.*\)\.$"):
+        read_question(body)
 
 
 def test_errors_have_the_status_of_their_nearest_class() -> None:

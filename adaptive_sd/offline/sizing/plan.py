@@ -156,7 +156,8 @@ def _within(traffic: Traffic, replicas: Sequence[Replica], least: Counts, p95_s:
     def is_enough(counts: Counts) -> bool:
         return simulate(traffic, _places(replicas, counts)).p95_s <= p95_s
 
-    unhurried = float(np.quantile(np.nansum(traffic.service_s, axis=1), 0.95))
+    own_places = (len(traffic.arrival_s),) * len(least)
+    unhurried = simulate(traffic, own_places).p95_s  # of those that is_enough measures
     if unhurried > p95_s:
         raise ConfigError(
             f"--p95 {p95_s:g}: answers take {unhurried:.3g} s without any waiting; give more than "

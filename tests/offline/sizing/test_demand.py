@@ -24,10 +24,11 @@ NAMES = list(SKILL)
 
 @pytest.fixture(scope="module")
 def answered(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What the ladder itself does on 40 prompts."""
+    """What the ladder itself does on 40 prompts, in the order of a table: by their names."""
     stages = make_stages(tmp_path_factory.mktemp("stages"))
     cascade = Cascade(stages, FittedJudge(artifact))
-    prompts = [task.prompt for task in make_tasks(40, seed=3)]
+    tasks = sorted(make_tasks(40, seed=3), key=lambda task: task.id)
+    prompts = [task.prompt for task in tasks]
     return [cascade.answer(prompt, Request(lam=2.0)).to_json() for prompt in prompts]
 
 
@@ -44,7 +45,7 @@ def test_a_table_tells_what_the_ladder_itself_does(
     told = demand_of_table(table, artifact, rates, 2.0, "t.parquet")
     live = demand_of_traces(answered, NAMES, "s", "traces")
     same = (told.runs == live.runs).all(axis=1)
-    assert same.mean() >= 0.9
+    assert same.mean() >= 0.95
     first = told.runs.argmax(axis=1)[:, None]
     works = [np.take_along_axis(side.work_s, first, axis=1)[same] for side in (told, live)]
     np.testing.assert_allclose(*works)

@@ -75,6 +75,17 @@ def test_a_latency_below_what_stages_take_is_refused_with_that() -> None:
         make_plan(demand(), replicas(), 10.0, utilisation=0.9, p95_s=0.1)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_any_latency_is_met_or_refused(seed: int) -> None:
+    """With replicas without end nobody waits; what answers take then is the border."""
+    own = demand(seed)
+    border = foresee(own, replicas(), 2.0, (1000,) * 3, seed=seed).flow.p95_s
+    plan = make_plan(own, replicas(), 2.0, utilisation=0.9, p95_s=border, seed=seed)
+    assert plan.flow.p95_s == border
+    with pytest.raises(ConfigError, match="without any waiting"):
+        make_plan(own, replicas(), 2.0, utilisation=0.9, p95_s=np.nextafter(border, 0), seed=seed)
+
+
 def test_a_larger_load_never_needs_fewer() -> None:
     found = [make_plan(demand(), replicas(), r, utilisation=0.7).counts for r in (1, 3, 10, 30)]
     assert found == sorted(found)

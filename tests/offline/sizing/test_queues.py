@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from adaptive_sd.offline.sizing.queues import Traffic, poisson, simulate, starts
 
 NUM = 40_000
+ROUNDING = 1e-8
+"""Of seconds that begin at 40,000."""
 
 
 def erlang_c(offered: float, servers: int) -> float:
@@ -30,8 +32,8 @@ def exponential(mean: float, seed: int = 1) -> np.ndarray:
 def test_waits_and_utilisation_are_those_of_m_m_c(servers: int, load: float) -> None:
     rate = servers * load
     flows = [
-        simulate(poisson(exponential(1.0, seed), rate, NUM, seed=seed), [servers])
-        for seed in range(3)
+        simulate(poisson(exponential(1.0, 100 + seed), rate, NUM, seed=seed), [servers])
+        for seed in range(8)
     ]
     waits = [flow.wait_s[0] for flow in flows]
     error = np.std(waits, ddof=1) / math.sqrt(len(waits))
@@ -113,7 +115,7 @@ def test_more_places_at_a_stage_make_no_ladder_slower(stage: int) -> None:
         counts[stage] += extra
         found.append(simulate(traffic, counts))
     for worse, better in pairwise(found):
-        assert better.mean_s <= worse.mean_s and better.p95_s <= worse.p95_s
+        assert better.mean_s <= worse.mean_s + ROUNDING and better.p95_s <= worse.p95_s + ROUNDING
 
 
 def test_without_waiting_an_answer_takes_what_its_stages_take() -> None:
