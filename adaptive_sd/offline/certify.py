@@ -151,7 +151,7 @@ def _try(whole: OutcomeTable, *, max_cost: float | None, timed: bool, seed: int)
 
 
 def _of_forms(table: OutcomeTable, forms: Sequence[Form]) -> OutcomeTable:
-    """On prompts of other forms the largest stage answers, uncalibrated: nothing is promised."""
+    """On prompts of other forms the last stage answers, uncalibrated: nothing is promised."""
     rows = [n for n, prompt in enumerate(prompt_views(table)) if prompt.form in forms]
     if not rows:
         raise DataError(

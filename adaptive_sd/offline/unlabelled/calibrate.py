@@ -92,7 +92,11 @@ def calibrate(
         lams = [artifact.recommended_lam, *spread_lams(artifact.policy, seen)]
         parts, safe = make_parts(table, seed=seed), promise is not None
         outcome = outcome_unseen(
-            *(table, artifact.forms, lams, parts), safe=safe, seed=seed, say=say
+            *(table, artifact.forms, lams, parts),
+            top=artifact.policy.top,
+            safe=safe,
+            seed=seed,
+            say=say,
         )
     prompts = draw(seen, _NUM_RESAMPLES, rng=np.random.default_rng([seed, 10]))
     recommended, *dial = expect(outcome, prompts, lams)
@@ -125,7 +129,7 @@ def _certifiable(table: OutcomeTable, seed: int) -> tuple[Certificates | None, s
 def _check_covered(table: OutcomeTable) -> None:
     if not covered_forms(prompt_views(table)):
         raise DataError(
-            f"no form of prompt came {MIN_FORM_PROMPTS} times, so the largest stage would answer "
+            f"no form of prompt came {MIN_FORM_PROMPTS} times, so the last stage would answer "
             "everything; give more prompts, or those of one kind."
         )
 

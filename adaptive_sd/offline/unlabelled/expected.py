@@ -71,13 +71,14 @@ def outcome_unseen(
     lams: Sequence[float],
     parts: NDArray[np.int64],
     *,
+    top: int,
     safe: bool,
     seed: int,
     say: Callable[[str], None],
 ) -> Unseen:
     """Each part of the prompts by a ladder fitted on the others, `safe` as fits with a promise.
 
-    Prompts of forms that are not `covered` are the largest stage's, as they will be. A lambda
+    Prompts of forms that are not `covered` are those of the stage `top`, as they will be. A lambda
     above the grid of a part is that grid's last one.
     """
     shape = (len(table.prompt_ids), len(lams))
@@ -95,8 +96,8 @@ def outcome_unseen(
         found.quality[rows], found.cost[rows] = rolled.quality, rolled.cost
         found.escalated[rows] = rolled.num_run > 1
     others = np.array([prompt.form not in covered for prompt in prompt_views(table)])
-    found.quality[others], found.escalated[others] = table.quality[others, -1:], 0.0
-    found.cost[others] = table.cost[others, -1:]
+    found.quality[others], found.escalated[others] = table.quality[others, top, None], 0.0
+    found.cost[others] = table.cost[others, top, None]
     return found
 
 

@@ -81,7 +81,13 @@ def test_what_is_expected_of_a_part_rests_on_the_others_only(table: OutcomeTable
     quality = agreed.quality.copy()
     quality[first, :-1] = 1 - quality[first, :-1]
     before, after = (
-        outcome_unseen(*(given, [Form.NUMBER], [0.0, 3.0, 1e9], parts), safe=True, seed=1, say=str)
+        outcome_unseen(
+            *(given, [Form.NUMBER], [0.0, 3.0, 1e9], parts),
+            top=len(given.stages) - 1,
+            safe=True,
+            seed=1,
+            say=str,
+        )
         for given in (agreed, replace(agreed, quality=quality))
     )
     np.testing.assert_array_equal(after.cost[first], before.cost[first])
