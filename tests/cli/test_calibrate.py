@@ -91,7 +91,7 @@ def test_a_recording_goes_on_where_it_ended_and_is_read_as_it_is(
     command = ["calibrate", "mine.jsonl", *COMMAND[2:]]
     assert run(command) == 1
     first = capsys.readouterr().err
-    assert f"recording: {NUM_PROMPTS} of {NUM_PROMPTS}" in first
+    assert f"recording: {2 * NUM_PROMPTS} of {2 * NUM_PROMPTS}" in first
     assert "36 prompts that can be used" in first
     before = outcomes()
     assert len({row[:2] for row in before}) == len(before) == 2 * NUM_PROMPTS
