@@ -42,6 +42,8 @@ T = TypeVar("T")
 class VllmEngine:
     """One model. Requests run side by side, in batches that vLLM makes."""
 
+    _llm: Any = None  # until it has started
+
     def __init__(
         self,
         folder: Path,
@@ -59,7 +61,6 @@ class VllmEngine:
         self._options = options
         self._log = EngineLog()
         self._loop = LoopThread(f"vllm-{options.model}")
-        self._llm: Any = None
         self._lock = threading.Lock()
         self._closed = False
         try:
