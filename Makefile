@@ -1,6 +1,7 @@
 # make demo    set up and answer six prompts through the ladder
 # make test    the tests (fetches the two smallest models if they are not cached)
-# make test-vllm  the tests against a real vLLM, in an environment of its own (.venv-vllm; on a CPU)
+# make test-vllm  the tests against a real vLLM and transformers, in an environment of their own
+#              (.venv-vllm; on a CPU)
 # make test-ray  the tests of adaptive_sd.distributed, in .venv-ray
 # make reproduce  the README's figures again, from the recorded answers (two minutes)
 # make check   format, lint, types, import contracts
@@ -36,7 +37,8 @@ test: .venv/.stamp
 
 test-vllm: .venv-vllm/.stamp
 	@.venv-vllm/bin/adaptive-sd models pull smollm2-135m qwen2.5-coder-0.5b
-	@.venv-vllm/bin/python -m pytest -W ignore tests/vllm tests/conformance -k "vllm" $(PYTEST_ARGS)
+	@.venv-vllm/bin/python -m pytest -W ignore tests/vllm tests/conformance \
+	  tests/engines/test_transformers*.py -k "vllm or transformers" $(PYTEST_ARGS)
 
 test-ray: .venv-ray/.stamp
 	@.venv-ray/bin/python -m pytest tests/distributed $(PYTEST_ARGS)

@@ -124,7 +124,7 @@ def _stage(stage: StageConfig) -> StageReport:
     report = StageReport(stage.name, stage.engine, stage.model)
     try:
         if stage.vllm is not None:
-            run_by_vllm(stage.vllm, parameters=stage.parameters, rates=stage.cost)
+            run_by_vllm(stage.vllm, parameters=stage.parameters, offline=True)
             return report
         if stage.endpoint is None:
             if stage.transformers is None:

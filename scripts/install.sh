@@ -3,7 +3,7 @@
 #
 # usage: scripts/install.sh [ENVIRONMENT [REQUIREMENTS]]
 #   ENVIRONMENT   a folder; default .venv, made with $PYTHON if absent
-#   REQUIREMENTS  default requirements-dev.txt; requirements-vllm.txt has exact pins without hashes
+#   REQUIREMENTS  default requirements-dev.txt; every pin has its hashes
 #
 # llama-cpp-python is compiled for this CPU once and its wheel kept in the home folder of
 # adaptive-sd, under a hash of all that the build depends on (design/0001-lock.md).
@@ -141,11 +141,8 @@ pip_install --require-hashes --requirement requirements-build.txt
 wheel=$(kept_wheel) || wheel=$(build_wheel)
 say "locked dependencies"
 pip_install --no-deps --no-index --force-reinstall "$wheel"
-if grep -q -- --hash= "$requirements"; then
-  pip_install --require-hashes --requirement "$requirements"
-else
-  pip_install --no-deps --requirement "$requirements" # a whole list, which leaves out what is not needed
-fi
+# --no-deps: each is a whole list, and one of them leaves out what is not needed.
+pip_install --require-hashes --no-deps --requirement "$requirements"
 say "adaptive-sd"
 pip_install --no-deps --no-index --no-build-isolation --editable .
 echo "$state" >"$stamp"

@@ -150,6 +150,8 @@ def test_a_stage_that_vllm_runs_has_its_options(tmp_path: Path) -> None:
         (VLLM + "gpu_memory_utilization = 2\n", "gpu_memory_utilization is 2.0; it must be in"),
         (VLLM + "options = { max_model_len = 9 }\n", "write it as the stage's context"),
         (VLLM + "options = { speculative_config = 1 }\n", "'speculative_config', but drafts are"),
+        (VLLM + "options = { trust_remote_code = true }\n", "no program of a checkpoint's"),
+        (VLLM + "options = { load_format = 'pt' }\n", "'pt'; write one of auto, safetensors"),
         (VLLM + "options = 3\n", "options is 3; it must be of type dict"),
         (VLLM + "tensor_paralel_size = 2\n", "did you mean 'tensor_parallel_size'"),
     ],

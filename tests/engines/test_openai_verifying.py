@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -156,6 +157,32 @@ def test_what_follows_an_accepted_beginning_is_asked_from_its_tokens_on(kind: st
     assert following["prompt"] == [*prompt, *shown[:num_accepted]]
     assert following["max_tokens"] == 20 - num_accepted
     assert verified.num_chosen == plain.num_chosen
+
+
+class Composing(TinyModel):
+    """Its tokenizer composes characters as it reads: NFC."""
+
+    def tokens(self, text: str) -> list[int]:
+        return super().tokens(unicodedata.normalize("NFC", text))
+
+
+@pytest.mark.parametrize("more", ["", "zq"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_draft_that_is_spelled_otherwise_gives_the_servers_own_spelling(
+    kind: str, more: str
+) -> None:
+    models = [Composing(model.seed) for model in MODELS]
+    model, text = next(
+        (model, text)
+        for model in models
+        for shown, text in [own_answer(model, 0, 9)]
+        if "é" in text and model.tokens(text) == shown
+    )
+    offer = Offer(unicodedata.normalize("NFD", text) + more)
+    with engine_of(Script(model, kind)) as (_, engine):
+        verified, plain = answers(engine, 0, Sampling(20), offer)
+    assert (verified.text, verified.finish_reason) == (plain.text, plain.finish_reason)
+    assert verified.verified.num_accepted >= len(model.tokens(text))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 
+from adaptive_sd.engines.vllm.engine import VllmEngine
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.engines.vllm.starting import last_error, why_not_started
 from adaptive_sd.errors import ConfigError, EngineError, MemoryLackError
@@ -63,3 +67,26 @@ def test_other_reasons_are_the_last_error_that_is_no_consequence() -> None:
     assert last_error(died) == "RPC call timed out."
     assert last_error("nothing that looks like one\nlast line") == "last line"
     assert len(last_error("ValueError: " + "x" * 9999)) < 1000
+
+
+class Loaded:
+    """What vLLM starts, with a tokenizer that is none."""
+
+    was_ended = False
+
+    def get_tokenizer(self) -> object:
+        return object()
+
+    def shutdown(self) -> None:
+        self.was_ended = True
+
+
+def test_what_vllm_started_ends_where_its_tokenizer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = Loaded()
+    monkeypatch.setattr("adaptive_sd.engines.vllm.engine.start", lambda *_: loaded)
+    before = set(threading.enumerate())
+    with pytest.raises(EngineError, match=r"no tokenizer\.json"):
+        VllmEngine(tmp_path, OPTIONS)
+    assert loaded.was_ended and set(threading.enumerate()) <= before

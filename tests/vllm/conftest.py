@@ -90,6 +90,6 @@ def local(folders: dict[str, Path], started: object) -> Iterator[object]:
     from adaptive_sd.engines.vllm.engine import VllmEngine
 
     os.environ.update(ON_CPU)
-    engine = VllmEngine(options_of(folders[SMALL]))
+    engine = VllmEngine(folders[SMALL], options_of(SMALL))
     yield engine
     engine.close()

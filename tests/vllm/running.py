@@ -84,10 +84,15 @@ class RunningServer:
 
     def num_running(self) -> float:
         """Requests that it works on or that wait, by its own metrics."""
-        metrics = httpx2.get(f"http://127.0.0.1:{self.port}/metrics").text
-        lines = [line for line in metrics.splitlines() if line.startswith("vllm:num_requests_")]
-        assert lines
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
+        return self.metric("vllm:num_requests_")
+
+    def metric(self, name: str) -> float:
+        """The sum of all of its metrics whose names begin so."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        lines = httpx2.get(url, timeout=START_S).text.splitlines()
+        found = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+        assert found
+        return sum(found)
 
     def settle(self) -> float:
         """Requests that it still has after a while."""
@@ -133,10 +138,10 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def options_of(folder: Path, **options: object) -> VllmOptions:
+def options_of(name: str, **options: object) -> VllmOptions:
     """As OPTIONS, of vLLM in process."""
     given = {"enforce_eager": True, "max_num_seqs": 8, "block_size": 32} | options
-    return VllmOptions(str(folder), CONTEXT, dtype="float32", options=given)
+    return VllmOptions(name, CONTEXT, dtype="float32", options=given)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx2
 import pytest
 
 from adaptive_sd.engines.openai.engine import OpenAIEngine
@@ -13,6 +12,9 @@ from adaptive_sd.types import Message, Offer, Progress, Sampling
 from tests.engines.margin import EAGER
 from tests.vllm.running import CONTEXT, RunningServer
 from tests.vllm.test_same_answers import CHEAP
+
+CACHE_HITS = "vllm:prefix_cache_hits_total"
+"""Tokens that all requests so far found."""
 
 BLOCK = 32
 """Tokens that its cache finds together."""
@@ -58,7 +60,7 @@ def test_what_follows_a_verified_draft_is_found_in_the_cache(
 ) -> None:
     asked = [Message("user", f"{'These words are to be read but once. ' * 20}\nCount to 9.")]
     plain = served.generate(asked, Sampling(max_tokens=40))
-    before = cache_hits(server)
+    before = server.metric(CACHE_HITS)
     verified = served.generate(
         asked,
         Sampling(max_tokens=40),
@@ -68,14 +70,7 @@ def test_what_follows_a_verified_draft_is_found_in_the_cache(
     )
     assert verified.verified.num_accepted > 0
     known = plain.tokens_in + verified.verified.num_accepted
-    assert max(1, known - BLOCK) <= cache_hits(server) - before <= known
-
-
-def cache_hits(server: RunningServer) -> float:
-    """Tokens that all requests so far found."""
-    text = httpx2.get(f"http://127.0.0.1:{server.port}/metrics").text
-    name = "vllm:prefix_cache_hits_total"
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+    assert max(1, known - BLOCK) <= server.metric(CACHE_HITS) - before <= known
 
 
 def test_too_long_a_prompt_is_refused_as_such(served: OpenAIEngine) -> None:

@@ -69,16 +69,21 @@ def test_a_server_that_dies_in_the_middle_leaves_the_smaller_ones_answer(
 ) -> None:
     """The last one: no test has the larger server after it."""
 
+    answered = threading.Event()
+
     def kill_when_asked() -> None:
-        while not larger.num_running():
+        while not larger.num_running() and not answered.is_set():
             time.sleep(0.05)
         larger.kill()
 
     with Cascade.from_config(ladder) as cascade:
         killer = threading.Thread(target=kill_when_asked)
         killer.start()
-        answer = cascade.answer(PROMPT, Request(lam=SURE_TO_CLIMB, max_tokens=300))
-        killer.join()
+        try:
+            answer = cascade.answer(PROMPT, Request(lam=SURE_TO_CLIMB, max_tokens=300))
+        finally:
+            answered.set()
+            killer.join()
     assert answer.degraded and answer.stage_index == 0 and answer.text
     ladder.write_text('on_failure = "error"\n' + ladder.read_text())
     with Cascade.from_config(ladder) as cascade, pytest.raises(EndpointError, match=larger.url):

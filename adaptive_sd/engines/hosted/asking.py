@@ -102,9 +102,7 @@ async def _verify(verifier: Verifier, question: Question, offer: Offer) -> Begin
         return "draft not verified: that would cost more than it saves"
     prompt = await verifier.prompt(question.messages)
     checked = await verifier.check(prompt, span, sampling.lenience)
-    num_accepted, text = len(checked.accepted), offer.text
-    if num_accepted < len(drafted):
-        num_accepted, text = await _text_of(verifier, drafted, num_accepted, offer.text)
+    num_accepted, text = await _text_of(verifier, drafted, len(checked.accepted))
     ended = checked.ended and num_accepted == len(drafted)
     is_full = num_accepted == sampling.max_tokens
     opening = Opening(
@@ -147,12 +145,18 @@ def _rates_here(rates: Rates) -> Rates:
 
 
 async def _text_of(
-    verifier: Verifier, drafted: Sequence[int], num_accepted: int, text: str
+    verifier: Verifier, drafted: Sequence[int], num_accepted: int
 ) -> tuple[int, str]:
     """So many of the accepted tokens that they are a beginning of the draft's text, and that.
 
-    A token may end inside a character.
+    Of the text that its tokens spell: a tokenizer may normalise what it reads. A token may end
+    inside a character.
     """
+    if not num_accepted:
+        return 0, ""
+    text = await verifier.text(drafted)
+    if num_accepted == len(drafted):
+        return num_accepted, text
     for count in range(num_accepted, max(0, num_accepted - 4), -1):
         beginning = await verifier.text(drafted[:count])
         if text.startswith(beginning):

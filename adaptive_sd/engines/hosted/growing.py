@@ -146,7 +146,7 @@ class Growing:
         end_s = self._clock()
         first_s = end_s if self._first_s is None else self._first_s
         text = self._stream.text
-        tokens, ends = _spelling(self._tokens, text)
+        tokens, ends = _spelling(self._tokens, text, was_cut=self.finish_reason == "length")
         if self._num_untold and not ends:  # some were told, others not
             tokens = ()
         tokens_in, tokens_out, doubt = self._counts(len(tokens))
@@ -206,15 +206,21 @@ def _reason(delta: Delta) -> FinishReason:
     return "stop_string" if delta.stop_string else "stop"
 
 
-def _spelling(tokens: Sequence[Token], text: str) -> tuple[Sequence[Token], tuple[int, ...]]:
+def _spelling(
+    tokens: Sequence[Token], text: str, *, was_cut: bool
+) -> tuple[Sequence[Token], tuple[int, ...]]:
     """The tokens of the text, without the one that ended it, and the bytes up to each one's end.
 
-    No ends where the tokens do not spell the text: a server may hide some, as those of reasoning.
+    A text that was cut at its most tokens has all of them, though the last may be of a character
+    that is not whole and not shown. No ends where the tokens do not spell the text: a server may
+    hide some, as those of reasoning.
     """
     spelled = text.encode("utf-8", errors="replace")
     if not b"".join(t.content for t in tokens).startswith(spelled):
         return tokens, ()
     ends = list(accumulate(len(t.content) for t in tokens))
+    if was_cut:
+        return tokens, tuple(min(end, len(spelled)) for end in ends)
     count = sum(end - len(t.content) < len(spelled) for t, end in zip(tokens, ends, strict=True))
     return tokens[:count], tuple(ends[:count])
 

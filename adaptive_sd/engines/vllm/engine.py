@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from adaptive_sd.engines.alignment import DraftTokens
@@ -41,26 +42,38 @@ T = TypeVar("T")
 class VllmEngine:
     """One model. Requests run side by side, in batches that vLLM makes."""
 
+    _llm: Any = None  # until it has started
+
     def __init__(
-        self, options: VllmOptions, *, model_hash: str = "", num_parameters: int = 0
+        self,
+        folder: Path,
+        options: VllmOptions,
+        *,
+        model_hash: str = "",
+        num_parameters: int = 0,
     ) -> None:
-        """Loads the model. Raises as adaptive_sd.engines.vllm.starting.start."""
+        """Loads the model of a folder.
+
+        Raises as adaptive_sd.engines.vllm.starting.start, and EngineError for a tokenizer or a
+        template that is of no use.
+        """
+        self._folder = folder
         self._options = options
         self._log = EngineLog()
         self._loop = LoopThread(f"vllm-{options.model}")
-        try:
-            self._llm = self._loop.run(self._start)
-        except BaseException:
-            self._loop.close()
-            self._log.close()
-            raise
-        self._vocabulary = Vocabulary(self._llm.get_tokenizer(), frozenset())
-        self._host = VllmHost(self._llm, self._vocabulary, options.context)
         self._lock = threading.Lock()
         self._closed = False
+        try:
+            self._loop.run(self._start)
+            self._vocabulary = Vocabulary(self._llm.get_tokenizer(), frozenset())
+            self._host = VllmHost(self._llm, self._vocabulary, options.context)
+            version = _version()
+        except BaseException:
+            self._end()
+            raise
         self.info = EngineInfo(
             engine="vllm",
-            engine_version=_version(),
+            engine_version=version,
             model=options.model,
             model_hash=model_hash,
             num_parameters=num_parameters,
@@ -69,9 +82,9 @@ class VllmEngine:
         )
         atexit.register(self.close)  # else vLLM's process is waited for without end
 
-    async def _start(self) -> Any:
+    async def _start(self) -> None:
         """On the loop that it is used on: its sockets belong to that."""
-        return start(self._options, self._log)
+        self._llm = start(self._folder, self._options, self._log)
 
     def generate(
         self,
@@ -144,8 +157,12 @@ class VllmEngine:
                 return
             self._closed = True
         atexit.unregister(self.close)
+        self._end()
+
+    def _end(self) -> None:
         self._loop.close()  # requests end first
-        self._llm.shutdown()
+        if self._llm is not None:
+            self._llm.shutdown()
         self._log.close()
 
     def _check_open(self) -> None:

@@ -21,7 +21,22 @@ _OWN_KEYS = {
 _REFUSED = {
     "speculative_config": "drafts are verified by log-probabilities that are wrong where it is set",
     "skip_tokenizer_init": "answers need the model's tokenizer",
+    "tokenizer": "answers need the model's own tokenizer",
+    "hf_config_path": "a model is run by its own config.json",
+    **dict.fromkeys(
+        (
+            "trust_remote_code",
+            "worker_cls",
+            "worker_extension_cls",
+            "scheduler_cls",
+            "model_class_overrides",
+            "logits_processors",
+        ),
+        "no program of a checkpoint's, nor one that is named here, is run",
+    ),
 }
+_LOAD_FORMATS = ("auto", "safetensors")
+"""Of weights that are no programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +74,16 @@ class VllmOptions:
                 raise ConfigError(
                     f"{where}: options has {key!r}, but {_REFUSED[key]}; leave it out."
                 )
+        load_format = self.options.get("load_format", "auto")
+        if load_format not in _LOAD_FORMATS:
+            raise ConfigError(
+                f"{where}: options has load_format {load_format!r}; write one of "
+                f"{', '.join(_LOAD_FORMATS)}: no other weights are loaded."
+            )
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Those of vLLM's engine."""
+        """Those of vLLM's engine, but for the model."""
         given = {
             "quantization": self.quantization,
             "gpu_memory_utilization": self.gpu_memory_utilization,
@@ -72,7 +93,6 @@ class VllmOptions:
             "use_tqdm_on_load": False,
             "disable_log_stats": True,
             **self.options,
-            "model": self.model,
             "max_model_len": self.context,
             "tensor_parallel_size": self.tensor_parallel_size,
             "dtype": self.dtype,

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from adaptive_sd.engines.vllm.log import EngineLog
@@ -29,7 +30,7 @@ _CONSEQUENCES = ("Engine core initialization failed", "EngineCore encountered an
 _MOST_SHOWN = 400
 
 
-def start(options: VllmOptions, log: EngineLog) -> Any:
+def start(folder: Path, options: VllmOptions, log: EngineLog) -> Any:
     """vLLM's AsyncLLM, loaded: in a process of its own, which ends with it.
 
     Of vLLM's two interfaces this one streams, ends a request in the middle, and lets several models
@@ -43,7 +44,8 @@ def start(options: VllmOptions, log: EngineLog) -> Any:
             from vllm.v1.engine.async_llm import AsyncLLM
 
             _check_names(options, AsyncEngineArgs)
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**options.arguments))
+            arguments = AsyncEngineArgs(model=str(folder), **options.arguments)
+            return AsyncLLM.from_engine_args(arguments)
         except ConfigError:
             raise
         except Exception as error:  # vLLM's, torch's and the model hub's own: anything may come

@@ -34,7 +34,7 @@ def open_local() -> Iterator[Engine]:
     folder = hf_folder(SMALL)
     assert folder is not None
     os.environ.update(ON_CPU)
-    engine = VllmEngine(options_of(folder), model_hash="0" * 64)
+    engine = VllmEngine(folder, options_of(SMALL), model_hash="0" * 64)
     yield engine
     engine.close()
 
