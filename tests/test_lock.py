@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-LOCKS = [f"requirements{of}.txt" for of in ("", "-dev", "-ray", "-build")]
+LOCKS = [f"requirements{of}.txt" for of in ("", "-dev", "-ray", "-vllm", "-build")]
 BUILD = [
     line
     for line in (ROOT / "requirements-build.in").read_text("utf-8").splitlines()
@@ -23,7 +23,11 @@ BUILD = [
 def entries(name: str) -> list[str]:
     """One text for each pin, with its hashes."""
     text = (ROOT / name).read_text("utf-8")
-    return [entry for entry in re.split(r"^(?=\S)", text, flags=re.MULTILINE) if entry]
+    return [
+        entry
+        for entry in re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+        if entry[:1] not in ("", "#")
+    ]
 
 
 def pins(name: str) -> dict[str, str]:
