@@ -160,7 +160,9 @@ def test_the_command_prints_a_table_or_one_document(
     captured = capsys.readouterr()
     printed = captured.out.splitlines()
     assert printed[0].split("  ")[0] == "policy" and printed[2].startswith("adaptive")
-    assert len(printed) == 3 and captured.err.startswith("60 prompts to test on, 60 to fit on")
+    warning, note = captured.err.splitlines()
+    assert warning.startswith("warning: the table has no evidence of drafts")
+    assert len(printed) == 3 and note.startswith("60 prompts to test on, 60 to fit on")
     assert run_command([*common, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["table"] == str(path) and document["split"] == "seeded halves"
