@@ -15,7 +15,7 @@ import typer
 
 from adaptive_sd.build import open_stages
 from adaptive_sd.cli.ladder_file import write_ladder
-from adaptive_sd.cli.outputs import check_out
+from adaptive_sd.cli.outputs import check_out, how_to_use
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.cli.recording import check_limits, warn_of_other_rates
 from adaptive_sd.config import chosen_config
@@ -95,10 +95,7 @@ def _next_step(out: Path, source: Path, stages: str | None, config: Path | None)
     is_asked = config is None and source.suffix.lower() not in (*_RECORDING, *_TABLE)
     if is_asked and write_ladder(chosen_config(None, stages), out, path):
         return f'{out}: used by `adaptive-sd answer "..." --config {path}`'
-    return (
-        f'{out}: write artifact = "{out}" into the configuration of these stages, then '
-        '`adaptive-sd answer "..." --config FILE` goes by it'
-    )
+    return how_to_use(out, "of these stages")
 
 
 def _read(source: Path) -> OutcomeTable:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.build import local_artifact, open_stages
-from adaptive_sd.cli.outputs import check_out, check_table_out, warn_of_lack
+from adaptive_sd.cli.outputs import check_out, check_table_out, how_to_use, warn_of_lack
 from adaptive_sd.config import default_config
 
 _DECISIONS_TIMED = 1000
@@ -124,11 +124,7 @@ def fit(
     save_artifact(artifact, out)
     warn_of_lack(outcomes)
     if any(stage.model for stage in artifact.stages):
-        print(
-            f'{out}: write artifact = "{out}" into the configuration that this was recorded with, '
-            'then `adaptive-sd answer "..." --config FILE` goes by it',
-            file=sys.stderr,
-        )
+        print(how_to_use(out, "that this was recorded with"), file=sys.stderr)
     timing = bench_decision(artifact, _DECISIONS_TIMED).parts["decision"]
     if as_json:
         promised = {} if promise is None else {"promise": promise.to_json()}

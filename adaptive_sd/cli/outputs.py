@@ -31,6 +31,14 @@ def check_table_out(out: Path, inputs: Iterable[Path]) -> None:
     check_out(out, inputs)
 
 
+def how_to_use(out: Path, ladder: str) -> str:
+    """What makes `answer` go by an artifact; its configuration is the one that `ladder` says."""
+    return (
+        f'{out}: write artifact = "{out}" into the configuration {ladder}, then '
+        '`adaptive-sd answer "..." --config FILE` goes by it'
+    )
+
+
 def warn_of_lack(table: OutcomeTable) -> None:
     """One line on stderr where a table tells too little; after the work, which may refuse it."""
     from adaptive_sd.offline.evidence import lack_of  # loads pyarrow

@@ -107,7 +107,8 @@ class FitTable:
 
     def least_cost(self, stage: int) -> float:
         """Of a whole draft of the stage, whatever it verified."""
-        return float(min(self.cost_of(stage, held).min() for held in ((), *np.ndindex(stage))))
+        held = [(), *((earlier,) for earlier in range(stage))]
+        return float(min(self.cost_of(stage, each).min() for each in held))
 
     def costing(self, cost: FloatArray, part_cost: FloatArray | None = None) -> FitTable:
         """With these costs (num_prompts, num_stages) of drafts, whatever they verify.

@@ -38,10 +38,8 @@ class GuardedPolicy:
     @property
     def running(self) -> tuple[int, ...]:
         """Those that run at some lambda, by the induced policy or as a chain."""
-        induced = self.induced
-        kept = induced.running if isinstance(induced, JoinedPolicy) else induced.stages
         chained = [stage for chain in self.chains if chain for stage in chain.stages]
-        return tuple(sorted({*kept, *chained}))
+        return tuple(sorted({*self.induced.running, *chained}))
 
     @property
     def top(self) -> int:

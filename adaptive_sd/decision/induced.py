@@ -18,6 +18,7 @@ from adaptive_sd.decision.policies import Choice, Evidence, Prospect, choose
 from adaptive_sd.decision.states import (
     StateOf,
     held_of,
+    last_of,
     later_stages,
     may_abandon,
     num_features,
@@ -102,8 +103,7 @@ class InducedPolicy:
         between = grid[..., low] * (1 - share) + grid[..., high] * share
         stop = sigmoid(state @ held)
         go = (state @ between).reshape(len(state), -1, 2, 1)
-        least = self.least_costs[len(self.stages) - go.shape[1] :]
-        return state_values(stop, go, np.array([lam]), least)
+        return state_values(stop, go, np.array([lam]), last_of(self.least_costs, go.shape[1]))
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float
@@ -128,6 +128,11 @@ class InducedPolicy:
             return None
         chosen = weights[:, nearest_lam(self.lam_grid, lam)]
         return chosen if chosen.any() else None
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Those that run at some lambda."""
+        return self.stages
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {

@@ -22,6 +22,7 @@ from adaptive_sd.decision.states import (
     StateFit,
     columns_of,
     held_of,
+    last_of,
     later_stages,
     state_index,
 )
@@ -227,8 +228,7 @@ class _Fitting(NamedTuple):
 
     def choose(self, stop: FloatArray, go: NDArray[np.floating]) -> NDArray[np.int8]:
         """See choose_next; `go` is of the last stages."""
-        least = self.least_costs[len(self.stages) - go.shape[1] :]
-        return choose_next(stop, go, self.grid, least)
+        return choose_next(stop, go, self.grid, last_of(self.least_costs, go.shape[1]))
 
     def _abandon(self, state: _State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:
         """The stage at this place, its draft abandoned where that pays; `tried` are those after."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.decision.calibration import fit_logistic, log_loss, sigmoid
+from adaptive_sd.decision.standard import Standard
 
 FloatArray = NDArray[np.float64]
 
@@ -34,20 +35,18 @@ def fit_logistic_from(
     The prior is that column `start` holds the right log odds and nothing else counts; how strong
     it is, is chosen by the log loss out of fold. Few rows so leave that estimate as it is.
     """
-    mean, scale = _moments(rows)
-    inputs = (rows - mean) * scale
-    inputs[:, 0] = 1.0
+    standard = Standard.of(rows)
+    inputs = standard.with_constant(rows)
+    mean, scale = standard.mean[start - 1], standard.scale[start - 1]
     prior = np.zeros(rows.shape[1])
-    if scale[start]:  # slope 1 on the column as it stands
-        prior[start], prior[0] = 1 / scale[start], mean[start]
-    else:
-        prior[0] = mean[start]
+    prior[0] = mean
+    if scale:  # slope 1 on the column as it stands
+        prior[start] = 1 / scale
     some = slice(None, None, -(-len(quality) // _CHOICE_ROWS))
     chosen = _choose(inputs[some], quality[some], folds[some], prior)
     fit = _fit(inputs, quality, folds, prior, chosen.strength, chosen.weights)
-    slopes = fit.weights * scale
-    slopes[0] = fit.weights[0] - mean @ slopes
-    return LogisticFit(slopes, fit.out_of_fold)
+    weights = standard.weights(fit.weights[:1], fit.weights[1:, None])[:, 0]
+    return LogisticFit(weights, fit.out_of_fold)
 
 
 class _Choice(NamedTuple):
@@ -104,10 +103,3 @@ def _fit(
             )
         chances[member] = sigmoid(inputs[member] @ left_out)
     return LogisticFit(weights, chances)
-
-
-def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and reciprocal deviation; 0 for a column that does not vary, as the constant."""
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-    varies = deviation > 1e-9 * np.maximum(1.0, np.abs(mean))
-    return mean, np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)

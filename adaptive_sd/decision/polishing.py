@@ -19,7 +19,7 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.induced import returned_of
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.standard import Standard
-from adaptive_sd.decision.states import StateFit, columns_of, later_stages, state_index
+from adaptive_sd.decision.states import StateFit, columns_of, last_of, later_stages, state_index
 
 FloatArray = NDArray[np.float64]
 
@@ -36,33 +36,47 @@ MAX_PROMPTS = 20_000
 """So many are enough; more take time."""
 
 
-class PolishedState(NamedTuple):
-    """What the loss of decisions needs of one state, for some prompts."""
+class KnownState(NamedTuple):
+    """What the loss of decisions needs of one state, for some prompts, at all lambdas."""
 
+    standard: Standard  # of the features
     rows: FloatArray  # (num_prompts, num_state_features), standardised but for the constant
     best: FloatArray  # (num_prompts,), quality of the best draft held; 0 where none is
-    gain: FloatArray  # (num_prompts, num_later), at one lambda
-    cost: FloatArray  # the same
+    go: NDArray[np.float32]  # (num_prompts, num_later, 2, num_lams), see StateFit
+    least_costs: FloatArray  # (num_later,)
     returned: FloatArray | None  # (num_prompts,), realised quality; None where no draft is held
     paid: FloatArray  # (num_prompts, num_later), realised cost of the next draft
     next_states: tuple[int, ...]  # (num_later,), their indices
 
+    def at(self, place: int) -> PolishedState:
+        """At one lambda of the grid."""
+        gain, cost = np.moveaxis(self.go[..., place], 2, 0)
+        return PolishedState(self, np.ascontiguousarray(gain), np.maximum(cost, self.least_costs))
+
+
+class PolishedState(NamedTuple):
+    """A state at one lambda."""
+
+    known: KnownState
+    gain: NDArray[np.float32]  # (num_prompts, num_later)
+    cost: FloatArray  # the same
+
     @property
     def shape(self) -> tuple[int, int]:
         """Of shifts: (num_state_features, num_later)."""
-        return self.rows.shape[1], len(self.next_states)
+        return self.known.rows.shape[1], len(self.known.next_states)
 
     def quality(self, shift: FloatArray) -> FloatArray:
         """Before it is clipped, (num_prompts, num_later)."""
-        quality: FloatArray = self.best[:, None] + self.gain + shift
+        quality: FloatArray = self.known.best[:, None] + self.gain + shift
         return quality
 
     def losses(self, shift: FloatArray, lam: float) -> FloatArray:
         """Estimated: of stopping, where a draft is held, and of each next stage."""
         going = loss_of(self.cost, np.clip(self.quality(shift), 0, 1), lam)
-        if self.returned is None:
+        if self.known.returned is None:
             return going
-        return np.concatenate([loss_of(0.0, self.best, lam)[:, None], going], axis=1)
+        return np.concatenate([loss_of(0.0, self.known.best, lam)[:, None], going], axis=1)
 
 
 class RealisedLoss(NamedTuple):
@@ -105,7 +119,7 @@ class RealisedLoss(NamedTuple):
 
     def __call__(self, flat: FloatArray) -> tuple[float, FloatArray]:
         """The mean loss in units of the temperature, with the prior, and its gradient."""
-        moved = [s.rows @ w for s, w in zip(self.states, self.shifts(flat), strict=True)]
+        moved = [s.known.rows @ w for s, w in zip(self.states, self.shifts(flat), strict=True)]
         chances = [self._chances(s, shift) for s, shift in zip(self.states, moved, strict=True)]
         realised, brought = self._realised(chances)
         num_prompts = len(moved[0])
@@ -113,13 +127,13 @@ class RealisedLoss(NamedTuple):
         reached[0] += 1.0
         gradients = []
         for index, state in enumerate(self.states):
-            first = chances[index].shape[1] - len(state.next_states)
+            first = chances[index].shape[1] - len(state.known.next_states)
             worse = reached[index][:, None] * (brought[index] - realised[index][:, None])
             quality = state.quality(moved[index])
             moves = (quality > 0) & (quality < 1)
             own = (worse * chances[index])[:, first:] * moves
-            gradients.append((state.rows.T @ own).ravel())
-            for place, after in enumerate(state.next_states):
+            gradients.append((state.known.rows.T @ own).ravel())
+            for place, after in enumerate(state.known.next_states):
                 reached[after] += reached[index] * chances[index][:, first + place]
         prior = _PRIOR * self.temperature
         loss = float(realised[0].sum()) + prior * float(flat @ flat)
@@ -138,10 +152,10 @@ class RealisedLoss(NamedTuple):
         realised = [np.empty(0)] * len(self.states)
         brought = [np.empty((0, 0))] * len(self.states)
         for index in reversed(range(len(self.states))):
-            state = self.states[index]
-            sides = [] if state.returned is None else [loss_of(0.0, state.returned, self.lam)]
-            for place, after in enumerate(state.next_states):
-                sides.append(state.paid[:, place] + realised[after])
+            known = self.states[index].known
+            sides = [] if known.returned is None else [loss_of(0.0, known.returned, self.lam)]
+            for place, after in enumerate(known.next_states):
+                sides.append(known.paid[:, place] + realised[after])
             brought[index] = np.stack(sides, axis=1)
             realised[index] = (chances[index] * brought[index]).sum(axis=1)
         return realised, brought
@@ -176,45 +190,34 @@ class Polisher(NamedTuple):
 
     def _shifts(self, rows: NDArray[np.int64]) -> list[FloatArray]:
         """Of the weights of quality, (num_state_features, num_later, num_lams) a state."""
-        standards, known = zip(*(self._known(fit, rows) for fit in self.fitted), strict=True)
-
+        known = self.known(rows)
         shifts: list[list[FloatArray]] = []
         flat: FloatArray | None = None
         for place in range(1, len(self.lam_grid)):
-            loss = RealisedLoss.of(self._at(place, known, rows), float(self.lam_grid[place]))
+            states = tuple(state.at(place) for state in known)
+            loss = RealisedLoss.of(states, float(self.lam_grid[place]))
             flat = loss.least(np.zeros(loss.size) if flat is None else flat)
-            found = zip(standards, loss.shifts(flat), strict=True)
-            shifts.append([each.weights(x[0], x[1:]) for each, x in found])
+            found = zip(known, loss.shifts(flat), strict=True)
+            shifts.append([state.standard.weights(x[0], x[1:]) for state, x in found])
         unshifted = map(np.zeros_like, shifts[0])
         return [np.stack(each, axis=-1) for each in zip(unshifted, *shifts, strict=True)]
 
-    def states_at(self, place: int, rows: NDArray[np.int64]) -> tuple[PolishedState, ...]:
-        """For the loss of some prompts at one lambda of the grid."""
-        return self._at(place, [self._known(fit, rows)[1] for fit in self.fitted], rows)
+    def known(self, rows: NDArray[np.int64]) -> list[KnownState]:
+        """The states for some prompts."""
+        return [self._known(fit, rows) for fit in self.fitted]
 
-    def _at(
-        self, place: int, known: Sequence[PolishedState], rows: NDArray[np.int64]
-    ) -> tuple[PolishedState, ...]:
-        states = []
-        for state, fit in zip(known, self.fitted, strict=True):
-            gain, cost = np.moveaxis(fit.go[rows, :, :, place], 2, 0)
-            least = self.least_costs[len(self.stages) - fit.go.shape[1] :]
-            states.append(state._replace(gain=gain, cost=np.maximum(cost, least)))
-        return tuple(states)
-
-    def _known(self, fit: StateFit, rows: NDArray[np.int64]) -> tuple[Standard, PolishedState]:
-        """What is the same at every lambda."""
+    def _known(self, fit: StateFit, rows: NDArray[np.int64]) -> KnownState:
         held, later = fit.held, later_stages(fit.held, self.stages)
         features = self.table.state(held, rows)
         standard = Standard.of(features)
-        stop, nothing = fit.stop[rows], np.empty((len(rows), 0))
-        state = PolishedState(
-            rows=np.insert(standard.rows(features), 0, 1.0, axis=1),
+        stop = fit.stop[rows]
+        return KnownState(
+            standard,
+            rows=standard.with_constant(features),
             best=stop.max(axis=1, initial=0.0),
-            gain=nothing,
-            cost=nothing,
+            go=fit.go[rows],
+            least_costs=last_of(self.least_costs, len(later)),
             returned=self.table.quality[rows, returned_of(held, stop)] if held else None,
             paid=columns_of([self.table.cost_of(stage, held)[rows] for stage in later], len(rows)),
             next_states=tuple(state_index((*held, stage), self.stages) for stage in later),
         )
-        return standard, state

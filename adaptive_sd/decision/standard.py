@@ -27,6 +27,10 @@ class Standard(NamedTuple):
         standard: FloatArray = (rows[:, 1:] - self.mean) * self.scale
         return standard
 
+    def with_constant(self, rows: FloatArray) -> FloatArray:
+        """As `rows`, after the constant: (num_rows, num_features)."""
+        return np.insert(self.rows(rows), 0, 1.0, axis=1)
+
     def weights(self, intercept: FloatArray, slopes: FloatArray) -> FloatArray:
         """(num_features, num_outputs), of the (num_features - 1, num_outputs) of `rows`."""
         slopes = slopes * self.scale[:, None]

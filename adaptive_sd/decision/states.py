@@ -55,6 +55,11 @@ def later_stages(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
     return stages[bisect.bisect_right(stages, held[-1]) :] if held else stages
 
 
+def last_of(values: FloatArray, count: int) -> FloatArray:
+    """Of so many later stages, among all that may run."""
+    return values[len(values) - count :]
+
+
 def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
     """The next stages without whose draft an answer can still be had."""
     later = later_stages(held, stages)

@@ -80,11 +80,7 @@ def pull_hub_file(
 ) -> None:
     """Fetch one GGUF file of a hub repository. Raises DownloadError."""
     name = f"{repo}:{file}"
-    if is_offline(offline):
-        raise DownloadError(
-            f"{name} is not cached and the network is switched off; use it once when online, or "
-            "give the path of a GGUF file."
-        )
+    _check_online(name, offline, "a GGUF file")
     folder = writable_models_dir()
     parts = folder / f"{target.name}.parts"
     with _disk_errors(folder), _one_at_a_time(folder / f"{target.name}.lock"):
@@ -104,6 +100,14 @@ def pull_hub_file(
         shutil.rmtree(parts)
 
 
+def _check_online(name: str, offline: bool, instead: str) -> None:
+    if is_offline(offline):
+        raise DownloadError(
+            f"{name} is not cached and the network is switched off; use it once when online, or "
+            f"give the path of {instead}."
+        )
+
+
 def pull_hub_folder(
     repo: str,
     target: Path,
@@ -113,11 +117,7 @@ def pull_hub_folder(
     fetch_hub_folder: FetchHubFolder = hub_folder,
 ) -> None:
     """Fetch a hub repository's files of these kinds, whole or not at all. Raises DownloadError."""
-    if is_offline(offline):
-        raise DownloadError(
-            f"{repo} is not cached and the network is switched off; use it once when online, or "
-            "give the path of a folder."
-        )
+    _check_online(repo, offline, "a folder")
     folder = writable_models_dir()
     parts = folder / f"{target.name}.parts"
     with _disk_errors(folder), _one_at_a_time(folder / f"{target.name}.lock"):

@@ -11,7 +11,7 @@ from scipy.optimize import check_grad
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, induce, induce_polished
-from adaptive_sd.decision.polishing import Polisher, RealisedLoss
+from adaptive_sd.decision.polishing import PolishedState, Polisher, RealisedLoss
 from adaptive_sd.decision.states import StateFit
 from tests.decision.tables import roll_out_induced, table_of, wild_table
 
@@ -41,12 +41,17 @@ def polisher_of(table: FitTable, num_stages: int, *, seed: int = 0) -> Polisher:
     return Polisher(table, tuple(range(num_stages)), states, grid, np.zeros(num_stages))
 
 
+def states_at(polisher: Polisher, place: int) -> tuple[PolishedState, ...]:
+    rows = np.arange(len(polisher.table.quality))
+    return tuple(state.at(place) for state in polisher.known(rows))
+
+
 @pytest.mark.parametrize("num_stages", [2, 3, 4])
 @pytest.mark.parametrize("lam", [0.1, 3.0])
 def test_the_gradient_is_that_of_the_loss(num_stages: int, lam: float) -> None:
     table = wild_table(40, num_stages, seed=0).table
     polisher = polisher_of(table, num_stages)
-    loss = RealisedLoss.of(polisher.states_at(1, np.arange(40)), lam)
+    loss = RealisedLoss.of(states_at(polisher, 1), lam)
     for seed in range(3):
         flat = 0.1 * np.random.default_rng(seed).normal(size=loss.size)
         found = check_grad(lambda x: loss(x)[0], lambda x: loss(x)[1], flat, epsilon=1e-6)
@@ -57,7 +62,7 @@ def test_decisions_without_doubt_lose_what_following_them_does() -> None:
     """At a temperature near 0 the chances are those of the policy's own choices."""
     table = wild_table(60, 3, seed=1).table
     polisher = polisher_of(table, 3)
-    loss = RealisedLoss(polisher.states_at(2, np.arange(60)), 10.0, 1e-9)
+    loss = RealisedLoss(states_at(polisher, 2), 10.0, 1e-9)
     assert 1e-9 * loss(np.zeros(loss.size))[0] == pytest.approx(followed(polisher, 2, 10.0))
 
 

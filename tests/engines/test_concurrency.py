@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.engines.alignment import common_prefix
@@ -21,9 +21,9 @@ from adaptive_sd.errors import (
     EngineClosedError,
     QueueFullError,
 )
-from adaptive_sd.types import Draft, Offer, Progress, Sampling
-from tests.engines.margin import EAGER, TINY_NOISE, assert_same_up_to_margin
-from tests.engines.test_llama_cpp import ask
+from adaptive_sd.types import Draft, Progress, Sampling
+from tests.engines.asking import ANY_REQUEST, UNSHRUNK, Asked, answer, ask
+from tests.engines.margin import TINY_NOISE, assert_same_up_to_margin
 
 
 def open_engine(path: Path, slots: int, **options: int) -> LlamaCppEngine:
@@ -46,42 +46,18 @@ def batched(tiny_path: Path) -> Iterator[LlamaCppEngine]:
     engine.close()
 
 
-asked = st.tuples(
-    st.text(max_size=150),
-    st.integers(1, 60),
-    st.one_of(st.none(), st.text(max_size=40)),
-    st.one_of(st.none(), st.integers(1, 30)),
-)
-unshrunk = (Phase.explicit, Phase.reuse, Phase.generate)  # which passes threads share is chance
-
-
-@settings(max_examples=15, deadline=None, phases=unshrunk)
-@given(st.lists(asked, min_size=2, max_size=8))
+@settings(max_examples=15, deadline=None, phases=UNSHRUNK)
+@given(st.lists(ANY_REQUEST, min_size=2, max_size=8))
 def test_in_a_batch_each_answer_is_the_one_alone(
     single: LlamaCppEngine,
     batched: LlamaCppEngine,
-    many: list[tuple[str, int, str | None, int | None]],
+    many: list[Asked],
 ) -> None:
     """Whatever the prompts, lengths and drafts, and whoever is cancelled in the middle."""
-
-    def answer(
-        engine: LlamaCppEngine, prompt: str, length: int, draft: str | None, limit: int | None
-    ) -> Draft:
-        def observe(progress: Progress) -> bool:
-            return limit is None or progress.num_tokens < limit
-
-        return engine.generate(
-            ask(f"q{prompt}"),
-            Sampling(max_tokens=length),
-            draft=None if draft is None else Offer(draft),
-            observer=observe,
-            acceptance=EAGER,
-        )
-
     with ThreadPoolExecutor(len(many)) as callers:
-        together = list(callers.map(lambda each: answer(batched, *each), many))
+        together = list(callers.map(lambda each: answer(batched, each), many))
     for each, draft in zip(many, together, strict=True):
-        alone = answer(single, *each)
+        alone = answer(single, each)
         if draft.finish_reason == alone.finish_reason == "cancelled":
             assert draft.tokens_out <= (each[-1] or 0)
         assert_same_up_to_margin(alone, draft, TINY_NOISE)

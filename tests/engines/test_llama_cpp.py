@@ -12,12 +12,9 @@ from adaptive_sd.errors import (
     DamagedModelError,
     EngineError,
 )
-from adaptive_sd.types import Message, Offer, Sampling
+from adaptive_sd.types import Offer, Sampling
+from tests.engines.asking import ask
 from tests.engines.margin import EAGER, TINY_NOISE, assert_same_up_to_margin
-
-
-def ask(text: str) -> list[Message]:
-    return [Message("user", text)]
 
 
 def test_an_agreeing_draft_is_accepted_whole(tiny: LlamaCppEngine) -> None:

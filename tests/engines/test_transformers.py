@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptive_sd.engines.passes import Piece
-from adaptive_sd.types import Draft, Message, Offer, Progress, Sampling
+from adaptive_sd.types import Sampling
+from tests.engines.asking import ANY_REQUEST, UNSHRUNK, Asked, answer, ask
 from tests.engines.margin import EAGER, assert_same_up_to_margin
 
 torch = pytest.importorskip("torch", reason='torch is not here: pip install ".[transformers]"')
@@ -32,11 +33,6 @@ NOISE = 1e-4
 
 CPU = TransformersOptions(device_map="cpu")
 PROMPTS = ("hello", "how are you?", "x" * 90)
-unshrunk = (Phase.explicit, Phase.reuse, Phase.generate)  # which passes threads share is chance
-
-
-def ask(text: str) -> list[Message]:
-    return [Message("user", text)]
 
 
 def open_engine(path: Path, options: TransformersOptions = CPU, **more: Any) -> TransformersEngine:
@@ -141,35 +137,15 @@ def test_the_kept_cache_changes_no_answer(folder: Path, engine: TransformersEngi
         assert_same_up_to_margin(fresh, kept, NOISE)
 
 
-asked = st.tuples(
-    st.text(max_size=150),
-    st.integers(1, 60),
-    st.one_of(st.none(), st.text(max_size=40)),
-    st.one_of(st.none(), st.integers(1, 30)),
-)
-
-
-@settings(max_examples=10, deadline=None, phases=unshrunk)
-@given(st.lists(asked, min_size=2, max_size=6))
+@settings(max_examples=10, deadline=None, phases=UNSHRUNK)
+@given(st.lists(ANY_REQUEST, min_size=2, max_size=6))
 def test_in_a_batch_each_answer_is_the_one_alone(
-    engine: TransformersEngine, many: list[tuple[str, int, str | None, int | None]]
+    engine: TransformersEngine, many: list[Asked]
 ) -> None:
-    def answer(prompt: str, length: int, draft: str | None, limit: int | None) -> Draft:
-        def observe(progress: Progress) -> bool:
-            return limit is None or progress.num_tokens < limit
-
-        return engine.generate(
-            ask(f"q{prompt}"),
-            Sampling(max_tokens=length),
-            draft=None if draft is None else Offer(draft),
-            observer=observe,
-            acceptance=EAGER,
-        )
-
     with ThreadPoolExecutor(len(many)) as callers:
-        together = list(callers.map(lambda each: answer(*each), many))
+        together = list(callers.map(lambda each: answer(engine, each), many))
     for each, draft in zip(many, together, strict=True):
-        assert_same_up_to_margin(answer(*each), draft, NOISE)
+        assert_same_up_to_margin(answer(engine, each), draft, NOISE)
 
 
 def test_control_text_in_a_prompt_closes_no_turn(engine: TransformersEngine) -> None:

@@ -33,7 +33,8 @@ from adaptive_sd.engines.transformers.needs import (  # noqa: E402
     shape_of,
 )
 from adaptive_sd.engines.transformers.options import TransformersOptions  # noqa: E402
-from tests.engines.test_transformers import CPU, NOISE, ask, generated, open_engine  # noqa: E402
+from tests.engines.asking import ask  # noqa: E402
+from tests.engines.test_transformers import CPU, NOISE, generated, open_engine  # noqa: E402
 from tests.engines.tiny_checkpoint import write_tiny_checkpoint  # noqa: E402
 
 INT8_NOISE = 0.24

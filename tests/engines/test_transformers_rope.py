@@ -13,7 +13,8 @@ pytest.importorskip("torch", reason='torch is not here: pip install ".[transform
 pytest.importorskip("transformers", reason='not here: pip install ".[transformers]"')
 
 from adaptive_sd.engines.transformers.model import Checkpoint, Model
-from tests.engines.test_transformers import CPU, NOISE, ask, open_engine
+from tests.engines.asking import ask
+from tests.engines.test_transformers import CPU, NOISE, open_engine
 from tests.engines.tiny_checkpoint import write_tiny_checkpoint
 from tests.engines.tiny_gguf import HEADS, WIDTH
 

@@ -12,8 +12,8 @@ from adaptive_sd.engines.voting import generate_votes
 from adaptive_sd.errors import ContextOverflowError
 from adaptive_sd.forms import Form
 from adaptive_sd.types import Draft, IsDecided, Message, Sampling
+from tests.engines.asking import ask
 from tests.engines.fake_cache import FakeCache, drive
-from tests.engines.test_llama_cpp import ask
 
 
 def test_the_prompt_is_read_and_paid_once(tiny: LlamaCppEngine) -> None:

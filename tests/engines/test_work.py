@@ -13,12 +13,12 @@ from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.engines.voting import generate_votes
 from adaptive_sd.judge import cost_of
 from adaptive_sd.types import Draft, Observer, Offer, Progress, Rates, Sampling, Work
+from tests.engines.asking import ask
 from tests.engines.fake_cache import FakeCache, drive
 from tests.engines.openai_model import TinyModel
 from tests.engines.openai_script import Script
 from tests.engines.openai_server import serving
 from tests.engines.test_generation import FAST_VERIFY, prompts, run, samplings
-from tests.engines.test_llama_cpp import ask
 from tests.engines.test_openai import engine_of
 from tests.engines.test_openai_verifying import READING, SURE
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,13 +10,9 @@ from typing import Any, TypeVar
 
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
-from adaptive_sd.engines.hosted.asking import Push, Question, answer
-from adaptive_sd.engines.hosted.collecting import collect
 from adaptive_sd.engines.hosted.deltas import Delta
-from adaptive_sd.engines.hosted.growing import Growing
-from adaptive_sd.engines.hosted.loop import LoopThread
+from adaptive_sd.engines.hosted.engine import HostedEngine
 from adaptive_sd.engines.hosted.speed import measure_rates
-from adaptive_sd.engines.hosted.votes import sample
 from adaptive_sd.engines.openai.abilities import EXTENDED, Abilities, find_abilities
 from adaptive_sd.engines.openai.client import Client
 from adaptive_sd.engines.openai.dialect import Dialect
@@ -25,14 +20,9 @@ from adaptive_sd.engines.openai.faults import Fault
 from adaptive_sd.engines.openai.host import EndpointHost
 from adaptive_sd.engines.openai.options import EndpointOptions
 from adaptive_sd.engines.openai.replies import parse_reply
-from adaptive_sd.engines.sampling import check_sampling
-from adaptive_sd.errors import EngineClosedError, EngineError
+from adaptive_sd.errors import EngineError
 from adaptive_sd.types import (
-    Acceptance,
-    Draft,
-    IsDecided,
     Message,
-    Observer,
     Offer,
     Rates,
     Sampling,
@@ -43,7 +33,7 @@ T = TypeVar("T")
 _MOST_NAMED = 8
 
 
-class OpenAIEngine:
+class OpenAIEngine(HostedEngine):
     """Asks one model of one endpoint. Connections are kept; requests run side by side."""
 
     def __init__(
@@ -55,15 +45,13 @@ class OpenAIEngine:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """What the server can do is found out now, or with a later request if it is not there."""
+        super().__init__("openai", options.model)
         self._options = options
         self._key = key
         self._num_parameters = num_parameters
-        self._loop = LoopThread(f"openai-{options.model}")
         self._client = Client(options, key, sleep=sleep)
         self._dialect = Dialect(options)
-        self._lock = threading.Lock()
         self._abilities: Abilities | None = None
-        self._closed = False
         with suppress(Fault):  # a request will say so
             self._find_abilities()
 
@@ -88,56 +76,11 @@ class OpenAIEngine:
         except Fault as fault:
             raise self._public(fault) from fault
 
-    def generate(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        draft: Offer | None = None,
-        observer: Observer | None = None,
-        rates: Rates | None = None,
-        acceptance: Acceptance | None = None,
-    ) -> Draft:
-        """See Engine.generate; a draft is verified where the server can, and all at once.
+    def _host(self) -> EndpointHost:
+        return EndpointHost(self._client, self._dialect, self._find_abilities())
 
-        Raises EndpointError too. Where `observer` ends it, or Ctrl-C, the connection is closed.
-        """
-        check_sampling(sampling)
-        question = Question(messages, sampling, draft, rates, acceptance)
-        growing = Growing(sampling, observer, question.num_bytes)
-        self._collect([question], [growing])
-        return growing.draft()
-
-    def sample(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        *,
-        is_decided: IsDecided | None = None,
-        observer: Observer | None = None,
-    ) -> list[Draft]:
-        """See Engine.sample; requests of their own, side by side. Raises EndpointError too."""
-        check_sampling(sampling)
-        return sample(self._collect, messages, sampling, seeds, is_decided, observer)
-
-    def _collect(
-        self,
-        questions: Sequence[Question],
-        answers: Sequence[Growing],
-        is_decided: IsDecided | None = None,
-    ) -> None:
-        if self._closed:
-            raise EngineClosedError(f"{self._options.model} was closed.")
-        try:
-            host = EndpointHost(self._client, self._dialect, self._find_abilities())
-
-            async def ask(question: Question, push: Push) -> None:
-                await self._client.guarded(answer(host, question, push))
-
-            collect(self._loop, ask, questions, answers, is_decided)
-        except Fault as fault:
-            raise self._public(fault) from fault
+    def _guard(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        return self._client.guarded(work)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See Engine.prompt_tokens; none where the server has no tokenizer for us."""
@@ -174,12 +117,7 @@ class OpenAIEngine:
         """See Engine.measure_rates: seconds of answers that come alone, the way there included."""
         return measure_rates(self.generate, self.abilities.context)
 
-    def close(self) -> None:
-        """A second close does nothing."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+    def _end(self) -> None:
         self._loop.run(self._client.aclose)
         self._loop.close()
 
@@ -196,9 +134,3 @@ class OpenAIEngine:
         if fault.status == 404 and self._abilities is not None and self._abilities.models:
             fault.text += f" It serves {', '.join(self._abilities.models[:_MOST_NAMED])}."
         return fault.public(self._options, self._key)
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return self._loop.run(lambda: self._client.guarded(work))
-        except Fault as fault:
-            raise self._public(fault) from fault

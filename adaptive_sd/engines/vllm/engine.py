@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import atexit
-import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from adaptive_sd.engines.alignment import DraftTokens
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.drafts import draft_tokens
-from adaptive_sd.engines.hosted.asking import Push, Question, answer
-from adaptive_sd.engines.hosted.collecting import collect
-from adaptive_sd.engines.hosted.growing import Growing
-from adaptive_sd.engines.hosted.loop import LoopThread
+from adaptive_sd.engines.hosted.engine import HostedEngine
 from adaptive_sd.engines.hosted.speed import measure_rates
-from adaptive_sd.engines.hosted.votes import sample
-from adaptive_sd.engines.sampling import check_sampling
 from adaptive_sd.engines.text import token_ends
 from adaptive_sd.engines.vllm.host import VllmFailure, VllmHost
 from adaptive_sd.engines.vllm.log import EngineLog
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.engines.vllm.starting import last_error, start
 from adaptive_sd.engines.vocabulary import Vocabulary
-from adaptive_sd.errors import EngineClosedError, EngineError
+from adaptive_sd.errors import EngineError
 from adaptive_sd.types import (
-    Acceptance,
-    Draft,
-    IsDecided,
     Message,
-    Observer,
     Offer,
     Rates,
-    Sampling,
 )
 
 T = TypeVar("T")
 
 
-class VllmEngine:
+class VllmEngine(HostedEngine):
     """One model. Requests run side by side, in batches that vLLM makes."""
 
+    reads_cache = True
     _llm: Any = None  # until it has started
 
     def __init__(
@@ -57,16 +47,14 @@ class VllmEngine:
         Raises as adaptive_sd.engines.vllm.starting.start, and EngineError for a tokenizer or a
         template that is of no use.
         """
+        super().__init__("vllm", options.model)
         self._folder = folder
         self._options = options
         self._log = EngineLog()
-        self._loop = LoopThread(f"vllm-{options.model}")
-        self._lock = threading.Lock()
-        self._closed = False
         try:
             self._loop.run(self._start)
             self._vocabulary = Vocabulary(self._llm.get_tokenizer(), frozenset())
-            self._host = VllmHost(self._llm, self._vocabulary, options.context)
+            self._asked = VllmHost(self._llm, self._vocabulary, options.context)
             version = _version()
         except BaseException:
             self._end()
@@ -86,57 +74,12 @@ class VllmEngine:
         """On the loop that it is used on: its sockets belong to that."""
         self._llm = start(self._folder, self._options, self._log)
 
-    def generate(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        draft: Offer | None = None,
-        observer: Observer | None = None,
-        rates: Rates | None = None,
-        acceptance: Acceptance | None = None,
-    ) -> Draft:
-        """See Engine.generate; a draft is verified all at once, greedy sampling only."""
-        check_sampling(sampling)
-        question = Question(messages, sampling, draft, rates, acceptance)
-        growing = Growing(sampling, observer, question.num_bytes, reads_cache=True)
-        self._collect([question], [growing])
-        return growing.draft()
-
-    def sample(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        *,
-        is_decided: IsDecided | None = None,
-        observer: Observer | None = None,
-    ) -> list[Draft]:
-        """See Engine.sample."""
-        check_sampling(sampling)
-        return sample(
-            self._collect, messages, sampling, seeds, is_decided, observer, reads_cache=True
-        )
-
-    def _collect(
-        self,
-        questions: Sequence[Question],
-        answers: Sequence[Growing],
-        is_decided: IsDecided | None = None,
-    ) -> None:
-        self._check_open()
-
-        async def ask(question: Question, push: Push) -> None:
-            await answer(self._host, question, push)
-
-        try:
-            collect(self._loop, ask, questions, answers, is_decided)
-        except VllmFailure as failure:
-            raise self._public(failure) from failure
+    def _host(self) -> VllmHost:
+        return self._asked
 
     def prompt_tokens(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See Engine.prompt_tokens."""
-        return tuple(self._run(self._host.prompt(messages)))
+        return tuple(self._run(self._asked.prompt(messages)))
 
     def draft_tokens(self, draft: Offer) -> DraftTokens:
         """See Engine.draft_tokens."""
@@ -150,33 +93,12 @@ class VllmEngine:
         """See Engine.measure_rates: seconds of answers that come alone."""
         return measure_rates(self.generate, self._options.context)
 
-    def close(self) -> None:
-        """A second close does nothing."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        atexit.unregister(self.close)
-        self._end()
-
     def _end(self) -> None:
+        atexit.unregister(self.close)
         self._loop.close()  # requests end first
         if self._llm is not None:
             self._llm.shutdown()
         self._log.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EngineClosedError(f"{self._options.model} was closed.")
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            self._check_open()
-            return self._loop.run(lambda: work)
-        except VllmFailure as failure:
-            raise self._public(failure) from failure
-        finally:
-            work.close()
 
     def _public(self, failure: VllmFailure) -> EngineError:
         text = f"{self._options.model}: vLLM {failure.text}"

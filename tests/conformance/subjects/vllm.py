@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -50,31 +51,18 @@ def open_served() -> Iterator[Engine]:
 is_here = find_spec("vllm") is not None
 absent = ("" if is_here else "vLLM is not installed: make test-vllm") or small_absent()
 marks = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))  # vLLM's and PyTorch's own
-SUBJECTS = (
-    Subject(
-        engine="vllm",
-        model=SMALL,
-        open=open_local,
-        weights=IN_32_BITS,
-        prompts=REAL_PROMPTS,
-        lacks=IN_PROCESS,
-        noise=FLOAT32_NOISE,
-        num_examples=4,
-        num_ahead=8,
-        absent=absent,
-        marks=marks,
-    ),
-    Subject(
-        engine="openai: a vLLM server",
-        model=SMALL,
-        open=open_served,
-        weights=IN_32_BITS,
-        prompts=REAL_PROMPTS,
-        lacks=ANY_SERVER,
-        noise=FLOAT32_NOISE,
-        num_examples=4,
-        num_ahead=8,
-        absent=absent,
-        marks=marks,
-    ),
+LOCAL = Subject(
+    engine="vllm",
+    model=SMALL,
+    open=open_local,
+    weights=IN_32_BITS,
+    prompts=REAL_PROMPTS,
+    lacks=IN_PROCESS,
+    noise=FLOAT32_NOISE,
+    num_examples=4,
+    num_ahead=8,
+    absent=absent,
+    marks=marks,
 )
+SERVED = replace(LOCAL, engine="openai: a vLLM server", open=open_served, lacks=ANY_SERVER)
+SUBJECTS = (LOCAL, SERVED)
