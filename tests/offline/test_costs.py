@@ -117,7 +117,8 @@ def test_what_feedback_recalibrated_is_neither_removed_nor_fitted_anew(tmp_path:
     table = make_split_table(tmp_path / "here", make_stages(tmp_path))
     own = [stage.rates for stage in table.stages if stage.rates is not None]
     folder, said = tmp_path / "local", list[str]()
-    save_artifact(recalibrated(fit_artifact(table)[0], [Shift(0.5)] * len(own)), folder)
+    shifted = recalibrated(fit_artifact(table)[0], [Shift(0.5)] * len(own), prompt_hashes=())
+    save_artifact(shifted, folder)
     before = (folder / "weights.npz").read_bytes()
     for rates in (own, [Rates(2 * r.prefill_s, 2 * r.decode_s, r.verify_s) for r in own]):
         refit(table, rates, folder, seed=0, say=said.append)
