@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -136,6 +138,18 @@ def save_artifact(artifact: Artifact, folder: Path) -> None:
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         new.rename(folder)
+
+
+def keep_copy(folder: Path) -> Path | None:
+    """As NAME.before, over no earlier one; None where there is nothing to keep."""
+    if not folder.exists():
+        return None
+    names = itertools.chain(["before"], (f"before{n}" for n in itertools.count(2)))
+    whole = folder.absolute()  # "." has no name
+    places = (whole.with_name(f"{whole.name}.{name}") for name in names)
+    kept = next(place for place in places if not place.exists())
+    shutil.copytree(folder, kept)
+    return kept
 
 
 def load_artifact(folder: Path) -> Artifact:

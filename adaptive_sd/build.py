@@ -229,7 +229,10 @@ def _default_artifact(shipped: Artifact) -> Artifact:
     try:
         local = load_artifact(local_artifact())
     except ArtifactError as error:
-        warnings.warn(f"{error} The shipped one is used.", stacklevel=2)
+        warnings.warn(
+            f"{error} The shipped one is used until `adaptive-sd refit` has made it anew.",
+            stacklevel=2,
+        )
         return shipped
     return local if _origin(local) == _origin(shipped) else shipped
 

@@ -33,8 +33,8 @@ _RECORD = (
 class FittedJudge:
     """Decides with what was fitted on recordings of this very ladder.
 
-    On a prompt of a form that was hardly recorded the fit cannot speak: the largest stage answers
-    that it runs at all, or a smaller one of those where that is not affordable.
+    On a prompt of a form that was hardly recorded the fit cannot speak: the last stage that it
+    ever runs answers, or an earlier one of those where that is not affordable.
     """
 
     def __init__(self, artifact: Artifact) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import enum
-import itertools
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adaptive_sd.artifact import Artifact, fingerprint, load_artifact, recalibrated, save_artifact
+from adaptive_sd.artifact import (
+    Artifact,
+    fingerprint,
+    keep_copy,
+    load_artifact,
+    recalibrated,
+    save_artifact,
+)
 from adaptive_sd.build import chosen_artifact, ladder_artifact, local_artifact, traces_path
 from adaptive_sd.config import chosen_config
 from adaptive_sd.decision.recalibration import Shown, shown_by
@@ -81,7 +86,7 @@ def recalibrate(
                 "whether they are good with `adaptive-sd feedback TRACE_ID good|bad`."
             )
         saved = folder or local_artifact()
-        kept = _keep(saved)
+        kept = keep_copy(saved)
         hashes = {event.prompt for event, told in telling if told} - {""}
         save_artifact(recalibrated(old, learned.shifts, hashes), saved)
     if as_json:
@@ -98,18 +103,6 @@ def recalibrate(
         print(f"{saved}: recalibrated; used from the next start on", file=sys.stderr)
     if kept is not None:
         print(f"{kept}: as it was before", file=sys.stderr)
-
-
-def _keep(folder: Path) -> Path | None:
-    """A copy beside the folder, over no earlier one; None where there is nothing to keep."""
-    if not folder.exists():
-        return None
-    names = itertools.chain(["before"], (f"before{n}" for n in itertools.count(2)))
-    whole = folder.absolute()  # "." has no name
-    places = (whole.with_name(f"{whole.name}.{name}") for name in names)
-    kept = next(place for place in places if not place.exists())
-    shutil.copytree(folder, kept)
-    return kept
 
 
 def _by_name(artifact: Artifact, shown: tuple[Shown, ...]) -> list[dict[str, object]]:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:  # loads pyarrow
 
 
 def check_out(out: Path, inputs: Iterable[Path]) -> None:
-    """Raise ConfigError where `out` is one of the inputs, however it is spelled, or holds one."""
+    """Raise ConfigError where `out` is one of the inputs, however it is spelled, or holds one.
+
+    Also where it is a folder without a name of its own, beside which nothing can be put.
+    """
+    if out.name in ("", ".."):
+        raise ConfigError(f"--out {out}: has no name; give the path of a new file or folder.")
     for path in inputs:
         if not path.exists():
             continue

@@ -70,6 +70,14 @@ class FitTable:
             if not ((values >= 0) & (values <= upper)).all():
                 row, stage = np.argwhere(~((values >= 0) & (values <= upper)))[0]
                 raise DataError(f"{name} of prompt {row}, stage {stage} is {values[row, stage]}.")
+        for name in ("statistics", "prompt_features"):
+            if not (finite := np.isfinite(getattr(self, name))).all():
+                raise DataError(
+                    f"{name} of prompt {np.argwhere(~finite)[0, 0]} are not all finite."
+                )
+        if self.cost_after is not None and (negative := self.cost_after < 0).any():
+            row, stage, _ = np.argwhere(negative)[0]
+            raise DataError(f"cost_after of prompt {row}, stage {stage} has a negative value.")
 
     @property
     def num_stages(self) -> int:

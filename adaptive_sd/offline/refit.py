@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptive_sd.artifact import is_recalibrated, load_artifact, save_artifact
+from adaptive_sd.artifact import is_recalibrated, keep_copy, load_artifact, save_artifact
 from adaptive_sd.data.outcomes import OutcomeTable
-from adaptive_sd.errors import DataError
+from adaptive_sd.errors import ArtifactError, DataError
 from adaptive_sd.offline.costs import at_rates
 from adaptive_sd.offline.fit import fit_artifact
 from adaptive_sd.rates import TOLERANCE
@@ -28,10 +28,10 @@ def refit(
 ) -> None:
     """Leave in `folder` a fit for a machine of these rates, or none where the shipped one will do.
 
-    What feedback has recalibrated stays as it is. Raises DataError as `at_rates` and
-    `fit_artifact` do, ArtifactError where what is there is damaged.
+    What feedback has recalibrated stays as it is; a copy is kept of what cannot be read. Raises
+    DataError as `at_rates` and `fit_artifact` do.
     """
-    if (folder / "manifest.json").exists() and is_recalibrated(load_artifact(folder)):
+    if _is_recalibrated(folder, say):
         say(f"{folder}: recalibrated by feedback, so it stays; move it away to fit again")
         return
     here = at_rates(table, rates)
@@ -45,6 +45,16 @@ def refit(
     say(f"costs differ by up to {shift:.0%} here: fitting for this machine")
     save_artifact(fit_artifact(here, seed=seed)[0], folder)
     say(f"{folder}: used from now on")
+
+
+def _is_recalibrated(folder: Path, say: Callable[[str], None]) -> bool:
+    if not (folder / "manifest.json").exists():
+        return False
+    try:
+        return is_recalibrated(load_artifact(folder))
+    except ArtifactError as error:
+        say(f"{error} It is kept as {keep_copy(folder)}.")
+        return False
 
 
 def local_rates(table: OutcomeTable, stages: Sequence[Stage]) -> list[Rates]:

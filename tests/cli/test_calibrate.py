@@ -137,6 +137,17 @@ def test_what_cannot_be_calibrated_on_is_one_line_and_nothing_is_written(
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("out", [".", ".."])
+def test_an_artifact_has_a_name_beside_which_its_recording_lies(
+    folder: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(folder.rglob("*"))
+    assert run(["calibrate", "mine.txt", "--out", out]) == 1
+    err = capsys.readouterr().err
+    assert f"--out {out}: has no name" in err and err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_the_recording_never_takes_the_place_of_the_prompts(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

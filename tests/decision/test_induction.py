@@ -242,6 +242,9 @@ def test_the_grid_of_lambdas_begins_at_0_and_ascends_around_the_costs() -> None:
         ("estimates", lambda a: a * np.nan, "estimates of prompt 0, stage 0 is nan"),
         ("cost", lambda a: -a, "cost of prompt 0, stage 0 is -"),
         ("cost", lambda a: a * np.inf, "cost of prompt 0, stage 0 is inf"),
+        ("statistics", lambda a: a * np.nan, "statistics of prompt 0 are not all finite"),
+        ("prompt_features", lambda a: a + np.inf, "prompt_features of prompt 0 are not all"),
+        ("cost_after", lambda _: -np.ones((20, 2, 2)), "cost_after of prompt 0, stage 0 has a neg"),
     ],
 )
 def test_a_table_that_cannot_be_is_refused(name: str, change: object, message: str) -> None:

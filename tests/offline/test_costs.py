@@ -124,3 +124,19 @@ def test_what_feedback_recalibrated_is_neither_removed_nor_fitted_anew(tmp_path:
         refit(table, rates, folder, seed=0, say=said.append)
         assert (folder / "weights.npz").read_bytes() == before
         assert "recalibrated by feedback" in said[-1]
+
+
+def test_what_cannot_be_read_is_kept_beside_the_new_fit(tmp_path: Path) -> None:
+    """Like a fit of an earlier version, which this one cannot read."""
+    table = make_split_table(tmp_path / "here", make_stages(tmp_path))
+    own = [stage.rates for stage in table.stages if stage.rates is not None]
+    folder, said = tmp_path / "local", list[str]()
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"schema_version": 1}')
+    refit(table, OTHER, folder, seed=0, say=said.append)
+    assert [stage.rates for stage in load_artifact(folder).stages] == OTHER
+    assert "artifact version 1" in said[0] and f"kept as {folder}.before" in said[0]
+    assert (tmp_path / "local.before" / "manifest.json").read_text() == '{"schema_version": 1}'
+    (folder / "manifest.json").write_text("?")
+    refit(table, own, folder, seed=0, say=said.append)
+    assert not folder.exists() and (tmp_path / "local.before2" / "manifest.json").exists()
