@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adaptive_sd.engines.hosted.deltas import Delta, Usage, token_of
 from adaptive_sd.engines.hosted.growing import Growing
-from adaptive_sd.types import Draft, Sampling
+from adaptive_sd.types import Draft, Progress, Sampling
 
 
 def answered(finish: str, *contents: bytes) -> Draft:
@@ -32,3 +34,39 @@ def test_an_answer_that_ends_by_itself_is_without_the_token_that_ended_it() -> N
     draft = answered("stop", b"ab", b"c", b"")
     assert draft.token_ids == (0, 1) and draft.tokens_out == 2
     assert draft.token_ends == (2, 3)
+
+
+@given(
+    words=st.lists(st.sampled_from(["a", "b c", ", ", "é", "\U0001f642", "END"]), min_size=1),
+    lengths=st.lists(st.integers(1, 5), min_size=30),
+    most=st.integers(1, 12),
+)
+def test_where_an_answer_is_cut_does_not_depend_on_how_its_tokens_come(
+    words: list[str], lengths: list[int], most: int
+) -> None:
+    """One by one or several at once: cut after the same token, with what was shown and no more."""
+
+    def cut(lengths: list[int]) -> tuple[Draft, str]:
+        shown = []
+
+        def watch(progress: Progress) -> bool:
+            shown.append(progress.new_text)
+            return progress.num_tokens < most
+
+        growing = Growing(Sampling(99, stop=("END",)), watch, 9)
+        left = [token_of(word.encode(), -0.1, [-0.1, -3.0], i) for i, word in enumerate(words)]
+        for length in lengths:
+            if left and growing.is_awaited:
+                now, left = left[:length], left[length:]
+                text = b"".join(token.content for token in now).decode()
+                growing.add(Delta(text, now, None if left else "length"))
+        growing.cut()
+        return growing.draft(), "".join(shown)
+
+    one_by_one, shown = cut([1] * len(words))
+    together, shown_together = cut([*lengths, len(words)])
+    assert shown == shown_together == one_by_one.text == together.text
+    assert one_by_one.token_ids == together.token_ids
+    assert one_by_one.finish_reason == together.finish_reason
+    if "END" not in words:
+        assert together.text == "".join(words[:most]) and together.tokens_out <= most

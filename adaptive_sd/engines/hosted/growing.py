@@ -20,6 +20,13 @@ _MOST_ADDED = 4096
 _LEAST_TO_DOUBT = 4
 
 
+class _Piece(NamedTuple):
+    """Bytes of text and their tokens; None where those were not told."""
+
+    content: bytes
+    tokens: Sequence[Token] | None
+
+
 class Opening(NamedTuple):
     """What is known of an answer besides its increments.
 
@@ -81,17 +88,14 @@ class Growing:
             self.add(found)
 
     def add(self, delta: Delta) -> None:
-        """Take one more increment; sets `finish_reason` where the answer ends with it."""
+        """Take one more increment; sets `finish_reason` where the answer ends within it."""
         if self._first_s is None and (delta.text or delta.tokens):
             self._first_s = self._clock()
         self._usage = delta.usage or self._usage
-        new_text = self._stream.push(delta.text.encode("utf-8", errors="replace"))
-        if self._stream.stopped:
-            self.finish_reason = "stop_string"
-        elif delta.finish is not None and self.finish_reason is None:
-            self.finish_reason, self.was_ended = _reason(delta), True
-            new_text += self._stream.finish()
-        self._show(delta, new_text)
+        *before, last = _pieces(delta)
+        for piece in before:
+            self._grow(piece)
+        self._grow(last, ending=delta if delta.finish is not None else None)
 
     def poll(self) -> None:
         """Ask the observer, while nothing comes, whether to go on."""
@@ -104,20 +108,25 @@ class Growing:
             self.finish_reason = "cancelled"
         self.was_ended = False
 
-    def _show(self, delta: Delta, new_text: str) -> None:
-        if delta.tokens is None and delta.text:
-            self._num_untold += 1
-        tokens = delta.tokens or ()
-        for place, token in enumerate(tokens, start=1):
-            self._tokens.append(token)
-            self._logprobs.append(token.logprob)
-            if place < len(tokens):
-                self._report("")
+    def _grow(self, piece: _Piece, ending: Delta | None = None) -> None:
+        """By what belongs together, unless it has ended; `ending` says that it does, and why."""
+        if self.finish_reason is not None:
+            return
+        new_text = self._stream.push(piece.content)
+        if self._stream.stopped:
+            self.finish_reason = "stop_string"
+        elif ending is not None:
+            self.finish_reason, self.was_ended = _reason(ending), True
+            new_text += self._stream.finish()
+        self._num_untold += piece.tokens is None and bool(piece.content)
+        tokens = piece.tokens or ()
+        self._tokens += tokens
+        self._logprobs += [token.logprob for token in tokens]
         if tokens or new_text:
             self._report(new_text)
 
     def _report(self, new_text: str) -> None:
-        if self._observer is None or self.finish_reason == "cancelled":
+        if self._observer is None:
             return
         progress = Progress(new_text, self.num_seen, self._logprobs, self._work)
         if not self._observer(progress) and self.finish_reason is None:
@@ -198,6 +207,14 @@ class Growing:
         least_out = max(num_shown - num_accepted, bool(self._stream.text) and not num_accepted)
         most_in = self._num_bytes_in + _MOST_ADDED
         return 1 <= usage.tokens_in <= most_in and least_out <= usage.tokens_out <= self._limit
+
+
+def _pieces(delta: Delta) -> list[_Piece]:
+    """One for each token where they spell the text, so that an answer can end after any of them."""
+    content, tokens = delta.text.encode("utf-8", errors="replace"), delta.tokens
+    if tokens and b"".join(token.content for token in tokens) == content:
+        return [_Piece(token.content, (token,)) for token in tokens]
+    return [_Piece(content, tokens)]
 
 
 def _reason(delta: Delta) -> FinishReason:

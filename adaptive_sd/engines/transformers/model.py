@@ -19,6 +19,8 @@ from adaptive_sd.engines.vocabulary import Vocabulary
 from adaptive_sd.errors import DamagedModelError, EngineError
 
 TORCH_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_CACHE_NAMES = ("past_key_values", "cache", "cache_params")
+"""As versions of transformers and architectures call it."""
 
 
 class Checkpoint:
@@ -117,10 +119,11 @@ class Model(Vocabulary):
         self.hidden_width = int(text.hidden_size)
         self.num_parameters = int(self._net.num_parameters())
         known = inspect.signature(self._net.forward).parameters
-        self._cache_name = "cache" if "cache" in known else "past_key_values"  # renamed in 5.x
         self._keeps_rows = "logits_to_keep" in known
-        if self._cache_name not in known:
+        cache_name = next((name for name in _CACHE_NAMES if name in known), None)
+        if cache_name is None:
             raise EngineError(f"{type(self._net).__name__} has no cache that can be kept.")
+        self._cache_name = cache_name
 
     @property
     def device(self) -> Any:
