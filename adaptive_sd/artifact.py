@@ -62,7 +62,8 @@ class Artifact:
     where the fit set prompts aside. Where it was fitted without labels, all quality is agreement
     with the answers of the stage `agreement_with`. `reference` tells how first drafts fared at the
     recommended lambda, by estimates out of fold; older, joined and recalibrated ones have none.
-    `learned_hashes` are those of the prompts that it was recalibrated by since.
+    `learned_hashes` are those of the prompts that it was recalibrated by since, `shifts` what came
+    of it for each stage; () where it was not.
     """
 
     stages: tuple[StageRecord, ...]
@@ -81,6 +82,7 @@ class Artifact:
     agreement_with: str | None = None
     reference: Reference | None = None
     learned_hashes: tuple[str, ...] = ()
+    shifts: tuple[Shift, ...] = ()
 
     @property
     def seen_hashes(self) -> frozenset[str]:
@@ -103,14 +105,11 @@ def recalibrated(
 
     Nothing was measured of how its policy fares then: so it promises nothing and has no reference.
     """
-    predictors = tuple(
-        replace(predictor, calibration=shift.after(predictor.calibration))
-        for predictor, shift in zip(artifact.predictors, shifts, strict=True)
-    )
+    before = artifact.shifts or (Shift(),) * len(artifact.stages)
     origin = artifact.lam_origin.removesuffix(_RECALIBRATED) + _RECALIBRATED
     return replace(
         artifact,
-        predictors=predictors,
+        shifts=tuple(new.after(old) for new, old in zip(shifts, before, strict=True)),
         lam_origin=origin,
         certificates=None,
         reference=None,
@@ -215,6 +214,7 @@ def _manifest(artifact: Artifact) -> dict[str, object]:
         "agreement_with": artifact.agreement_with,
         "reference": artifact.reference and artifact.reference.to_json(),
         "learned_hashes": list(artifact.learned_hashes),
+        **({"shifts": [list(shift) for shift in artifact.shifts]} if artifact.shifts else {}),
     }
 
 
@@ -264,7 +264,15 @@ def _from_parts(manifest: dict[str, Any], arrays: Arrays) -> Artifact:
         agreement_with=manifest.get("agreement_with"),
         reference=Reference.from_json(reference) if reference else None,
         learned_hashes=tuple(manifest.get("learned_hashes", ())),
+        shifts=_shifts(manifest.get("shifts", ()), len(stages)),
     )
+
+
+def _shifts(raw: Sequence[Sequence[float]], num_stages: int) -> tuple[Shift, ...]:
+    shifts = tuple(Shift(float(intercept), float(slope)) for intercept, slope in raw)
+    if len(shifts) not in (0, num_stages) or not np.isfinite(shifts).all():
+        raise ValueError(f"shifts {raw!r} are not of {num_stages} stages")
+    return shifts
 
 
 def _predictor(arrays: Arrays, part: str) -> FittedPredictor:

@@ -55,7 +55,7 @@ class Asked:
     def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
         held = self._judge.judge(prompt, stage, draft)
         self._raw = (*self._raw, held)
-        return replace(held, quality=self._shifts[stage].quality(held.quality))
+        return replace(held, shift=held.shift + self._shifts[stage].added(_odds(held)))
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         if not evidence.covered:
@@ -90,7 +90,7 @@ class Asked:
             if self._shifts[self._raw[0].stage] != Shift():
                 as_fitted = self._judge.decide(replace(evidence, held=self._raw), lam)
             escalates = as_fitted.decision is Decision.ESCALATE
-            self._first = First(self._raw[0].stage, self._raw[0].quality, escalates)
+            self._first = First(self._raw[0].stage, self._raw[0].told, escalates)
         elif evidence.abandoned >= 0:
             self._first = First(evidence.abandoned, None, escalates=True)
 
@@ -130,7 +130,7 @@ class Asked:
 
     def _returned(self, stage: int, quality: float) -> Estimate:
         raw = next(held for held in self._raw if held.stage == stage)
-        odds = float(logit(raw.quality))
+        odds = _odds(raw)
         return Estimate(stage, odds, float(logit(quality)) - self._shifts[stage].odds(odds))
 
     def _compared(self, evidence: Evidence) -> tuple[Compared, ...]:
@@ -140,9 +140,14 @@ class Asked:
         found = []
         for place, draft in enumerate(held[:-1]):
             before = self._judge.estimates(replace(evidence, held=held[: place + 1]))[-1]
-            odds = float(logit(draft.quality))
+            odds = _odds(draft)
             estimate = Estimate(draft.stage, odds, float(logit(before)) - odds)
             by_chance = self._explored and place == len(held) - 2
             propensity = self._explore if by_chance and self._explore else 1.0
             found.append(Compared(estimate, later[place], propensity))
         return tuple(found)
+
+
+def _odds(held: HeldDraft) -> float:
+    """Log odds of the estimate from this draft alone."""
+    return float(logit(held.told))

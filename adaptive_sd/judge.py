@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from adaptive_sd.artifact import Artifact, Prior, fingerprint
+from adaptive_sd.decision.calibration import logit
 from adaptive_sd.decision.features import (
     NUM_FORMS,
     DraftView,
@@ -72,7 +74,10 @@ class FittedJudge:
             return judge_by_prior(self._artifact.prior, prompt, stage, draft)
         artifact = self._artifact
         predictor, projection = artifact.predictors[stage], artifact.projections[stage]
-        return judge_by_fit(predictor, projection, prompt, stage, draft)
+        held = judge_by_fit(predictor, projection, prompt, stage, draft)
+        if not artifact.shifts:
+            return held
+        return replace(held, shift=artifact.shifts[stage].added(float(logit(held.quality))))
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         policy = self._artifact.policy if evidence.covered else self._top

@@ -87,6 +87,7 @@ def test_bytes_changed_anywhere_are_refused_or_harmless(
         ("stages", [], "damaged artifact"),
         ("acceptance", [[0, 1, "no form", 1, 1]], "damaged artifact"),
         ("certificates", {"confidence": "high"}, "damaged artifact"),
+        ("shifts", [[0.0, 1.0]], "damaged artifact"),
     ],
 )
 def test_what_does_not_fit_is_named(

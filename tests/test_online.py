@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adaptive_sd.artifact import Artifact
@@ -85,10 +86,10 @@ def test_bad_feedback_on_a_stage_lowers_its_estimates_and_escalates_more(
     for answer in told:
         cascade.feedback(answer.trace_id, good=False)
     after = answers(cascade, tasks)
-    for b, a in zip(before, after, strict=True):
-        was, now = b.trace[0].quality, a.trace[0].quality
-        assert was is not None and now is not None
-        assert now < was or b.stage != "small"
+    first = [[a.trace[0].quality for a in some if a.trace[0].quality] for some in (before, after)]
+    pairs = list(zip(*first, strict=True))
+    assert all(now < was for was, now in pairs if was > 0.5)  # slopes fall too: low ones may rise
+    assert np.mean(first[1]) < np.mean(first[0]) - 0.1
     assert sum(a.stage == "small" for a in after) < len(told)
     assert sum(len(a.trace) for a in after) > sum(len(b.trace) for b in before)
 

@@ -15,6 +15,7 @@ Metric = Callable[[FloatArray, FloatArray, FloatArray], float]
 """Of predictions, qualities and how often each row counts."""
 
 _NO_STEP = 1e-8
+_NO_MARGIN = 1e-12
 ISOTONIC_FROM = 1000
 """Rows from which an isotonic calibration is worth its freedom."""
 
@@ -30,6 +31,11 @@ def logit(probability: ArrayLike, margin: float = 1e-3) -> FloatArray:
     p = np.minimum(np.maximum(np.asarray(probability, dtype=np.float64), margin), 1 - margin)
     result: FloatArray = np.log(p / (1 - p))
     return result
+
+
+def moved(probability: ArrayLike, shift: ArrayLike) -> FloatArray:
+    """With `shift` added to its log odds; 0 and 1 stay next to what they are."""
+    return sigmoid(np.add(logit(probability, _NO_MARGIN), shift))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

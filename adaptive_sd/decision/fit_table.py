@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.calibration import moved
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.states import state_features
 from adaptive_sd.errors import DataError
@@ -44,6 +45,8 @@ class FitTable:
     part_cost_after: FloatArray | None = None  # (num_prompts, num_stages, num_stages, WHOLE)
     part_statistics: NDArray[np.float32] | None = None
     """(num_prompts, num_stages, WHOLE, len(PARTIAL_STATISTICS))"""
+    shift: FloatArray | None = None
+    """(num_prompts, num_stages), added by feedback to log odds of estimates; see HeldDraft."""
 
     def __post_init__(self) -> None:
         num_prompts, num_stages = self.quality.shape
@@ -132,6 +135,12 @@ class FitTable:
             part = np.where(np.isnan(part), np.nan, part_cost)
             after = np.full((*part.shape[:2], *part.shape[1:]), np.nan)
         return replace(self, cost=cost, cost_after=None, part_cost=part, part_cost_after=after)
+
+    def told(self, stage: int) -> FloatArray:
+        """The stage's estimates by themselves, shifted."""
+        if self.shift is None:
+            return self.estimates[:, stage]
+        return moved(self.estimates[:, stage], self.shift[:, stage])
 
     def reaches(self, stage: int, place: int) -> NDArray[np.bool_]:
         """Whether the stage's draft of each prompt came to this checkpoint."""

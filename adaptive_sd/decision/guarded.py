@@ -82,6 +82,8 @@ class GuardedPolicy:
         """Qualities of the drafts held, from all evidence; the same at every lambda."""
         stages = tuple(draft.stage for draft in evidence.held)
         found = self.induced.estimate(stages, state_reader(evidence), 0.0)
+        if any(shift := [draft.shift for draft in evidence.held]):
+            found = found.shifted(np.array([shift]), 0.0)
         return tuple(found.stop_quality[0].tolist())
 
     def saved(

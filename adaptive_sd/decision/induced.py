@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import sigmoid
+from adaptive_sd.decision.calibration import moved, sigmoid
 from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
@@ -44,6 +44,16 @@ class StateValues(NamedTuple):
     values_go: FloatArray  # (num_rows, num_later, num_lams)
     quality_go: FloatArray  # the same shape, as the next
     cost_go: FloatArray
+
+    def shifted(self, shift: FloatArray, lam: float) -> StateValues:
+        """At one lambda, with what feedback adds to the log odds of the drafts held.
+
+        `shift` has shape (num_rows, num_held). What going on comes to stays as fitted: so the worse
+        drafts turn out to be, the more it gains.
+        """
+        stop = moved(self.stop_quality, shift)
+        value_stop = loss_of(0.0, stop.max(axis=1), lam)[:, None]
+        return self._replace(stop_quality=stop, value_stop=value_stop)
 
 
 class Estimating(Protocol):
@@ -197,6 +207,8 @@ def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
     """
     stages = tuple(draft.stage for draft in evidence.held)
     values = policy.estimate(stages, state_reader(evidence), lam)
+    if any(shift := [draft.shift for draft in evidence.held]):
+        values = values.shifted(np.array([shift]), lam)
     sides = (values.quality_go, values.cost_go, values.values_go)
     of_stages = zip(
         later_stages(stages, policy.stages),

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.calibration import moved
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.errors import ConfigError
 from adaptive_sd.types import Decision
@@ -18,13 +19,20 @@ from adaptive_sd.types import Decision
 class HeldDraft:
     """A draft that could be returned; `answer` is canonical, "" when there is none.
 
-    `quality` is the estimate from this draft alone.
+    `quality` is the fit's estimate from this draft alone; `shift` is what feedback adds to the log
+    odds of estimates of it.
     """
 
     stage: int
     quality: float
     features: NDArray[np.float32]  # (256,)
     answer: str = ""
+    shift: float = 0.0
+
+    @property
+    def told(self) -> float:
+        """The estimate from this draft alone, shifted."""
+        return float(moved(self.quality, self.shift)) if self.shift else self.quality
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +145,7 @@ def reason_of(choice: Choice, names: Sequence[str]) -> str:
 
 def best_held(evidence: Evidence) -> HeldDraft:
     """The draft of the highest estimated quality; ties to the later stage."""
-    return max(evidence.held, key=lambda held: (held.quality, held.stage))
+    return max(evidence.held, key=lambda held: (held.told, held.stage))
 
 
 def check_lam(lam: float) -> None:
@@ -156,8 +164,8 @@ class FixedPolicy:
         check_lam(lam)
         if evidence.held:
             (held,) = evidence.held
-            stopping = Prospect.of(None, held.quality, 0.0, lam)
-            return Choice(Decision.STOP, held.stage, (held.quality,), (stopping,), self.note)
+            stopping = Prospect.of(None, held.told, 0.0, lam)
+            return Choice(Decision.STOP, held.stage, (held.told,), (stopping,), self.note)
         stage = evidence.instead_of(self.stage)
         denied = None if stage == self.stage else self.stage
         return Choice(Decision.ESCALATE, stage, (), (), self.note, denied)
@@ -186,13 +194,13 @@ class ThresholdPolicy:
         if not evidence.held:
             return Choice(Decision.ESCALATE, self.stages[0], (), note="first of the chain")
         held = evidence.held[-1]
-        qualities = tuple(h.quality for h in evidence.held)
-        told = (Prospect.of(None, held.quality, 0.0, lam),)
+        qualities = tuple(h.told for h in evidence.held)
+        told = (Prospect.of(None, held.told, 0.0, lam),)
         if held.stage == self.stages[-1]:
             return Choice(Decision.STOP, held.stage, qualities, told, "no larger stage is left")
         place = self.stages.index(held.stage)
         threshold = self.thresholds[place]
-        note = f"quality {held.quality:.2f} against threshold {threshold:.2f}"
-        if held.quality >= threshold:
+        note = f"quality {held.told:.2f} against threshold {threshold:.2f}"
+        if held.told >= threshold:
             return Choice(Decision.STOP, held.stage, qualities, told, note)
         return Choice(Decision.ESCALATE, self.stages[place + 1], qualities, told, note)

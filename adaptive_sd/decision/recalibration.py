@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.calibration import (
-    Calibration,
-    expected_calibration_error,
-    logit,
-    sigmoid,
-)
+from adaptive_sd.decision.calibration import expected_calibration_error, sigmoid
 
 FloatArray = NDArray[np.float64]
 
@@ -43,21 +37,13 @@ class Shift(NamedTuple):
     def odds(self, odds: float) -> float:
         return self.slope * odds + self.intercept
 
-    def quality(self, quality: float) -> float:
-        """As it is where nothing is shifted."""
-        if self == Shift():
-            return quality
-        return float(sigmoid(self.odds(float(logit(quality)))))
+    def added(self, odds: float) -> float:
+        """What is added to these."""
+        return self.odds(odds) - odds
 
-    def after(self, calibration: Calibration) -> Calibration:
-        """Both in one; between the knots of an isotonic one, lines still."""
-        if self == Shift():
-            return calibration
-        if calibration.probabilities is not None:
-            shifted = sigmoid(self.slope * logit(calibration.probabilities) + self.intercept)
-            return replace(calibration, probabilities=shifted)
-        intercept = self.odds(calibration.intercept)
-        return Calibration(self.slope * calibration.slope, intercept)
+    def after(self, earlier: Shift) -> Shift:
+        """Both in one."""
+        return Shift(self.odds(earlier.intercept), self.slope * earlier.slope)
 
 
 class Label(NamedTuple):

@@ -89,7 +89,7 @@ def _follow_chain(chain: ThresholdPolicy, table: FitTable, result: Rollout) -> N
         result.num_run[going] += 1
         stops = going.copy()
         if place < len(chain.thresholds):
-            stops &= table.estimates[:, stage] >= chain.thresholds[place]
+            stops &= table.told(stage) >= chain.thresholds[place]
         result.quality[stops] = table.quality[stops, stage]
         result.stage[stops] = stage
         going &= ~stops
@@ -130,6 +130,8 @@ class _Follower(NamedTuple):
             return state if len(rows) == len(state) else state[rows]
 
         values = self.policy.estimate(held, state_of, self.lam)
+        if held and self.table.shift is not None:
+            values = values.shifted(self.table.shift[rows][:, list(held)], self.lam)
         later = later_stages(held if place.last is None else (place.last.stage,), stages)
         values_go = values.values_go[:, values.values_go.shape[1] - len(later) :, 0]
         best = values_go.argmin(axis=1) if len(later) else rows * 0

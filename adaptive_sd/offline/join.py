@@ -18,6 +18,7 @@ from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.joining import CAUTION, join, make_room
 from adaptive_sd.decision.network import FittedPredictor
 from adaptive_sd.decision.paths import follow
+from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.decision.shrinkage import (
     Labelled,
     mean_quality,
@@ -121,6 +122,7 @@ def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Arti
         stages=table.stages,
         predictors=predictors,
         projections=projections,
+        shifts=_with(artifact.shifts, stage, Shift()) if artifact.shifts else (),
         policy=policy,
         acceptance=_acceptance(artifact, table, evidence, stage),
         lam_origin=f"{artifact.lam_origin}, before {report.as_origin()} joined",

@@ -132,6 +132,7 @@ def evidence_of(
             float(table.estimates[row, s]),
             features_of(table, row, s),
             "" if answers is None else str(answers[row, s]),
+            0.0 if table.shift is None else float(table.shift[row, s]),
         )
         for s in stages
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.decision.calibration import moved
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
 from adaptive_sd.decision.partial import WHOLE
@@ -42,11 +43,14 @@ def guarded(seed: int, induced: InducedPolicy = INDUCED) -> GuardedPolicy:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.floats(0, 1))
-def test_the_policy_followed_on_a_table_is_the_live_one(seed: int, place: float) -> None:
+@given(st.integers(0, 2**31), st.floats(0, 1), st.booleans())
+def test_the_policy_followed_on_a_table_is_the_live_one(
+    seed: int, place: float, has_learned: bool
+) -> None:
     policy = guarded(seed, with_savings(INDUCED, rng=np.random.default_rng(seed)))
     wild = wild_table(12, 4, seed=seed)
-    wild = wild._replace(table=with_parts(wild.table, seed=seed))
+    shift = np.random.default_rng(seed).normal(size=(12, 4)) if has_learned else None
+    wild = wild._replace(table=replace(with_parts(wild.table, seed=seed), shift=shift))
     low, high = np.log(policy.lam_grid[[1, -1]])
     lam = min(float(np.exp(low + place * (high - low))), float(policy.lam_grid[-1]))
     found = roll_out(policy, wild.table, lam)
@@ -58,6 +62,21 @@ def test_the_policy_followed_on_a_table_is_the_live_one(seed: int, place: float)
         assert 2 not in plain.stages  # left out of the policy
         if policy.chain_at(lam) is not None:
             assert set(plain.places) == {WHOLE}  # chains abandon nothing
+
+
+@given(st.integers(0, 2**31), st.lists(st.floats(-3, 3), min_size=3, max_size=3))
+def test_feedback_moves_log_odds_of_all_evidence_by_just_so_much(
+    seed: int, added: list[float]
+) -> None:
+    """Products of a draft's own log odds too: else what was learned could drive itself on."""
+    policy, stages = guarded(seed), (0, 1, 3)
+    plain = evidence_of(wild_table(3, 4, seed=seed).table, 0, stages)
+    held = tuple(replace(h, shift=a) for h, a in zip(plain.held, added, strict=True))
+    before, after = (policy.estimates(e) for e in (plain, replace(plain, held=held)))
+    np.testing.assert_allclose(after, moved(before, added))
+    lam = float(policy.lam_grid[policy.induces][-1]) if policy.induces.any() else None
+    if lam is not None:
+        assert policy.decide(replace(plain, held=held), lam).qualities == pytest.approx(after)
 
 
 def test_a_lambda_goes_with_the_nearer_point_of_the_grid() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_sd.decision.calibration import Calibration, sigmoid
+from adaptive_sd.decision.calibration import logit, sigmoid
 from adaptive_sd.decision.observed import Compared, Estimate, Observed
+from adaptive_sd.decision.policies import HeldDraft
 from adaptive_sd.decision.recalibration import (
     AGREEMENT_WEIGHT,
     Label,
@@ -66,23 +67,15 @@ def test_the_truth_is_learned_and_estimates_become_calibrated(truth: Shift) -> N
 
 def test_no_shift_changes_nothing_not_even_a_digit() -> None:
     for quality in (0.0, 1e-9, 0.123456789, 0.999999, 1.0):
-        assert Shift().quality(quality) == quality
-    calibration = Calibration(1.3, 0.2)
-    assert Shift().after(calibration) is calibration
+        assert Shift().added(float(logit(quality))) == 0
+        assert HeldDraft(0, quality, np.empty(0, np.float32)).told == quality
 
 
-@given(st.floats(-4, 4), st.floats(-2, 2), st.floats(0.4, 2.5))
-def test_a_shift_in_the_calibration_is_the_shift_of_its_estimate(
-    score: float, intercept: float, slope: float
-) -> None:
-    shift = Shift(intercept, slope)
-    platt = Calibration(0.7, 0.3)
-    estimate = shift.quality(platt.apply_one(score))
-    assert shift.after(platt).apply_one(score) == pytest.approx(estimate)
-    knots = Calibration(scores=np.array([-1.0, 2.0]), probabilities=np.array([0.2, 0.9]))
-    for knot in (-1.0, 2.0):
-        moved = shift.after(knots).apply_one(knot)
-        assert moved == pytest.approx(shift.quality(knots.apply_one(knot)))
+@given(st.floats(-4, 4), st.floats(-2, 2), st.floats(0.4, 2.5), st.floats(-2, 2))
+def test_a_shift_after_another_is_both(odds: float, first: float, slope: float, b: float) -> None:
+    earlier, later = Shift(first, slope), Shift(b, 1 / slope)
+    assert later.after(earlier).odds(odds) == pytest.approx(later.odds(earlier.odds(odds)))
+    assert odds + later.added(odds) == pytest.approx(later.odds(odds))
 
 
 def observed(right: bool, propensity: float) -> Observed:

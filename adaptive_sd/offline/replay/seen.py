@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import TOKENS, OutcomeTable
+from adaptive_sd.decision.calibration import logit
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.fit import data_hash, fit_part
@@ -57,8 +58,12 @@ def see_with(artifact: Artifact, table: OutcomeTable) -> Seen:
 
 
 def seen_by(artifact: Artifact, table: OutcomeTable) -> FitTable:
-    """The table as an artifact's own predictors see it."""
-    return see(table, artifact.predictors, artifact.projections)
+    """The table as an artifact's own predictors see it, and what feedback has added."""
+    found = see(table, artifact.predictors, artifact.projections)
+    if not artifact.shifts:
+        return found
+    intercept, slope = np.array(artifact.shifts).T
+    return replace(found, shift=intercept + (slope - 1) * logit(found.estimates))
 
 
 def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:

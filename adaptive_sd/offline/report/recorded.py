@@ -63,7 +63,8 @@ class RecordedPrompt:
         features[STATE_COLUMNS] = table.statistics[self.row, stage]
         same = np.flatnonzero(table.agreement[self.row, stage])
         answer = f"as stage {same[0]}" if len(same) else ""
-        return HeldDraft(stage, float(table.estimates[self.row, stage]), features, answer)
+        shift = 0.0 if table.shift is None else float(table.shift[self.row, stage])
+        return HeldDraft(stage, float(table.estimates[self.row, stage]), features, answer, shift)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         return self.subject.policy.decide(evidence, lam)
