@@ -65,7 +65,10 @@ class EventLog:
                 "ladder with `online = true`"
             )
         if fit_of_answer != fit:
-            return _NOT_LEARNED.format("is of another fit than this configuration's")
+            return (
+                "kept, but this configuration's ladder learns nothing from it: the answer is of "
+                "another fit; `--config` names the configuration that answered."
+            )
         return _NOT_LEARNED.format("was none: the ladder abstained") if _is_none(record) else ""
 
     def since(self, seq: int, fit: str, num_stages: int) -> list[Event]:

@@ -116,11 +116,13 @@ def _record(
     offline: bool,
 ) -> OutcomeTable:
     """Every stage's answers to the prompts, in the recording beside the artifact."""
+    from adaptive_sd.offline.unlabelled.agreement import check_stages
     from adaptive_sd.offline.unlabelled.calibrate import check_number  # loads scikit-learn
 
     tasks = _tasks(source)
     check_number(len(tasks), target_quality)
     ladder = chosen_config(config, stages)
+    check_stages(len(ladder.stages))
     check_limits(ladder)
     path = out.with_name(f"{out.name}.sqlite")
     check_out(path, [source, *([config] if config else [])])

@@ -35,7 +35,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({why}).") from error
     return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 

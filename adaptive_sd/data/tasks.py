@@ -78,7 +78,8 @@ def _read(path: Path) -> Iterator[Task]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({why}).") from error
     seen: set[str] = set()
     for number, line in enumerate(lines, start=1):
         if line.strip():

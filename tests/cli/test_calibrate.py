@@ -119,6 +119,8 @@ def test_a_recording_goes_on_where_it_ended_and_is_read_as_it_is(
         (["none.parquet", "--stages", "a,b"], 2, "has its own stages"),
         (["none.parquet"], 1, "none.parquet: no such file"),
         (["none.sqlite"], 1, "no such recording"),
+        (["none.txt"], 1, r"none.txt: cannot be read \(No such file or directory\)"),
+        (["mine.txt", "--stages", "smollm2-135m"], 1, "one stage agrees with itself"),
     ],
 )
 def test_what_cannot_be_calibrated_on_is_one_line_and_nothing_is_written(

@@ -44,6 +44,12 @@ def similarity(ours: str, theirs: str, form: Form) -> float:
     return token_f1(ours.split(), theirs.split())
 
 
+def check_stages(num_stages: int) -> None:
+    """Raise DataError for a ladder without anything to agree with."""
+    if num_stages < 2:
+        raise DataError("one stage agrees with itself; a ladder to calibrate has two or more.")
+
+
 def grade_by_agreement(table: OutcomeTable) -> Agreed:
     """What was graded does not count; the largest stage's quality is 1.
 
@@ -52,8 +58,7 @@ def grade_by_agreement(table: OutcomeTable) -> Agreed:
     DataError for a table of one stage or without answers.
     """
     answers, num_stages = table.columns.get("answer"), len(table.stages)
-    if num_stages < 2:
-        raise DataError("one stage agrees with itself; a ladder to calibrate has two or more.")
+    check_stages(num_stages)
     if answers is None:
         raise DataError(
             "the table has no column 'answer', which agreement is told by; export or import it "
