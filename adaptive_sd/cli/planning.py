@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adaptive_sd.build import chosen_artifact, open_stages, traces_path
+from adaptive_sd.build import (
+    chosen_artifact,
+    local_artifact,
+    open_stages,
+    shipped_artifact,
+    traces_path,
+)
 from adaptive_sd.cli.explain import table as as_table
 from adaptive_sd.config import Config, StageConfig, chosen_config
 from adaptive_sd.errors import ConfigError
@@ -143,6 +150,8 @@ def _demand(
     from adaptive_sd.data.outcomes import read_outcomes  # loads pyarrow
 
     artifact = chosen_artifact(ladder)
+    if ladder.artifact == "default" and artifact is not shipped_artifact():
+        print(f"{local_artifact()} decides, the fit for this machine's speed", file=sys.stderr)
     if (fitted := [stage.name for stage in artifact.stages]) != names:
         raise ConfigError(
             f"the artifact is fitted for {', '.join(fitted)}; the configuration has "
