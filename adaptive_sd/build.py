@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from adaptive_sd.online import Online
 from adaptive_sd.rates import differ
 from adaptive_sd.sources import Source, run_by_transformers, run_by_vllm, served
 from adaptive_sd.stage import Engines, Stage
-from adaptive_sd.stage_record import unit_of
+from adaptive_sd.stage_record import StageRecord, unit_of
 from adaptive_sd.types import Rates
 
 DEFAULT_ARTIFACT = Path(__file__).with_name("artifacts") / "default"
@@ -211,10 +212,21 @@ def _why_not(artifact: Artifact, stages: list[Stage]) -> str:
     if unit != fitted_unit:
         return f"fitted for costs in {fitted_unit}, this ladder's are in {unit}; record and fit it."
     fitted = ", ".join(s.name for s in artifact.stages)
+    differs = next(filter(None, map(_difference, artifact.stages, stages)), "")
     return (
-        f"fitted for the models and styles of {fitted}, not for this ladder; record and fit it "
-        "with this file (`record --config`), or leave `artifact` out."
+        f"fitted for the models and styles of {fitted}, not for this ladder{differs}; record and "
+        "fit it with this file (`record --config`), or leave `artifact` out."
     )
+
+
+def _difference(fitted: StageRecord, stage: Stage) -> str:
+    """What its table in the configuration would have to say."""
+    if fitted.model_hash != stage.model_hash:
+        return f": {stage.name} was fitted with the file of model = {json.dumps(fitted.model)}"
+    if dict(fitted.styles) != stage.style_names():
+        styles = ", ".join(f"{form} = {json.dumps(name)}" for form, name in fitted.styles.items())
+        return f": {stage.name} was fitted with style = {{ {styles} }}"
+    return ""
 
 
 def local_artifact() -> Path:

@@ -82,6 +82,13 @@ def test_what_the_file_s_ladder_was_fitted_on_decides_on_it(
         (folder / "ladder.toml").write_text(LADDER.format(more=more))
         with pytest.raises(ArtifactError, match=message):
             Cascade.from_config("ladder.toml")
+    for line, other, message in (
+        ('style = "letter"', 'style = "few_shot"', 'small was fitted with style = { choice = "let'),
+        ('model = "small.gguf"', 'model = "large.gguf"', "small was fitted with the file of model"),
+    ):
+        (folder / "ladder.toml").write_text(LADDER.format(more="").replace(line, other, 1))
+        with pytest.raises(ArtifactError, match=message):
+            Cascade.from_config("ladder.toml")
 
 
 def test_stages_of_the_file_are_chosen_by_name_and_its_home_counts(folder: Path) -> None:
