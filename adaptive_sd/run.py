@@ -116,11 +116,11 @@ class Run:
         judged = self._judge.judge(self._view, self.last, ended)
         self.drafts[self.last] = draft
         self.as_recorded, self.is_fragment = False, True
-        return self._only(judged.quality if judged.answer else 0.0)
+        return self._only(judged.told if judged.answer else 0.0)
 
     def spare(self, held: Sequence[HeldDraft]) -> Choice | None:
         """To return the draft of a stage that ran since those that the policy knows have failed."""
-        return None if self._allowance.knows(self.last) else self._only(held[-1].quality)
+        return None if self._allowance.knows(self.last) else self._only(held[-1].told)
 
     def _only(self, quality: float) -> Choice:
         stopping = Prospect.of(None, quality, 0.0, self._lam)

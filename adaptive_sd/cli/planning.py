@@ -151,7 +151,9 @@ def _demand(
 
     artifact = chosen_artifact(ladder)
     if ladder.artifact == "default" and artifact is not shipped_artifact():
-        print(f"{local_artifact()} decides, the fit for this machine's speed", file=sys.stderr)
+        print(
+            f"{local_artifact()} decides, this machine's own of the default ladder", file=sys.stderr
+        )
     if (fitted := [stage.name for stage in artifact.stages]) != names:
         raise ConfigError(
             f"the artifact is fitted for {', '.join(fitted)}; the configuration has "

@@ -34,8 +34,11 @@ def logit(probability: ArrayLike, margin: float = 1e-3) -> FloatArray:
 
 
 def moved(probability: ArrayLike, shift: ArrayLike) -> FloatArray:
-    """With `shift` added to its log odds; 0 and 1 stay next to what they are."""
-    return sigmoid(np.add(logit(probability, _NO_MARGIN), shift))
+    """With `shift` added to its log odds; as it is, to the digit, where that is 0."""
+    result: FloatArray = np.where(
+        np.equal(shift, 0), probability, sigmoid(np.add(logit(probability, _NO_MARGIN), shift))
+    )
+    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

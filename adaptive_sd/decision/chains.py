@@ -20,7 +20,7 @@ def chains_of(table: FitTable, stages: tuple[int, ...]) -> Iterator[ThresholdPol
     """One chain with each choice of thresholds from the quantiles of its stages' estimates."""
     num_thresholds = len(stages) - 1
     count = min(NUM_QUANTILES, max(2, int(_MAX_SETTINGS ** (1 / max(num_thresholds, 1)))))
-    levels = [quantiles(table.estimates[:, stage], count) for stage in stages[:-1]]
+    levels = [quantiles(table.told(stage), count) for stage in stages[:-1]]
     return (ThresholdPolicy(stages, thresholds) for thresholds in itertools.product(*levels))
 
 

@@ -28,7 +28,7 @@ from adaptive_sd.errors import DataError
 from adaptive_sd.offline.evidence import TableEvidence, read_evidence, to_fit_table
 from adaptive_sd.offline.fit import acceptance_of, data_hash, fit_part
 from adaptive_sd.offline.prompts import hashes_of
-from adaptive_sd.offline.replay.seen import check_ladder
+from adaptive_sd.offline.replay.seen import check_ladder, shifted_by
 from adaptive_sd.offline.verification import PairKey
 from adaptive_sd.trace import told_cost
 from adaptive_sd.types import Acceptance
@@ -114,7 +114,8 @@ def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Arti
     predictor = _predictor(artifact.prior.predictor, table, evidence, stage)
     predictors = _with(artifact.predictors, stage, predictor)
     estimates = [p.predict_many(evidence.features[:, k]) for k, p in enumerate(predictors)]
-    seen = to_fit_table(table, evidence, np.stack(estimates, axis=1))
+    shifts = _with(artifact.shifts, stage, Shift()) if artifact.shifts else ()
+    seen = shifted_by(shifts, to_fit_table(table, evidence, np.stack(estimates, axis=1)))
     policy = join(room, seen, stage, caution=caution)
     report = _report(table, seen, policy, stage, artifact.recommended_lam, caution)
     joined = replace(
@@ -122,7 +123,7 @@ def _join(artifact: Artifact, table: OutcomeTable, caution: float) -> tuple[Arti
         stages=table.stages,
         predictors=predictors,
         projections=projections,
-        shifts=_with(artifact.shifts, stage, Shift()) if artifact.shifts else (),
+        shifts=shifts,
         policy=policy,
         acceptance=_acceptance(artifact, table, evidence, stage),
         lam_origin=f"{artifact.lam_origin}, before {report.as_origin()} joined",

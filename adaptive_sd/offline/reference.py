@@ -14,12 +14,9 @@ from adaptive_sd.decision.paths import Path, follow
 
 def firsts_of(policy: GuardedPolicy, table: FitTable, lam: float) -> list[First]:
     """The first draft of each prompt."""
-    return [
-        _first(path, estimates)
-        for path, estimates in zip(
-            follow(policy, table, lam), table.estimates.tolist(), strict=True
-        )
-    ]
+    told = np.stack([table.told(k) for k in range(table.num_stages)], axis=1).tolist()
+    paths = follow(policy, table, lam)
+    return [_first(path, estimates) for path, estimates in zip(paths, told, strict=True)]
 
 
 def _first(path: Path, estimates: list[float]) -> First:

@@ -58,8 +58,7 @@ def test_where_an_answer_is_cut_does_not_depend_on_how_its_tokens_come(
         for length in lengths:
             if left and growing.is_awaited:
                 now, left = left[:length], left[length:]
-                text = b"".join(token.content for token in now).decode()
-                growing.add(Delta(text, now, None if left else "length"))
+                growing.add(Delta(b"".join(token.content for token in now).decode(), now))
         growing.cut()
         return growing.draft(), "".join(shown)
 
@@ -70,3 +69,28 @@ def test_where_an_answer_is_cut_does_not_depend_on_how_its_tokens_come(
     assert one_by_one.finish_reason == together.finish_reason
     if "END" not in words:
         assert together.text == "".join(words[:most]) and together.tokens_out <= most
+
+
+def test_an_answer_that_is_here_whole_is_not_cut() -> None:
+    """Like a draft that was accepted to its end: all of it is paid."""
+    growing = Growing(Sampling(99), lambda _: False, 9)
+    tokens = [token_of(word.encode(), -0.1, [-0.1, -3.0], i) for i, word in enumerate("abc")]
+    growing.add(Delta("abc", tokens, "stop", usage=Usage(1, 3)))
+    assert growing.draft().text == "abc" and growing.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("shown", ["", "ab"])
+def test_tokens_are_counted_one_by_one_also_where_their_text_lags(shown: str) -> None:
+    """A server holds text back that may begin a stop string; what it counted runs ahead."""
+    seen = []
+
+    def watch(progress: Progress) -> bool:
+        seen.append((progress.num_tokens, progress.new_text))
+        return progress.num_tokens < 2
+
+    growing = Growing(Sampling(99), watch, 9)
+    tokens = [token_of(word.encode(), -0.1, [-0.1, -3.0], i) for i, word in enumerate("abc")]
+    growing.add(Delta(shown, tokens, usage=Usage(1, 3)))
+    assert seen == [(1, ""), (2, "")] and growing.finish_reason == "cancelled"
+    draft = growing.draft()
+    assert (draft.text, draft.token_ids, draft.tokens_in) == ("", (0, 1), 1)

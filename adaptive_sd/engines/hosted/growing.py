@@ -67,6 +67,8 @@ class Growing:
         self._num_untold = 0
         """Increments of text whose tokens were not told."""
         self._usage: Usage | None = None
+        self._is_whole = False
+        """Whether nothing of it is still to come."""
         self.was_ended = False
         """By the server, which may then have more to say: what it counted."""
         self.finish_reason: FinishReason | None = None
@@ -91,11 +93,19 @@ class Growing:
         """Take one more increment; sets `finish_reason` where the answer ends within it."""
         if self._first_s is None and (delta.text or delta.tokens):
             self._first_s = self._clock()
-        self._usage = delta.usage or self._usage
+        self._is_whole = delta.finish is not None
         *before, last = _pieces(delta)
         for piece in before:
             self._grow(piece)
-        self._grow(last, ending=delta if delta.finish is not None else None)
+        self._usage = self._counted(delta) or self._usage
+        self._grow(last, ending=delta if self._is_whole else None)
+
+    def _counted(self, delta: Delta) -> Usage | None:
+        """Of tokens that are no longer wanted it does not count."""
+        if delta.usage is None or self.finish_reason != "cancelled":
+            return delta.usage
+        wanted = self.num_seen - self.opening.num_accepted
+        return delta.usage._replace(tokens_out=min(delta.usage.tokens_out, wanted))
 
     def poll(self) -> None:
         """Ask the observer, while nothing comes, whether to go on."""
@@ -129,7 +139,8 @@ class Growing:
         if self._observer is None:
             return
         progress = Progress(new_text, self.num_seen, self._logprobs, self._work)
-        if not self._observer(progress) and self.finish_reason is None:
+        goes_on = self._observer(progress) or self._is_whole  # then all of it is here and paid
+        if not goes_on and self.finish_reason is None:
             self.finish_reason = "cancelled"
 
     @property
@@ -210,11 +221,17 @@ class Growing:
 
 
 def _pieces(delta: Delta) -> list[_Piece]:
-    """One for each token where they spell the text, so that an answer can end after any of them."""
+    """One for each token, so that an answer can end after any of them.
+
+    Where they do not spell the text, as when a server holds some of it back, the last has all.
+    """
     content, tokens = delta.text.encode("utf-8", errors="replace"), delta.tokens
-    if tokens and b"".join(token.content for token in tokens) == content:
-        return [_Piece(token.content, (token,)) for token in tokens]
-    return [_Piece(content, tokens)]
+    if not tokens:
+        return [_Piece(content, tokens)]
+    contents = [token.content for token in tokens]
+    if b"".join(contents) != content:
+        contents = [*[b""] * (len(tokens) - 1), content]
+    return [_Piece(own, (token,)) for own, token in zip(contents, tokens, strict=True)]
 
 
 def _reason(delta: Delta) -> FinishReason:

@@ -190,7 +190,7 @@ class Field:
                 *(
                     bootstrap(
                         metric,
-                        table.estimates[:, k],
+                        table.told(k),
                         table.quality[:, k],
                         rng=rng,
                         groups=table.group,

@@ -13,6 +13,7 @@ from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import TOKENS, OutcomeTable
 from adaptive_sd.decision.calibration import logit
 from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.recalibration import Shift
 from adaptive_sd.errors import DataError
 from adaptive_sd.offline.fit import data_hash, fit_part
 from adaptive_sd.offline.prompts import prompt_hashes
@@ -59,11 +60,15 @@ def see_with(artifact: Artifact, table: OutcomeTable) -> Seen:
 
 def seen_by(artifact: Artifact, table: OutcomeTable) -> FitTable:
     """The table as an artifact's own predictors see it, and what feedback has added."""
-    found = see(table, artifact.predictors, artifact.projections)
-    if not artifact.shifts:
-        return found
-    intercept, slope = np.array(artifact.shifts).T
-    return replace(found, shift=intercept + (slope - 1) * logit(found.estimates))
+    return shifted_by(artifact.shifts, see(table, artifact.predictors, artifact.projections))
+
+
+def shifted_by(shifts: Sequence[Shift], table: FitTable) -> FitTable:
+    """With what was learned of each stage; () where nothing was."""
+    if not shifts:
+        return table
+    intercept, slope = np.array(shifts).T
+    return replace(table, shift=intercept + (slope - 1) * logit(table.estimates))
 
 
 def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:

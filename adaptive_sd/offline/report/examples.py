@@ -98,7 +98,7 @@ def stage_answers(subject: Subject, row: int, path: Path) -> tuple[StageAnswer, 
         StageAnswer(
             stage=stage.name,
             text=_text(outcomes, row, k),
-            estimate=float(subject.table.estimates[row, k]),
+            estimate=float(subject.table.told(k)[row]),
             quality=float(outcomes.quality[row, k]),
             cost=float(outcomes.cost[row, k]),
             ran=k in path.stages,

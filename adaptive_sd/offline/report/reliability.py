@@ -35,7 +35,7 @@ def make_reliability(
     subject: Subject, predictors: tuple[PredictorQuality, ...]
 ) -> tuple[Reliability, ...]:
     return tuple(
-        Reliability(predictor, _bins(subject.table.estimates[:, k], subject.table.quality[:, k]))
+        Reliability(predictor, _bins(subject.table.told(k), subject.table.quality[:, k]))
         for k, predictor in enumerate(predictors)
     )
 
