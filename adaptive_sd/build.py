@@ -212,11 +212,9 @@ def _why_not(artifact: Artifact, stages: list[Stage]) -> str:
     if unit != fitted_unit:
         return f"fitted for costs in {fitted_unit}, this ladder's are in {unit}; record and fit it."
     fitted = ", ".join(s.name for s in artifact.stages)
-    pairs = list(zip(artifact.stages, stages, strict=False))
-    is_named_alike = [a.name for a in artifact.stages] == [stage.name for stage in stages]
-    differs = (
-        next(filter(None, (_difference(*pair) for pair in pairs)), "") if is_named_alike else ""
-    )
+    differs = ""
+    if [s.name for s in artifact.stages] == [s.name for s in stages]:
+        differs = next(filter(None, map(_difference, artifact.stages, stages)), "")
     return (
         f"fitted for the models and styles of {fitted}, not for this ladder{differs}; record and "
         "fit it with this file (`record --config`), or leave `artifact` out."

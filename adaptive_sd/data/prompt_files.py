@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
+from adaptive_sd.data.lines import numbered_lines
 from adaptive_sd.errors import DataError
 
 
@@ -16,7 +16,7 @@ def read_prompts(path: Path) -> list[str]:
     """
     match path.suffix.lower():
         case ".txt":
-            return [line.strip() for _, line in _lines(path)]
+            return [line.strip() for _, line in numbered_lines(path)]
         case ".jsonl":
             return read_json_prompts(path)
     raise DataError(
@@ -27,17 +27,7 @@ def read_prompts(path: Path) -> list[str]:
 
 def read_json_prompts(path: Path) -> list[str]:
     """The field `prompt` of each line, whatever the file's name. Raises DataError."""
-    return [_prompt(line, f"{path}, line {number}") for number, line in _lines(path)]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Those that are not blank, with their numbers."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({why}).") from error
-    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    return [_prompt(line, f"{path}, line {number}") for number, line in numbered_lines(path)]
 
 
 def _prompt(line: str, where: str) -> str:

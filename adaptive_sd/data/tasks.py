@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from adaptive_sd.data.grading import refusal
+from adaptive_sd.data.lines import numbered_lines
 from adaptive_sd.data.own_grader import installed_grader, installed_names
 from adaptive_sd.errors import DataError
 
@@ -75,19 +76,13 @@ def _find(name: str) -> Path:
 
 
 def _read(path: Path) -> Iterator[Task]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 is no end of a line
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({why}).") from error
     seen: set[str] = set()
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            task = _parse(line, f"{path}, line {number}")
-            if task.id in seen:
-                raise DataError(f"{path}, line {number}: id {task.id!r} comes twice; change one.")
-            seen.add(task.id)
-            yield task
+    for number, line in numbered_lines(path):
+        task = _parse(line, f"{path}, line {number}")
+        if task.id in seen:
+            raise DataError(f"{path}, line {number}: id {task.id!r} comes twice; change one.")
+        seen.add(task.id)
+        yield task
 
 
 def _parse(line: str, where: str) -> Task:

@@ -8,12 +8,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.decision.induced import InducedPolicy
+from adaptive_sd.decision.induced import InducedPolicy, estimated
 from adaptive_sd.decision.joined import JoinedPolicy
 from adaptive_sd.decision.lams import nearest_lam
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.policies import Choice, Evidence, ThresholdPolicy
-from adaptive_sd.decision.states import state_reader
 from adaptive_sd.errors import ArtifactError
 from adaptive_sd.types import Decision
 
@@ -80,11 +79,7 @@ class GuardedPolicy:
 
     def estimates(self, evidence: Evidence) -> tuple[float, ...]:
         """Qualities of the drafts held, from all evidence; the same at every lambda."""
-        stages = tuple(draft.stage for draft in evidence.held)
-        found = self.induced.estimate(stages, state_reader(evidence), 0.0)
-        if any(shift := [draft.shift for draft in evidence.held]):
-            found = found.shifted(np.array([shift]), 0.0)
-        return tuple(found.stop_quality[0].tolist())
+        return tuple(estimated(self.induced, evidence, 0.0).stop_quality[0].tolist())
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float

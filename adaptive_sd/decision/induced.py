@@ -200,15 +200,21 @@ def _saving_name(key: SavingKey) -> str:
     return "saving{}_{}_{}".format(*key)
 
 
+def estimated(policy: Estimating, evidence: Evidence, lam: float) -> StateValues:
+    """Of one row, the evidence, with what feedback adds."""
+    stages = tuple(draft.stage for draft in evidence.held)
+    values = policy.estimate(stages, state_reader(evidence), lam)
+    shift = [draft.shift for draft in evidence.held]
+    return values.shifted(np.array([shift]), lam) if any(shift) else values
+
+
 def decide_by(policy: Estimating, evidence: Evidence, lam: float) -> Choice:
     """By the least of the estimated losses, of which infinite ones are of stages that never run.
 
     Raises as `policy.estimate` does.
     """
     stages = tuple(draft.stage for draft in evidence.held)
-    values = policy.estimate(stages, state_reader(evidence), lam)
-    if any(shift := [draft.shift for draft in evidence.held]):
-        values = values.shifted(np.array([shift]), lam)
+    values = estimated(policy, evidence, lam)
     sides = (values.quality_go, values.cost_go, values.values_go)
     of_stages = zip(
         later_stages(stages, policy.stages),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from adaptive_sd.decision.calibration import expected_calibration_error, sigmoid
 
 FloatArray = NDArray[np.float64]
+Odds = TypeVar("Odds", float, FloatArray)
 
 AGREEMENT_WEIGHT = 0.02
 """What agreement with a larger stage counts, where being told good or bad counts 1.
@@ -34,10 +35,11 @@ class Shift(NamedTuple):
     intercept: float = 0.0
     slope: float = 1.0
 
-    def odds(self, odds: float) -> float:
+    def odds(self, odds: Odds) -> Odds:
+        """Of one estimate, or of many."""
         return self.slope * odds + self.intercept
 
-    def added(self, odds: float) -> float:
+    def added(self, odds: Odds) -> Odds:
         """What is added to these."""
         return self.odds(odds) - odds
 

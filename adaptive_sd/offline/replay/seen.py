@@ -67,8 +67,8 @@ def shifted_by(shifts: Sequence[Shift], table: FitTable) -> FitTable:
     """With what was learned of each stage; () where nothing was."""
     if not shifts:
         return table
-    intercept, slope = np.array(shifts).T
-    return replace(table, shift=intercept + (slope - 1) * logit(table.estimates))
+    added = [s.added(odds) for s, odds in zip(shifts, logit(table.estimates).T, strict=True)]
+    return replace(table, shift=np.stack(added, axis=1))
 
 
 def find_overlap(artifact: Artifact, table: OutcomeTable) -> Overlap:
