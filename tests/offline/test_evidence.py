@@ -113,6 +113,9 @@ def test_a_table_seen_in_pieces_is_the_table_seen_whole(
     assert parts.group.tolist() == [*range(20), *range(10)]
     for field in fields(FitTable):
         one, other = getattr(whole, field.name), getattr(parts, field.name)
+        if one is None or other is None:
+            assert (field.name, one, other) == ("shift", None, None)
+            continue
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
