@@ -134,6 +134,7 @@ class Cascade(Closing):
             agreement_with=self.judge.agreement_with,
             cut=run.is_fragment and not abstained,
             degraded_by=run.degraded_by,
+            form=view.form,
         )
 
     def feedback(self, trace_id: str, good: bool) -> None:

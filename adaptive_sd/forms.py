@@ -24,6 +24,10 @@ class Form(enum.StrEnum):
 
 # [^\S\n] and not \s after ^: else a prompt of many empty lines takes quadratic time.
 _OPTION = re.compile(r"^[^\S\n]*\(?([A-J])[.):]\s+\S", re.MULTILINE)
+_OPTION_WITHIN = re.compile(r"(?<!\S)\(?([A-J])[.)]\s+\S")
+_CHOOSE = re.compile(
+    r"\b(which|what|who|whom|whose|when|where|how|choose|select|pick)\b", re.IGNORECASE
+)
 _CODE = re.compile(
     r"^[^\S\n]*(def \w+ ?\(|class \w+ ?[(:]|from \S+ import |import [\w.]+( as \w+)?[^\S\n]*$)"
     r"|\bwrite (a|an|the)?\s*(python|function|program|method|code)\b"
@@ -55,8 +59,7 @@ _SHORT_CHARACTERS = 220
 
 def detect_form(prompt: str) -> Form:
     """The form of a prompt from its text alone, as it has to be told for live prompts."""
-    options = [match.group(1) for match in _OPTION.finditer(prompt)]
-    if options[:2] == ["A", "B"]:
+    if _has_options(prompt):
         return Form.CHOICE
     if _CODE.search(prompt):
         return Form.CODE
@@ -73,6 +76,18 @@ def detect_form(prompt: str) -> Form:
     if len(prompt) <= _SHORT_CHARACTERS and asks and "\n" not in prompt.strip():
         return Form.SHORT
     return Form.OPEN
+
+
+def _has_options(prompt: str) -> bool:
+    """On lines of their own, or three or more within the line of a question.
+
+    Statements I, II and III may stand before them.
+    """
+    if "AB" in "".join(_OPTION.findall(prompt)):
+        return True
+    within = list(_OPTION_WITHIN.finditer(prompt))
+    at = "".join(match.group(1) for match in within).find("ABC")
+    return at >= 0 and _CHOOSE.search(prompt, 0, within[at].start()) is not None
 
 
 def _is_trivia(prompt: str, num_counts: int) -> bool:

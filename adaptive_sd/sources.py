@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from adaptive_sd.engines.base import Engine
 from adaptive_sd.engines.openai.options import EndpointOptions
+from adaptive_sd.engines.states import StateStore
 from adaptive_sd.engines.transformers.options import TransformersOptions, check_installed
 from adaptive_sd.engines.vllm.options import VllmOptions
 from adaptive_sd.errors import ConfigError, UnknownModelError
 from adaptive_sd.models.folders import is_for_folders, resolve_checkpoint
+from adaptive_sd.models.home import home_dir
 from adaptive_sd.models.sizes import size_in, size_of
 from adaptive_sd.models.store import resolve
 from adaptive_sd.rates import rates_key
@@ -51,6 +53,8 @@ def embedded(
 ) -> Source:
     """A GGUF file, found now and fetched if absent. Raises ModelError."""
     model = resolve(model_name, offline=offline)
+    engine = f"llama_cpp {version('llama-cpp-python')}"
+    states = StateStore(home_dir() / "states", f"{engine} {model.sha256}")
 
     def load() -> Engine:
         from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library
@@ -64,9 +68,9 @@ def embedded(
             gpu_layers=gpu_layers,
             slots=slots,
             max_waiting=max_waiting,
+            states=states,
         )
 
-    engine = f"llama_cpp {version('llama-cpp-python')}"
     return Source(
         load,
         (model.path, context, threads, gpu_layers, slots, max_waiting),

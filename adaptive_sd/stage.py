@@ -162,16 +162,15 @@ class Stage(Closing):
     def warm_up(self, forms: Iterable[Form] = tuple(Form)) -> None:
         """Load the model and read its worked examples for these forms: then no answer has to wait.
 
-        Twice each: the engine keeps a beginning that two prompts share. Examples that the context
-        has no room for are left to the prompts themselves, which will say so. Never at a price.
+        Examples that the context has no room for are left to the prompts themselves, which will
+        say so. Never at a price.
         """
         if self._price is not None:
             return
         for form in forms:
             if find_style(*self.style_of(form)).examples:
                 with contextlib.suppress(ContextOverflowError):
-                    for prompt in ("first", "second"):
-                        self.run(prompt, Sampling(max_tokens=1), form=form)
+                    self.run("first", Sampling(max_tokens=1), form=form)
         self.engine.generate([Message("user", "Hello")], Sampling(max_tokens=1))
 
     def generate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from adaptive_sd.forms import Form
 from adaptive_sd.types import Action, CostUnit, Decision
 
 
@@ -69,7 +70,7 @@ class Answer:
     failed that is larger than the stage whose draft is returned; `degraded_by` has that in words.
     `cut`: the text is the beginning of a draft, all there was when a cap ended it.
     `abstained`: the draft that would be returned, of `stage`, is not good enough; there is no text.
-    `opening` is the decision before the first draft.
+    `form` is what the prompt was taken for, `opening` the decision before the first draft.
     `quality` is the chance of being right or, where the ladder was calibrated without labels,
     agreement with what the stage `agreement_with` would answer.
     """
@@ -91,6 +92,7 @@ class Answer:
     agreement_with: str | None = None
     cut: bool = False
     degraded_by: str | None = None
+    form: Form = Form.OPEN
 
     def to_json(self) -> dict[str, object]:
         """The document of `answer --json`; fields are only ever added."""

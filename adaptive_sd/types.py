@@ -189,10 +189,11 @@ class Draft:
     `token_ids` leaves out the end-of-turn token; `token_logprobs` (natural log, of the sampled
     tokens under the untempered distribution), `token_entropies` (nats) and `token_margins`
     (top-1 minus top-2 logit) have one entry for each of them. `hidden` is the model's hidden state
-    at the last prompt token, shape (width,). `num_cached` prompt tokens were already in the KV
-    cache. `token_ends` are the bytes of the text up to each token's end, where they were kept.
-    A draft that `votes` elected has the evidence of that one vote and what all of them took.
-    Evidence that a server did not give is empty; `remark` is what a trace should say of the draft.
+    at the last prompt token, shape (width,). `num_cached` prompt tokens were in the KV cache
+    already, or are worked examples that it keeps from now on. `token_ends` are the bytes of the
+    text up to each token's end, where they were kept. A draft that `votes` elected has the evidence
+    of that one vote and what all of them took. Evidence that a server did not give is empty;
+    `remark` is what a trace should say of the draft.
     """
 
     text: str

@@ -131,7 +131,7 @@ def test_the_json_of_an_answer_has_the_fields_of_the_contract() -> None:
     assert list(document) == [
         *("trace_id", "text", "stage", "stage_index", "quality", "cost", "cost_unit"),
         *("latency_s", "abstained", "degraded", "calibrated", "opening", "agreement_with"),
-        *("cut", "degraded_by", "lambda", "trace"),
+        *("cut", "degraded_by", "form", "lambda", "trace"),
     ]
     steps = document["trace"]
     assert isinstance(steps, tuple)

@@ -132,6 +132,8 @@ def answer(
                 print(json.dumps(given.to_json(), ensure_ascii=False, indent=None if file else 2))
             else:
                 given = _print_text(cascade, asked, request)
+                if not explained and (given.degraded or sys.stdout.isatty()):
+                    print(headline(given), file=sys.stderr)
             sys.stdout.flush()
             _keep(store, text, given)
             if explained:
@@ -173,15 +175,12 @@ def _print_text(cascade: Cascade, prompt: Prompt, request: Request) -> Answer:
     if not sys.stdout.isatty():
         given = cascade.answer(prompt, request)
         print(abstention(given) if given.abstained else given.text)
-        if given.degraded:
-            print(headline(given), file=sys.stderr)
         return given
     with cascade.stream(prompt, request) as stream:
         for piece in stream:
             print(piece, end="", flush=True)
     assert stream.answer is not None  # the iteration ended without an error
     print(abstention(stream.answer) if stream.answer.abstained else "")
-    print(headline(stream.answer), file=sys.stderr)
     return stream.answer
 
 

@@ -45,6 +45,7 @@ def abstention(answer: Answer) -> str:
 def explain(answer: Answer, cascade: Cascade) -> str:
     """Every step of the trace, and where lambda comes from."""
     lines = [*explain_steps(answer), *_agreement_line(answer)]
+    lines.append(f"  form of the prompt: {answer.form.value}")
     lines.append(f"  lambda {answer.lam:.3g}: {cascade.lam_origin(answer.lam)}")
     if answer.cut:
         lines.append("  not calibrated: nothing tells how good the beginning of a draft is")

@@ -251,6 +251,9 @@ def bootstrap(
 ) -> Interval:
     """Percentile interval over resampled rows; resamples on which it is undefined are left out.
 
+    The calibration error grows with noise, so that resamples have more of it than the rows: its
+    interval is moved down by as much as their mean has more, to 0 at the lowest.
+
     Rows of one group (of one prompt) are drawn together. Of many rows those count as one that
     agree in p to three digits and in y to two.
     """
@@ -263,6 +266,8 @@ def bootstrap(
         return Interval(value, float("nan"), float("nan"))
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
+    if metric is expected_calibration_error:
+        low, high = np.maximum(0.0, np.array([low, high]) - (np.mean(defined) - value))
     return Interval(value, float(low), float(high))
 
 

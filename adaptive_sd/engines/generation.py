@@ -129,9 +129,7 @@ def generate(
     limit = min(sampling.max_tokens, sequence.size - len(prompt))
     meter = Meter()
     answer = Answer(vocabulary, sampling, limit, observer, meter)
-    sequence.start(prompt)
-    num_cached = len(sequence.tokens)
-    yield from read_prompt(sequence, prompt[:-1], answer)
+    num_cached = yield from read_prompt(sequence, prompt, answer)
     pending = prompt[-1]
     hidden: NDArray[np.float16] | None = None
     first_s: float | None = None
@@ -188,12 +186,18 @@ def draft_of(
     )
 
 
-def read_prompt(sequence: TokenSequence, tokens: Sequence[int], answer: Answer) -> Steps[None]:
-    """Bring `tokens`, of which the sequence holds a prefix, into it; ends when cancelled."""
-    num_cached = len(sequence.tokens)
-    while not answer.cancelled() and len(sequence.tokens) < len(tokens):
-        yield [Piece(sequence, tokens[len(sequence.tokens) :], logits=False)]
-        answer.meter.num_read = len(sequence.tokens) - num_cached
+def read_prompt(sequence: TokenSequence, prompt: Sequence[int], answer: Answer) -> Steps[int]:
+    """Bring all of the prompt but its last token into the sequence; ends when cancelled.
+
+    Gives how many tokens are not read for this answer: those that were cached, and those which the
+    cache keeps once they are read, for all prompts that begin alike.
+    """
+    sequence.start(prompt)
+    num_cached = max(len(sequence.tokens), sequence.num_to_keep)
+    while not answer.cancelled() and len(sequence.tokens) < len(prompt) - 1:
+        yield [Piece(sequence, prompt[len(sequence.tokens) : -1], logits=False)]
+        answer.meter.num_read = max(0, len(sequence.tokens) - num_cached)
+    return num_cached
 
 
 def _walk(

@@ -5,23 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
-from adaptive_sd.engines.alignment import DraftTokens
+from adaptive_sd.engines.alignment import DraftTokens, common_prefix
 from adaptive_sd.engines.base import EngineInfo
 from adaptive_sd.engines.chat import ChatFormat, Tokenizer
 from adaptive_sd.engines.drafts import draft_tokens
 from adaptive_sd.engines.generation import Vocabulary, generate
 from adaptive_sd.engines.passes import Steps
+from adaptive_sd.engines.prefixes import MIN_TOKENS
 from adaptive_sd.engines.sampling import check_sampling, check_votes
 from adaptive_sd.engines.scheduling import Request, Scheduler
 from adaptive_sd.engines.sequences import SequenceCache
 from adaptive_sd.engines.speed import measure_rates
+from adaptive_sd.engines.states import StateStore
 from adaptive_sd.engines.text import token_ends
 from adaptive_sd.engines.verification import DraftVerifier
 from adaptive_sd.engines.voting import generate_votes
-from adaptive_sd.errors import ConfigError, ContextOverflowError
+from adaptive_sd.errors import ConfigError, ContextOverflowError, EngineError
+from adaptive_sd.styles import examples_asked_twice
 from adaptive_sd.types import (
     Acceptance,
     Draft,
@@ -77,10 +81,12 @@ class LocalEngine:
         model_hash: str,
         num_threads: int,
         max_waiting: int,
+        states: StateStore | None = None,
     ) -> None:
         """Load the model, on the worker's thread.
 
-        `num_threads` do the work, 0 where a GPU does. Raises what `load` raises.
+        `num_threads` do the work, 0 where a GPU does. Worked examples that it has read are kept in
+        `states` where its library can write them. Raises what `load` raises.
         """
         self._num_threads = num_threads
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"{engine}-{name}")
@@ -98,6 +104,7 @@ class LocalEngine:
             context=self._cache.slots[0].size,
             hidden_width=self._model.hidden_width,
         )
+        self._cache.expect(self._worker.submit(self._beginnings).result(), states)
         self._scheduler = Scheduler(self._cache, self._worker, name=name, max_waiting=max_waiting)
 
     @property
@@ -230,6 +237,17 @@ class LocalEngine:
                 f"{self._info.context}: shorten it or set a larger `context`."
             )
         return tokens
+
+    def _beginnings(self) -> list[tuple[int, ...]]:
+        """The worked examples of all styles; none that does not fit, or is too short to keep."""
+        found = []
+        for one, other in examples_asked_twice():
+            with suppress(EngineError):  # a template may refuse them
+                tokens = self._chat.tokens(one)
+                length = common_prefix(tokens, self._chat.tokens(other))
+                if MIN_TOKENS <= length < self._info.context:
+                    found.append(tuple(tokens[:length]))
+        return found
 
     def _draft_tokens(self, draft: Offer) -> DraftTokens:
         if not self._cache.can_fork:  # after each rejected span all would be read again

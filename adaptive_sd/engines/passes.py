@@ -22,6 +22,8 @@ class TokenSequence(Protocol):
     """Most tokens it may have."""
 
     tokens: list[int]
+    num_to_keep: int
+    """First tokens of its prompt that the cache keeps as soon as they are read; 0: none."""
 
     def start(self, prompt: Sequence[int]) -> None:
         """Become the longest known beginning of `prompt`, but not all of it."""

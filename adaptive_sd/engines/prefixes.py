@@ -24,10 +24,10 @@ class Match(NamedTuple):
 
 
 class PrefixTable:
-    """Beginnings that at least two recent prompts shared, the least recently used goes first.
+    """Beginnings that are known to recur, or that at least two recent prompts shared.
 
-    Worked examples of a prompt style recur in every prompt of that form; prompts of other forms
-    in between would otherwise drive them out.
+    The least recently used goes first. Worked examples of a prompt style recur in every prompt of
+    that form; prompts of other forms in between would otherwise drive them out.
     """
 
     def __init__(self) -> None:
@@ -57,6 +57,9 @@ class PrefixTable:
         free = next(n for n in range(1, NUM_KEPT + 1) if n not in self._kept)
         self._kept[free] = tuple(tokens)
         return free, dropped
+
+    def keeps(self, tokens: tuple[int, ...]) -> bool:
+        return tokens in self._kept.values()
 
     def best(self, prompt: Sequence[int]) -> Match | None:
         """The kept beginning that shares most tokens with `prompt`."""

@@ -12,6 +12,7 @@ from adaptive_sd.engines.alignment import common_prefix
 from adaptive_sd.engines.passes import MAX_BRANCHES, Piece, Rows
 from adaptive_sd.engines.prefixes import BUDGET_TOKENS, NUM_KEPT, PrefixTable
 from adaptive_sd.engines.scheduling import MAX_TOKENS
+from adaptive_sd.engines.states import StateStore
 
 
 def num_cells(size: int, num_slots: int) -> int:
@@ -35,14 +36,69 @@ class SequenceCache(ABC):
         ids = range(1 + num_kept, self.num_sequences, 1 + num_branches)
         self.slots = [CachedSequence(self, id, size) for id in ids]
         self.spare = CachedSequence(self, 0, min(size, MAX_TOKENS))
-        """Of no request: to measure with."""
+        """Of no request: to measure with, and to restore into."""
+        self._known: tuple[tuple[int, ...], ...] = ()
+        self._states: StateStore | None = None
 
-    @abstractmethod
+    def expect(self, beginnings: Sequence[tuple[int, ...]], states: StateStore | None) -> None:
+        """Beginnings that recur: each is kept from the first prompt on that has it.
+
+        With `states` it is kept for other processes too, and taken from them.
+        """
+        self._known = tuple(sorted(beginnings, key=len, reverse=True))
+        self._states = states
+
     def evaluate(self, pieces: Sequence[Piece]) -> list[Rows]:
         """Append all pieces, at most MAX_TOKENS, in one pass; their rows are copies.
 
         Raises EngineError when it fails, and forgets everything.
         """
+        rows = self.append(pieces)
+        for sequence in (piece.sequence for piece in pieces):
+            if 0 < sequence.num_to_keep <= len(sequence.tokens):
+                self._keep_known(tuple(sequence.tokens[: sequence.num_to_keep]), sequence.id)
+                sequence.num_to_keep = 0
+        return rows
+
+    def recall(self, prompt: Sequence[int]) -> int:
+        """See to it that the known beginning of a prompt is kept; its length if it must be read."""
+        known = next((known for known in self._known if _begins(prompt, known)), ())
+        if not known or self.prefixes.keeps(known):
+            return 0
+        state = None if self._states is None else self._states.read(known)
+        self.spare.truncate(0)
+        if state is None or not self.restore(self.spare.id, state):
+            return len(known)
+        self.keep(known, self.spare.id)
+        self.remove(self.spare.id, 0)
+        return 0
+
+    def _keep_known(self, known: tuple[int, ...], id: int) -> None:
+        if self.prefixes.keeps(known):  # another sequence was faster
+            return
+        kept = self.keep(known, id)
+        if self._states is not None and (state := self.state(kept)) is not None:
+            self._states.write(known, state)
+
+    def keep(self, tokens: Sequence[int], source: int) -> int:
+        """The first tokens of the sequence `source`, as the sequence whose number is returned."""
+        kept, dropped = self.prefixes.keep(tokens)
+        for old in dropped:
+            self.remove(old, 0)
+        self.copy(source, kept, len(tokens))
+        return kept
+
+    @abstractmethod
+    def append(self, pieces: Sequence[Piece]) -> list[Rows]:
+        """See evaluate."""
+
+    def state(self, id: int) -> bytes | None:
+        """All that the cache holds of a sequence; None where that cannot be told."""
+        return None
+
+    def restore(self, id: int, state: bytes) -> bool:
+        """The sequence `id`, empty so far, becomes what `state` tells; False where it cannot."""
+        return False
 
     @abstractmethod
     def copy(self, source: int, target: int, length: int) -> None:
@@ -71,6 +127,7 @@ class CachedSequence:
         self.id = id
         self.size = size
         self.tokens: list[int] = []
+        self.num_to_keep = 0
         self._prompt: tuple[int, ...] = ()
         self._num_branches = 0
 
@@ -78,6 +135,7 @@ class CachedSequence:
         """Become the longest known beginning of `prompt`, but not all of it."""
         if self._cache.can_fork:
             self._keep_shared(prompt)
+            self.num_to_keep = self._cache.recall(prompt)
         source, length = self._longest_elsewhere(prompt)
         here = common_prefix(self.tokens, prompt)
         if length > here:
@@ -104,10 +162,7 @@ class CachedSequence:
         length = prefixes.shared_length(last, prompt)
         prefixes.note(last)
         if length:
-            kept, dropped = prefixes.keep(last[:length])
-            for old in dropped:
-                self._cache.remove(old, 0)
-            self._cache.copy(self.id, kept, length)
+            self._cache.keep(last[:length], self.id)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from `length` on; recurrent memories, which cannot, forget all."""
@@ -141,3 +196,7 @@ class CachedSequence:
         """Append tokens in a pass of their own; logits after each, shape (tokens, vocabulary)."""
         (rows,) = self._cache.evaluate([Piece(self, tokens)])
         return rows.logits
+
+
+def _begins(prompt: Sequence[int], known: tuple[int, ...]) -> bool:
+    return len(known) < len(prompt) and tuple(prompt[: len(known)]) == known

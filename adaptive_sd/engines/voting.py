@@ -39,9 +39,7 @@ def generate_votes(
     samplings = [replace(sampling, seed=seed) for seed in seeds]
     meter = Meter()
     answers = [Answer(vocabulary, each, limit, observer, meter) for each in samplings]
-    sequence.start(prompt)
-    num_cached = len(sequence.tokens)
-    yield from read_prompt(sequence, prompt[:-1], answers[0])
+    num_cached = yield from read_prompt(sequence, prompt, answers[0])
     hidden: NDArray[np.float16] | None = None
     if answers[0].finish_reason is not None:  # cancelled while it read
         _cut_short(answers)

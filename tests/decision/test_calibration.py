@@ -209,6 +209,17 @@ def test_bootstrap_of_a_constant_has_no_width_and_leaves_out_the_undefined() -> 
     assert bootstrap(auc, rare, rare, rng=rng) == (1.0, 1.0, 1.0)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.sampled_from([0.0, 0.3]))
+def test_the_interval_of_a_calibration_error_holds_it(seed: int, too_high: float) -> None:
+    """Also where all of it is noise, which resampling adds to."""
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(0.05, 0.65, 300)
+    right = (rng.random(300) < p).astype(float)
+    found = bootstrap(expected_calibration_error, p + too_high, right, rng=rng, num_resamples=200)
+    assert 0 <= found.low < found.value < found.high < found.value + 0.1
+
+
 def test_rows_of_one_prompt_are_resampled_together() -> None:
     """Eight copies of each row tell no more than one: the interval is as wide, and not narrower."""
     scores, right = scored(0, 100)

@@ -21,6 +21,7 @@ class FakeSequence:
         self.id = id
         self.size = size
         self.tokens: list[int] = []
+        self.num_to_keep = 0
         self.branches: list[FakeSequence] = []
         self._can_drop_tail = can_drop_tail
 

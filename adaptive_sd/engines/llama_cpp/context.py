@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import llama_cpp
@@ -47,8 +48,8 @@ class Context(SequenceCache):
         self._memory = llama_cpp.llama_get_memory(self._ctx)
         self._batch = llama_cpp.llama_batch_init(MAX_TOKENS, 0, 1)
 
-    def evaluate(self, pieces: Sequence[Piece]) -> list[Rows]:
-        """See SequenceCache.evaluate.
+    def append(self, pieces: Sequence[Piece]) -> list[Rows]:
+        """See SequenceCache.append.
 
         Pieces without logits may not stand beside one that asks for a hidden state: llama.cpp
         then computes the logits of all.
@@ -107,6 +108,19 @@ class Context(SequenceCache):
     def remove(self, id: int, start: int) -> bool:
         """See SequenceCache.remove."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, id, start, -1))
+
+    def state(self, id: int) -> bytes:
+        """See SequenceCache.state."""
+        size = llama_cpp.llama_state_seq_get_size(self._ctx, id)
+        written = (ctypes.c_uint8 * size)()
+        size = llama_cpp.llama_state_seq_get_data(self._ctx, written, size, id)
+        return bytes(memoryview(written)[:size])
+
+    def restore(self, id: int, state: bytes) -> bool:
+        """See SequenceCache.restore."""
+        read = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        taken = llama_cpp.llama_state_seq_set_data(self._ctx, read, len(state), id)
+        return int(taken) == len(state)
 
     def close(self) -> None:
         """See SequenceCache.close."""

@@ -11,6 +11,7 @@ from adaptive_sd.engines.chat import ChatFormat
 from adaptive_sd.engines.llama_cpp.context import MAX_SLOTS, Context
 from adaptive_sd.engines.llama_cpp.model import Model
 from adaptive_sd.engines.local import Loaded, LocalEngine
+from adaptive_sd.engines.states import StateStore
 from adaptive_sd.errors import ConfigError, EngineError
 
 
@@ -28,8 +29,11 @@ class LlamaCppEngine(LocalEngine):
         gpu_layers: int = 0,
         slots: int = 1,
         max_waiting: int = 64,
+        states: StateStore | None = None,
     ) -> None:
         """Load the model, with room for `context` tokens in each slot.
+
+        Worked examples that it has read are kept in `states`.
 
         Raises DamagedModelError, EngineError (memory) or ConfigError (slots).
         """
@@ -56,4 +60,5 @@ class LlamaCppEngine(LocalEngine):
             model_hash=model_hash,
             num_threads=0 if gpu_layers else num_threads,
             max_waiting=max_waiting,
+            states=states,
         )

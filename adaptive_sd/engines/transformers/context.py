@@ -32,8 +32,8 @@ class Context(SequenceCache):
             else OwnMemory(model.config)
         )
 
-    def evaluate(self, pieces: Sequence[Piece]) -> list[Rows]:
-        """See SequenceCache.evaluate; without shared cells a pass of the model for each piece."""
+    def append(self, pieces: Sequence[Piece]) -> list[Rows]:
+        """See SequenceCache.append; without shared cells a pass of the model for each piece."""
         assert sum(len(piece.tokens) for piece in pieces) <= MAX_TOKENS
         for piece in pieces:
             assert 0 < len(piece.tokens) <= piece.sequence.size - len(piece.sequence.tokens)
