@@ -31,7 +31,8 @@ def refit(
     What feedback has recalibrated stays as it is; a copy is kept of what cannot be read. Raises
     DataError as `at_rates` and `fit_artifact` do.
     """
-    if _is_recalibrated(folder, say):
+    unread = _unread(folder)
+    if not unread and _is_recalibrated(folder):
         say(f"{folder}: recalibrated by feedback, so it stays; move it away to fit again")
         return
     here = at_rates(table, rates)
@@ -39,22 +40,35 @@ def refit(
     if shift <= TOLERANCE:
         say(f"costs differ by at most {shift:.0%} here: the shipped fit will do")
         if (folder / "manifest.json").exists():
+            _keep(folder, unread, say)
             shutil.rmtree(folder)
             say(f"{folder}: an earlier fit for this machine, removed")
         return
     say(f"costs differ by up to {shift:.0%} here: fitting for this machine")
-    save_artifact(fit_artifact(here, seed=seed)[0], folder)
+    fitted, _ = fit_artifact(here, seed=seed)
+    _keep(folder, unread, say)
+    save_artifact(fitted, folder)
     say(f"{folder}: used from now on")
 
 
-def _is_recalibrated(folder: Path, say: Callable[[str], None]) -> bool:
-    if not (folder / "manifest.json").exists():
-        return False
+def _is_recalibrated(folder: Path) -> bool:
+    return (folder / "manifest.json").exists() and is_recalibrated(load_artifact(folder))
+
+
+def _unread(folder: Path) -> str:
+    """Why an artifact that is there cannot be read; "" where it can, or is none."""
     try:
-        return is_recalibrated(load_artifact(folder))
+        if (folder / "manifest.json").exists():
+            load_artifact(folder)
     except ArtifactError as error:
-        say(f"{error} It is kept as {keep_copy(folder)}.")
-        return False
+        return str(error)
+    return ""
+
+
+def _keep(folder: Path, unread: str, say: Callable[[str], None]) -> None:
+    """A copy of what cannot be read, before it goes."""
+    if unread:
+        say(f"{unread} It is kept as {keep_copy(folder)}.")
 
 
 def local_rates(table: OutcomeTable, stages: Sequence[Stage]) -> list[Rates]:

@@ -133,9 +133,13 @@ def test_what_cannot_be_read_is_kept_beside_the_new_fit(tmp_path: Path) -> None:
     folder, said = tmp_path / "local", list[str]()
     folder.mkdir()
     (folder / "manifest.json").write_text('{"schema_version": 1}')
+    bare = replace(table, columns={"prompt": table.columns["prompt"]})
+    with pytest.raises(DataError):
+        refit(bare, OTHER, folder, seed=0, say=said.append)
+    assert list(tmp_path.glob("local*")) == [folder]  # nothing has come in its place
     refit(table, OTHER, folder, seed=0, say=said.append)
     assert [stage.rates for stage in load_artifact(folder).stages] == OTHER
-    assert "artifact version 1" in said[0] and f"kept as {folder}.before" in said[0]
+    assert "artifact version 1" in said[1] and f"kept as {folder}.before" in said[1]
     assert (tmp_path / "local.before" / "manifest.json").read_text() == '{"schema_version": 1}'
     (folder / "manifest.json").write_text("?")
     refit(table, own, folder, seed=0, say=said.append)
