@@ -1,4 +1,4 @@
-"""A configuration file for a ladder that was named on the command line, and its artifact."""
+"""A configuration file for a ladder that was named on the command line."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 
 from adaptive_sd.config import Config, StageConfig
 
-_HEADER = "# Written by adaptive-sd with the artifact; once this line is gone it is yours."
+_OURS = "# Written by adaptive-sd"
+_HEADER = f"{_OURS}; once this line is gone it is yours."
 
 
-def write_ladder(config: Config, artifact: Path, path: Path) -> bool:
+def write_ladder(config: Config, artifact: Path | None, path: Path) -> bool:
     """So that `answer --config PATH` goes by the artifact; False where the user's own file is.
+
+    Without an artifact no file is replaced: one may have been put into it.
 
     Stages are those of `config`, all embedded; files are named by where they lie.
     """
-    if path.exists() and not _is_ours(path):
+    if path.exists() and (artifact is None or not _is_ours(path)):
         return False
-    lines = [_HEADER, f"artifact = {_value(str(artifact.resolve()))}"]
+    lines = [_HEADER]
+    if artifact is not None:
+        lines.append(f"artifact = {_value(str(artifact.resolve()))}")
     for stage in config.stages:
         lines += ["", "[[stage]]", *_lines(stage)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -26,7 +31,7 @@ def write_ladder(config: Config, artifact: Path, path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.is_file() and path.read_bytes().startswith(_HEADER.encode())
+    return path.is_file() and path.read_bytes().startswith(_OURS.encode())
 
 
 def _lines(stage: StageConfig) -> list[str]:

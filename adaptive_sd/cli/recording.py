@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from adaptive_sd.build import open_stages
+from adaptive_sd.cli.ladder_file import write_ladder
 from adaptive_sd.cli.outputs import check_out
 from adaptive_sd.cli.progress import counting_bar
 from adaptive_sd.config import Config, chosen_config, default_config, ladder_of
@@ -23,7 +24,7 @@ from adaptive_sd.data.grading import Grader
 from adaptive_sd.data.hub.sets import HUB_SETS
 from adaptive_sd.data.judging import RubricJudge
 from adaptive_sd.data.own_grader import load_grader
-from adaptive_sd.data.tasks import Task, load_tasks
+from adaptive_sd.data.tasks import Task, bundled_names, load_tasks
 from adaptive_sd.engines.passes import MAX_BRANCHES
 from adaptive_sd.errors import ConfigError, DataError
 from adaptive_sd.models.home import is_offline
@@ -38,7 +39,8 @@ from adaptive_sd.stage import Stage
 from adaptive_sd.styles import STEP_STYLES
 
 _TASKS_HELP = (
-    "Bundled sets, JSONL files, or sets of the public hub: hub:NAME, with the extra `datasets` "
+    f"Bundled sets ({', '.join(bundled_names())}), JSONL files, or sets of the public hub: "
+    "hub:NAME, with the extra `datasets` "
     "(hub:NAME=FILE reads a local copy in Parquet or JSON). "
     f"Hub names: {', '.join(HUB_SETS)}."
 )
@@ -139,6 +141,9 @@ def record(
         else:
             _record_here(chosen, ladder, recording, graders, votes, reuse or (), offline)
         _print_gaps(recording)
+    path = out.with_suffix(".toml")
+    if stages and not config and votes is None and write_ladder(ladder, None, path):
+        print(f"{path}: a configuration of these stages, for the artifact to come", file=sys.stderr)
 
 
 def _record_here(

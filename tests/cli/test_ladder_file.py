@@ -19,6 +19,11 @@ def test_what_is_written_is_read_as_the_same_ladder(tmp_path: Path, stages: str 
     assert read.stages == ladder.stages and read.artifact == str(tmp_path / "mine")
     assert write_ladder(ladder, tmp_path / "other", path)  # it is its own
     assert read_config(path).artifact == str(tmp_path / "other")
+    assert not write_ladder(ladder, None, path)
+    assert read_config(path).artifact == str(tmp_path / "other")
+    assert write_ladder(ladder, None, tmp_path / "bare.toml")
+    bare = read_config(tmp_path / "bare.toml")
+    assert (bare.stages, bare.artifact) == (ladder.stages, "default")
 
 
 def test_a_file_is_named_by_its_place_and_no_file_of_the_users_is_replaced(

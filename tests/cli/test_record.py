@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_sd.cli import run
+from adaptive_sd.config import read_config
 from adaptive_sd.data.grading import version_of
 from adaptive_sd.data.outcomes import read_outcomes
 from tests.data.endpoint import echoing_the_key, saying, serving
@@ -51,6 +52,8 @@ def test_what_was_recorded_without_a_judge_is_judged_by_the_next_run(
     assert run(command) == 0
     err = capsys.readouterr().err
     assert "warning: 2 prompts need a judge" in err and "2 answers (only a judge" in err
+    assert f"{tmp_path / 'r.toml'}: a configuration of these stages" in err
+    assert read_config(tmp_path / "r.toml").stages[0].model == command[-2]
     before = graded(tmp_path)
     assert before["0"] == (None, "") and before["2"] == (0.0, version_of("exact"))
     key = ["--judge-model", "m", "--judge-key-env", "JUDGE_KEY"]
