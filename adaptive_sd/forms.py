@@ -25,8 +25,8 @@ class Form(enum.StrEnum):
 # [^\S\n] and not \s after ^: else a prompt of many empty lines takes quadratic time.
 _OPTION = re.compile(r"^[^\S\n]*\(?([A-J])[.):]\s+\S", re.MULTILINE)
 _OPTION_WITHIN = re.compile(r"(?<!\S)\(?([A-J])[.)]\s+\S")
-_CHOOSE = re.compile(
-    r"\b(which|what|who|whom|whose|when|where|how|choose|select|pick)\b", re.IGNORECASE
+_ASKS_TO_CHOOSE = re.compile(
+    r"(\?|\b(which|choose|select|pick)\b[^?\n]{0,200}:)\s*$", re.IGNORECASE
 )
 _CODE = re.compile(
     r"^[^\S\n]*(def \w+ ?\(|class \w+ ?[(:]|from \S+ import |import [\w.]+( as \w+)?[^\S\n]*$)"
@@ -63,6 +63,8 @@ def detect_form(prompt: str) -> Form:
         return Form.CHOICE
     if _CODE.search(prompt):
         return Form.CODE
+    if _has_options_within(prompt):
+        return Form.CHOICE
     *body, last = [p for p in re.split(r"\n\s*\n|\n(?=Question:)", prompt.strip()) if p] or [""]
     passage = sum(map(len, body))
     if passage >= _PASSAGE_CHARACTERS and len(last) <= _SHORT_CHARACTERS:
@@ -79,15 +81,16 @@ def detect_form(prompt: str) -> Form:
 
 
 def _has_options(prompt: str) -> bool:
-    """On lines of their own, or three or more within the line of a question.
+    """On lines of their own; statements I, II and III may stand between question and options."""
+    letters = "".join(_OPTION.findall(prompt))
+    return letters.startswith("AB") or (letters.startswith("IAB") and "?" in prompt)
 
-    Statements I, II and III may stand before them.
-    """
-    if "AB" in "".join(_OPTION.findall(prompt)):
-        return True
+
+def _has_options_within(prompt: str) -> bool:
+    """Three or more in one line, right after what asks to choose."""
     within = list(_OPTION_WITHIN.finditer(prompt))
     at = "".join(match.group(1) for match in within).find("ABC")
-    return at >= 0 and _CHOOSE.search(prompt, 0, within[at].start()) is not None
+    return at >= 0 and _ASKS_TO_CHOOSE.search(prompt[: within[at].start()][-300:]) is not None
 
 
 def _is_trivia(prompt: str, num_counts: int) -> bool:

@@ -54,7 +54,9 @@ def embedded(
     """A GGUF file, found now and fetched if absent. Raises ModelError."""
     model = resolve(model_name, offline=offline)
     engine = f"llama_cpp {version('llama-cpp-python')}"
-    states = StateStore(home_dir() / "states", f"{engine} {model.sha256}")
+    # What is kept of tokens depends on how large the context is and on where they were computed.
+    options = f"context {context} slots {slots} gpu_layers {gpu_layers}"
+    states = StateStore(home_dir() / "states", f"{engine} {model.sha256} {options}")
 
     def load() -> Engine:
         from adaptive_sd.engines.llama_cpp import LlamaCppEngine  # loads a large shared library

@@ -190,13 +190,16 @@ def read_prompt(sequence: TokenSequence, prompt: Sequence[int], answer: Answer) 
     """Bring all of the prompt but its last token into the sequence; ends when cancelled.
 
     Gives how many tokens are not read for this answer: those that were cached, and those which the
-    cache keeps once they are read, for all prompts that begin alike.
+    cache keeps once they are read, for all prompts that begin alike. These are read in passes of
+    their own, so that what is kept of them is the same whatever comes after.
     """
     sequence.start(prompt)
-    num_cached = max(len(sequence.tokens), sequence.num_to_keep)
+    num_shared, num_cached = sequence.num_to_keep, len(sequence.tokens)
     while not answer.cancelled() and len(sequence.tokens) < len(prompt) - 1:
-        yield [Piece(sequence, prompt[len(sequence.tokens) : -1], logits=False)]
-        answer.meter.num_read = max(0, len(sequence.tokens) - num_cached)
+        at = len(sequence.tokens)
+        yield [Piece(sequence, prompt[at : num_shared if at < num_shared else -1], logits=False)]
+        num_cached = max(num_cached, min(num_shared, len(sequence.tokens)))
+        answer.meter.num_read = len(sequence.tokens) - num_cached
     return num_cached
 
 

@@ -15,7 +15,7 @@ from adaptive_sd.engines.chat import ChatFormat, Tokenizer
 from adaptive_sd.engines.drafts import draft_tokens
 from adaptive_sd.engines.generation import Vocabulary, generate
 from adaptive_sd.engines.passes import Steps
-from adaptive_sd.engines.prefixes import MIN_TOKENS
+from adaptive_sd.engines.prefixes import BUDGET_TOKENS, MIN_TOKENS
 from adaptive_sd.engines.sampling import check_sampling, check_votes
 from adaptive_sd.engines.scheduling import Request, Scheduler
 from adaptive_sd.engines.sequences import SequenceCache
@@ -92,6 +92,7 @@ class LocalEngine:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"{engine}-{name}")
         try:
             self._model, self._chat, self._cache = self._worker.submit(load).result()
+            self._cache.expect(self._worker.submit(self._beginnings).result(), states)
         except BaseException:
             self._worker.shutdown()
             raise
@@ -104,7 +105,6 @@ class LocalEngine:
             context=self._cache.slots[0].size,
             hidden_width=self._model.hidden_width,
         )
-        self._cache.expect(self._worker.submit(self._beginnings).result(), states)
         self._scheduler = Scheduler(self._cache, self._worker, name=name, max_waiting=max_waiting)
 
     @property
@@ -239,13 +239,13 @@ class LocalEngine:
         return tokens
 
     def _beginnings(self) -> list[tuple[int, ...]]:
-        """The worked examples of all styles; none that does not fit, or is too short to keep."""
+        """The worked examples of all styles that fit and are long enough to keep."""
         found = []
         for one, other in examples_asked_twice():
             with suppress(EngineError):  # a template may refuse them
                 tokens = self._chat.tokens(one)
                 length = common_prefix(tokens, self._chat.tokens(other))
-                if MIN_TOKENS <= length < self._info.context:
+                if MIN_TOKENS <= length < min(self._cache.slots[0].size, BUDGET_TOKENS + 1):
                     found.append(tuple(tokens[:length]))
         return found
 

@@ -35,10 +35,10 @@ class PrefixTable:
         self._recent: deque[tuple[int, ...]] = deque(maxlen=2 * NUM_KEPT)
 
     def shared_length(self, prompt: Sequence[int], following: Sequence[int]) -> int:
-        """Tokens at the start of `prompt` that other prompts have too and that are not kept yet."""
+        """Tokens at the start of `prompt` that other prompts have too; 0 where few are not kept."""
         shared = max(common_prefix(prompt, other) for other in (following, *self._recent))
         kept = max((common_prefix(prompt, tokens) for tokens in self._kept.values()), default=0)
-        return shared if shared >= max(MIN_TOKENS, kept + 1) and shared <= BUDGET_TOKENS else 0
+        return shared if kept + MIN_TOKENS <= shared <= BUDGET_TOKENS else 0
 
     def note(self, prompt: Sequence[int]) -> None:
         """Remember a prompt, to find what the next ones share with it."""
@@ -59,6 +59,7 @@ class PrefixTable:
         return free, dropped
 
     def keeps(self, tokens: tuple[int, ...]) -> bool:
+        """Whether these, no more and no less, are a kept beginning."""
         return tokens in self._kept.values()
 
     def best(self, prompt: Sequence[int]) -> Match | None:

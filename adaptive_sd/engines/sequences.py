@@ -38,12 +38,14 @@ class SequenceCache(ABC):
         self.spare = CachedSequence(self, 0, min(size, MAX_TOKENS))
         """Of no request: to measure with, and to restore into."""
         self._known: tuple[tuple[int, ...], ...] = ()
+        self._met: set[tuple[int, ...]] = set()
+        """Those of the known beginnings that were in the cache once."""
         self._states: StateStore | None = None
 
     def expect(self, beginnings: Sequence[tuple[int, ...]], states: StateStore | None) -> None:
-        """Beginnings that recur: each is kept from the first prompt on that has it.
+        """Beginnings that recur, at most BUDGET_TOKENS each: kept from the first prompt on.
 
-        With `states` it is kept for other processes too, and taken from them.
+        With `states` they are kept for other processes too, and taken from them.
         """
         self._known = tuple(sorted(beginnings, key=len, reverse=True))
         self._states = states
@@ -61,19 +63,29 @@ class SequenceCache(ABC):
         return rows
 
     def recall(self, prompt: Sequence[int]) -> int:
-        """See to it that the known beginning of a prompt is kept; its length if it must be read."""
+        """See to it that the known beginning of a prompt is kept.
+
+        Its length where it has to be read for that, which is so once; one that was driven out is as
+        any other beginning.
+        """
         known = next((known for known in self._known if _begins(prompt, known)), ())
-        if not known or self.prefixes.keeps(known):
+        if not known or self.prefixes.keeps(known) or self._restore_known(known):
             return 0
+        return 0 if known in self._met else len(known)
+
+    def _restore_known(self, known: tuple[int, ...]) -> bool:
         state = None if self._states is None else self._states.read(known)
+        if state is None:
+            return False
         self.spare.truncate(0)
-        if state is None or not self.restore(self.spare.id, state):
-            return len(known)
-        self.keep(known, self.spare.id)
+        if is_whole := self.restore(self.spare.id, state, len(known)):
+            self.keep(known, self.spare.id)
+            self._met.add(known)
         self.remove(self.spare.id, 0)
-        return 0
+        return is_whole
 
     def _keep_known(self, known: tuple[int, ...], id: int) -> None:
+        self._met.add(known)
         if self.prefixes.keeps(known):  # another sequence was faster
             return
         kept = self.keep(known, id)
@@ -92,12 +104,15 @@ class SequenceCache(ABC):
     def append(self, pieces: Sequence[Piece]) -> list[Rows]:
         """See evaluate."""
 
-    def state(self, id: int) -> bytes | None:
+    def state(self, id: int) -> memoryview | None:
         """All that the cache holds of a sequence; None where that cannot be told."""
         return None
 
-    def restore(self, id: int, state: bytes) -> bool:
-        """The sequence `id`, empty so far, becomes what `state` tells; False where it cannot."""
+    def restore(self, id: int, state: bytearray, length: int) -> bool:
+        """The sequence `id`, empty so far, becomes the `length` tokens that `state` tells of.
+
+        False where it does not; then anything may be left of it.
+        """
         return False
 
     @abstractmethod
@@ -117,6 +132,7 @@ class SequenceCache(ABC):
         self.prefixes.clear()
         for sequence in (self.spare, *self.slots):
             sequence.tokens.clear()
+            sequence.num_to_keep = 0
 
 
 class CachedSequence:

@@ -31,8 +31,8 @@ def refit(
     What feedback has recalibrated stays as it is; a copy is kept of what cannot be read. Raises
     DataError as `at_rates` and `fit_artifact` do.
     """
-    unread = _unread(folder)
-    if not unread and _is_recalibrated(folder):
+    was_recalibrated, unread = _found(folder)
+    if was_recalibrated:
         say(f"{folder}: recalibrated by feedback, so it stays; move it away to fit again")
         return
     here = at_rates(table, rates)
@@ -51,18 +51,14 @@ def refit(
     say(f"{folder}: used from now on")
 
 
-def _is_recalibrated(folder: Path) -> bool:
-    return (folder / "manifest.json").exists() and is_recalibrated(load_artifact(folder))
-
-
-def _unread(folder: Path) -> str:
-    """Why an artifact that is there cannot be read; "" where it can, or is none."""
+def _found(folder: Path) -> tuple[bool, str]:
+    """Whether the artifact that is there was recalibrated, and why it cannot be read, if so."""
+    if not (folder / "manifest.json").exists():
+        return False, ""
     try:
-        if (folder / "manifest.json").exists():
-            load_artifact(folder)
+        return is_recalibrated(load_artifact(folder)), ""
     except ArtifactError as error:
-        return str(error)
-    return ""
+        return False, str(error)
 
 
 def _keep(folder: Path, unread: str, say: Callable[[str], None]) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import llama_cpp
 import pytest
 
+from adaptive_sd.engines import prefixes
 from adaptive_sd.engines.alignment import common_prefix
 from adaptive_sd.engines.llama_cpp import LlamaCppEngine
 from adaptive_sd.engines.llama_cpp.context import Context
 from adaptive_sd.engines.passes import Piece, Rows
 from adaptive_sd.engines.states import StateStore
+from adaptive_sd.errors import EngineError
 from adaptive_sd.forms import Form
+from adaptive_sd.sources import embedded
 from adaptive_sd.styles import find_style
 from adaptive_sd.types import Draft, Message, Progress, Sampling
 from tests.engines.asking import ask
@@ -143,56 +147,112 @@ def test_reading_examples_is_no_work_of_an_answer_but_its_time(tiny_path: Path) 
         seen.clear()
 
 
-def damage(raw: bytes, how: str) -> bytes:
+def test_prompts_at_once_share_what_the_first_of_them_reads(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    """Or read it each for itself, where they began together; all answer as they do alone."""
+    questions = ["is it?", "where was it?", "so?", "why not?"]
+    with opened(tiny_path, None) as engine:
+        alone = [engine.generate(short(q), SAMPLING) for q in questions]
+    with opened(tiny_path, tmp_path, slots=3) as engine, ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda q: engine.generate(short(q), SAMPLING), questions * 2))
+    assert len(list(tmp_path.iterdir())) == 1
+    for one, other in zip(alone * 2, together, strict=True):
+        assert one.num_cached <= other.num_cached
+        assert_same_up_to_margin(one, other, TINY_NOISE)
+
+
+def failing_after(num_passes: int) -> Callable[..., int]:
+    decode, left = llama_cpp.llama_decode, iter(range(num_passes, -1, -1))
+    return lambda *args: decode(*args) if next(left) else -1
+
+
+def test_after_a_failed_pass_the_examples_are_read_again(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between reading and keeping, and after keeping."""
+    with opened(tiny_path, tmp_path) as engine:
+        whole = answers(engine)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with opened(tiny_path, tmp_path) as engine:
+        for num_passes in (1, 2, 3, 4, 20):
+            with monkeypatch.context() as patch:
+                patch.setattr(llama_cpp, "llama_decode", failing_after(num_passes))
+                with pytest.raises(EngineError, match="llama_decode"):
+                    for question in ("who?", "what?", "when?"):
+                        engine.generate(short(question), SAMPLING)
+            again = answers(engine)
+            assert [d.token_ids for d in again] == [d.token_ids for d in whole]
+
+
+def test_examples_that_were_driven_out_are_read_at_the_cost_of_who_needs_them(
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no disk has them; two prompts in a row keep them again."""
+    monkeypatch.setattr(prefixes, "BUDGET_TOKENS", 300)
+    with opened(tiny_path, None) as engine:
+        first = answers(engine)[0]
+        for n in range(4):
+            engine.generate(ask(f"{'another beginning ' * 10}{n} {'abcd'[n] * 20}"), SAMPLING)
+        again = [engine.generate(short(q), SAMPLING) for q in ("what?", "so?", "is it?")]
+    assert again[0].num_cached < 40
+    assert again[2].num_cached >= first.num_cached
+    assert again[2].token_ids == first.token_ids
+
+
+def test_other_options_have_states_of_their_own(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a model computes can depend on the length of its context."""
+    monkeypatch.setenv("ADAPTIVE_SD_HOME", str(tmp_path))
+    for context, slots in ((512, 1), (480, 1), (512, 2), (512, 1)):
+        options = {"threads": 1, "gpu_layers": 0, "max_waiting": 1, "offline": True}
+        source = embedded(str(tiny_path), context=context, slots=slots, rates=None, **options)
+        engine = source.load()
+        engine.generate(short("so?"), SAMPLING)
+        engine.close()
+    assert len(list((tmp_path / "states").iterdir())) == 3
+
+
+def damage(raw: bytes, how: str, tiny_path: Path) -> bytes:
     digest, state = raw[:32], raw[32:]
     if how == "bit":
         return digest + state[:-1] + bytes([state[-1] ^ 1])
     if how == "empty":
         return b""
-    cut = {"half": state[: len(state) // 2], "longer": state + b"0" * 64, "zeros": bytes(999)}[how]
+    cut = {
+        "half": state[: len(state) // 2],
+        "longer": state + b"0" * 64,
+        "zeros": bytes(999),
+        "of less": shorter_state(tiny_path),
+    }[how]
     return hashlib.sha256(cut).digest() + cut
 
 
-@pytest.mark.parametrize("how", ["bit", "empty", "half", "longer", "zeros"])
+def shorter_state(tiny_path: Path) -> bytes:
+    with opened(tiny_path, None) as engine:
+        engine.generate(ask("hello"), SAMPLING)
+        state = engine._cache.state(engine._cache.slots[0].id)
+    assert state is not None
+    return bytes(state)
+
+
+@pytest.mark.parametrize("how", ["bit", "empty", "half", "longer", "zeros", "of less"])
 def test_of_a_damaged_state_the_examples_are_read_again(
     tiny_path: Path, tmp_path: Path, passes: Passes, how: str
 ) -> None:
-    """Also where only the library finds the damage; and it is mended."""
+    """Also where only the library finds the damage; it is mended, and leaves nothing behind."""
     with opened(tiny_path, tmp_path) as engine:
         first, second = answers(engine)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
-    file.write_bytes(damage(whole, how))
+    file.write_bytes(damage(whole, how, tiny_path))
     num_read(passes)
     with opened(tiny_path, tmp_path) as engine:
         again = answers(engine)
-    assert num_read(passes, *again) == first.num_cached
+        assert num_read(passes, *again) == first.num_cached
+        engine.measure_rates()
+        assert answers(engine)[1].token_ids == second.token_ids
     assert [d.token_ids for d in again] == [first.token_ids, second.token_ids]
     assert len(file.read_bytes()) == len(whole)
-
-
-def test_states_of_other_models_are_not_taken(tmp_path: Path) -> None:
-    StateStore(tmp_path, "one").write([1, 2], b"state")
-    assert StateStore(tmp_path, "one").read([1, 2]) == b"state"
-    assert StateStore(tmp_path, "other").read([1, 2]) is None
-    assert StateStore(tmp_path, "one").read([1, 2, 3]) is None
-
-
-def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, "m", max_bytes=3 * 132)
-    for n in range(3):
-        store.write([n], bytes(100))
-        for age, path in enumerate(sorted(tmp_path.iterdir(), key=lambda p: p.stat().st_mtime)):
-            os.utime(path, (1e9 + age, 1e9 + age))
-    assert store.read([0]) is not None  # used just now
-    store.write([3], bytes(100))
-    assert [store.read([n]) is not None for n in range(4)] == [True, False, True, True]
-    store.write([4], bytes(1000))  # never fits
-    assert store.read([4]) is None
-
-
-def test_a_folder_that_cannot_be_made_is_none(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    store = StateStore(tmp_path / "file" / "states", "m")
-    store.write([1], b"state")
-    assert store.read([1]) is None

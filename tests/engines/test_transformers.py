@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptive_sd.engines.passes import Piece
+from adaptive_sd.engines.passes import Piece, Rows
+from adaptive_sd.forms import Form
+from adaptive_sd.styles import find_style
 from adaptive_sd.types import Sampling
 from tests.engines.asking import ANY_REQUEST, UNSHRUNK, Asked, answer, ask
 from tests.engines.margin import EAGER, assert_same_up_to_margin
@@ -21,7 +23,7 @@ pytest.importorskip("transformers", reason='not here: pip install ".[transformer
 
 import transformers  # noqa: E402
 
-from adaptive_sd.engines.transformers.context import open_context  # noqa: E402
+from adaptive_sd.engines.transformers.context import Context, open_context  # noqa: E402
 from adaptive_sd.engines.transformers.engine import TransformersEngine  # noqa: E402
 from adaptive_sd.engines.transformers.model import Checkpoint, Model  # noqa: E402
 from adaptive_sd.engines.transformers.options import TransformersOptions  # noqa: E402
@@ -135,6 +137,30 @@ def test_the_kept_cache_changes_no_answer(folder: Path, engine: TransformersEngi
         fresh_engine.close()
         assert fresh.num_cached == 0 and (i < 1 or kept.num_cached > len(shared))
         assert_same_up_to_margin(fresh, kept, NOISE)
+
+
+def test_worked_examples_are_kept_from_the_first_prompt_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are no cost of the prompt that reads them."""
+    taken: list[int] = [0]
+    append = Context.append
+
+    def count(self: Context, pieces: Sequence[Piece]) -> list[Rows]:
+        taken[-1] += sum(len(piece.tokens) for piece in pieces)
+        return append(self, pieces)
+
+    monkeypatch.setattr(Context, "append", count)
+    style, engine = find_style(Form.SHORT, "few_shot"), open_engine(folder)
+    taken.clear()
+    for question in ("is it?", "where?"):
+        taken.append(0)
+        draft = engine.generate(style.messages(question), Sampling(max_tokens=10))
+        own = draft.tokens_in - draft.num_cached + draft.num_chosen - 1
+        assert draft.num_cached > 250
+        taken[-1] -= own
+    engine.close()
+    assert taken == [draft.num_cached, 0]
 
 
 @settings(max_examples=10, deadline=None, phases=UNSHRUNK)

@@ -109,18 +109,22 @@ class Context(SequenceCache):
         """See SequenceCache.remove."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, id, start, -1))
 
-    def state(self, id: int) -> bytes:
+    def state(self, id: int) -> memoryview:
         """See SequenceCache.state."""
         size = llama_cpp.llama_state_seq_get_size(self._ctx, id)
         written = (ctypes.c_uint8 * size)()
         size = llama_cpp.llama_state_seq_get_data(self._ctx, written, size, id)
-        return bytes(memoryview(written)[:size])
+        return memoryview(written)[:size]
 
-    def restore(self, id: int, state: bytes) -> bool:
+    def restore(self, id: int, state: bytearray, length: int) -> bool:
         """See SequenceCache.restore."""
-        read = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        read = (ctypes.c_uint8 * len(state)).from_buffer(state)
         taken = llama_cpp.llama_state_seq_set_data(self._ctx, read, len(state), id)
-        return int(taken) == len(state)
+        if not taken == len(state) == llama_cpp.llama_state_seq_get_size(self._ctx, id):
+            return False
+        first = llama_cpp.llama_memory_seq_pos_min(self._memory, id)
+        last = llama_cpp.llama_memory_seq_pos_max(self._memory, id)
+        return (first, last) == (0, length - 1)
 
     def close(self) -> None:
         """See SequenceCache.close."""
