@@ -145,7 +145,10 @@ def ladder_of(config: Config, names: Sequence[str]) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """Raises ConfigError naming the file, the key and the value."""
+    """Of the shipped ladder where the file names no stage.
+
+    Raises ConfigError naming the file, the key and the value.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -157,9 +160,10 @@ def read_config(path: Path) -> Config:
     known = tuple(f.name for f in fields(Config) if f.name not in ("stages", "lam"))
     check_keys(raw, (*known, "lambda", "stage"), str(path))
     tables = raw.get("stage", [])
-    if not isinstance(tables, list) or not tables:
-        raise ConfigError(f"{path}: no [[stage]]; add at least one.")
+    if not isinstance(tables, list):
+        raise ConfigError(f"{path}: stage is {tables!r}; write a [[stage]] table for each one.")
     stages = tuple(_read_stage(t, f"{path}: stage {i + 1}") for i, t in enumerate(tables))
+    stages = stages or default_config().stages
     names = [s.name for s in stages]
     for name in names:
         if names.count(name) > 1:

@@ -70,9 +70,11 @@ class FittedJudge:
         return Evidence(prompt_features(prompt), covered=prompt.form in self._artifact.forms)
 
     def judge(self, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
-        if prompt.form not in self._artifact.forms:
-            return judge_by_prior(self._artifact.prior, prompt, stage, draft)
         artifact = self._artifact
+        if prompt.form not in artifact.forms:
+            held = judge_by_prior(artifact.prior, prompt, stage, draft)
+            agrees = artifact.stages[stage].name == artifact.agreement_with
+            return replace(held, quality=1.0) if agrees else held  # with itself, by definition
         predictor, projection = artifact.predictors[stage], artifact.projections[stage]
         held = judge_by_fit(predictor, projection, prompt, stage, draft)
         if not artifact.shifts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,17 @@ def test_a_loaded_artifact_decides_as_the_fitted_one(
         ours, theirs = (ladder.answer(task.prompt) for ladder in ladders)
         assert ours.trace[0].quality == pytest.approx(theirs.trace[0].quality, abs=1e-6)
         assert (ours.text, ours.stage, ours.cost) == (theirs.text, theirs.stage, theirs.cost)
+
+
+def test_the_largest_stage_agrees_with_itself_whatever_was_recorded(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    *_, largest = artifact.stages
+    unlabelled = replace(artifact, forms=(), agreement_with=largest.name)
+    for known, agrees in ((unlabelled, True), (replace(artifact, forms=()), False)):
+        answer = Cascade(make_stages(tmp_path), FittedJudge(known)).answer("Write a poem on rain.")
+        assert answer.stage == largest.name and not answer.calibrated
+        assert (answer.quality == 1) == agrees
 
 
 def test_saving_again_replaces_and_leaves_nothing_else(artifact: Artifact, tmp_path: Path) -> None:

@@ -192,10 +192,9 @@ def test_bad_options_of_vllm_are_refused(tmp_path: Path, text: str, message: str
         (STAGE + "style = 'poem'\n", "style 'poem' is unknown"),
         (STAGE + "style = { choice = 'poem' }\n", "style 'poem' for choice; known: letter"),
         (STAGE + "style = { chioce = 'letter' }\n", "unknown key 'chioce'; did you mean 'choice'"),
-        ("", "add at least one"),
         ("[[stage]]\nname = 'a'\n", "model is missing"),
         (STAGE + STAGE, "two stages are named 'a'"),
-        ("stage = 3\n", "no [[stage]]"),
+        ("stage = 3\n", "stage is 3; write a [[stage]] table for each one"),
         ("x = [", "not TOML"),
     ],
 )
@@ -203,6 +202,11 @@ def test_bad_files_name_the_key_and_what_to_do(tmp_path: Path, text: str, messag
     with pytest.raises(ConfigError) as caught:
         stage_styles(read_config(write(tmp_path, text)).stages[0])
     assert message in str(caught.value)
+
+
+def test_a_file_that_names_no_stage_is_of_the_shipped_ladder(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, "online = true\n"))
+    assert config == replace(default_config(), online=True)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

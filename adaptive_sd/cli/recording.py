@@ -85,8 +85,8 @@ def record(
     reuse: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Earlier recording: answers of the same stages are taken over, also those that "
-            "votes of the same model (--votes) would elect."
+            help="Earlier recording: answers of the same stages to the same texts are taken over, "
+            "also those that votes of the same model (--votes) would elect."
         ),
     ] = None,
     votes: Annotated[
@@ -162,7 +162,8 @@ def _record_here(
         opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]
         earlier = [stack.enter_context(Recording(path, read_only=True)) for path in reuse]
         if earlier and votes is None:
-            take_over(tasks, opened, recording, earlier)
+            num_copied = take_over(tasks, opened, recording, earlier)
+            print(f"{num_copied} answers were taken over", file=sys.stderr)
         _grade_again(recording, graders)
         warn_of_other_rates(recording, opened)
         warm_up(tasks, opened, recording)

@@ -192,7 +192,8 @@ class ThresholdPolicy:
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         check_lam(lam)
         if not evidence.held:
-            return Choice(Decision.ESCALATE, self.stages[0], (), note="first of the chain")
+            note = "first of the chain" if self.thresholds else "this stage alone answers"
+            return Choice(Decision.ESCALATE, self.stages[0], (), note=note)
         held = evidence.held[-1]
         qualities = tuple(h.told for h in evidence.held)
         told = (Prospect.of(None, held.told, 0.0, lam),)

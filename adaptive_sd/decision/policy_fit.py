@@ -23,7 +23,7 @@ from adaptive_sd.decision.induction import (
     induce,
     induce_polished,
 )
-from adaptive_sd.decision.lams import place_lam
+from adaptive_sd.decision.lams import nearest_lam, place_lam
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
@@ -113,16 +113,15 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     ]
     plain = induce_polished(draws, stages)
     if table.part_cost is None:
-        return guard([plain], table, rng=rng)
+        return with_sound_default(guard([plain], table, rng=rng), table)
     abandoning = [induce(folded, stages, may_abandon=True) for folded in draws]
     found = guard(abandon_where_it_pays(abandoning, plain, table.group), table, rng=rng)
     without, decides = _means([plain]), found.policy.induces
-    return found._replace(
-        patient=Means(
-            np.where(decides, without.quality, found.quality),
-            np.where(decides, without.cost, found.cost),
-        )
+    patient = Means(
+        np.where(decides, without.quality, found.quality),
+        np.where(decides, without.cost, found.cost),
     )
+    return with_sound_default(found._replace(patient=patient), table)
 
 
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
@@ -199,24 +198,49 @@ def with_safest(found: PolicyFit, table: FitTable) -> PolicyFit:
     """
     alone = table.quality.mean(axis=0)
     best = max(found.policy.stages, key=lambda stage: float(alone[stage]))
-    is_best = np.arange(table.num_stages) == best
-    *before, _ = found.policy.chains
-    means = Means(alone[best], table.cost[:, best].mean())
+    return _with_alone(found, table, best, len(found.quality) - 1)
+
+
+def with_sound_default(found: PolicyFit, table: FitTable) -> PolicyFit:
+    """At the recommended lambda a stage answers alone if it costs no more and is no worse.
+
+    Of several the one that loses least. `table` was fitted on.
+    """
+    place = nearest_lam(found.policy.lam_grid, found.recommended_lam)
+    lam = float(found.policy.lam_grid[place])
+    cost, quality = table.cost.mean(axis=0), table.quality.mean(axis=0)
+    seen = found.seen_at(found.recommended_lam)
+    dominant = [
+        k for k in found.policy.stages if cost[k] <= seen.cost and quality[k] >= seen.quality
+    ]
+    if not dominant:
+        return found
+    best = min(dominant, key=lambda stage: loss_of(cost[stage], quality[stage], lam))
+    return _with_alone(found, table, best, place)._replace(recommended_lam=lam)
+
+
+def _with_alone(found: PolicyFit, table: FitTable, stage: int, place: int) -> PolicyFit:
+    """At one lambda of the grid this stage answers every prompt."""
+    policy, is_stage = found.policy, np.arange(table.num_stages) == stage
+    chains = list(policy.chains)
+    chains[place] = ThresholdPolicy((stage,), ())
+    quality, cost = table.quality[:, stage].mean(), table.cost[:, stage].mean()
+
+    def changed(values: FloatArray, value: ArrayLike) -> FloatArray:
+        values = values.copy()
+        values[place] = value
+        return values
+
     return found._replace(
-        policy=GuardedPolicy(found.policy.induced, (*before, ThresholdPolicy((best,), ()))),
-        quality=_with_last(found.quality, means.quality),
-        cost=_with_last(found.cost, means.cost),
-        patient=found.patient and Means(*map(_with_last, found.patient, means)),
-        answer_share=_with_last(found.answer_share, is_best),
-        run_share=_with_last(found.run_share, is_best),
-        margin=_with_last(found.margin, _margin(table.quality[:, [best]], table)[0]),
+        policy=GuardedPolicy(policy.induced, tuple(chains)),
+        quality=changed(found.quality, quality),
+        cost=changed(found.cost, cost),
+        patient=found.patient
+        and Means(changed(found.patient.quality, quality), changed(found.patient.cost, cost)),
+        answer_share=changed(found.answer_share, is_stage),
+        run_share=changed(found.run_share, is_stage),
+        margin=changed(found.margin, _margin(table.quality[:, [stage]], table)[0]),
     )
-
-
-def _with_last(values: FloatArray, last: ArrayLike) -> FloatArray:
-    changed = values.copy()
-    changed[-1] = last
-    return changed
 
 
 def mean_policy(policies: Sequence[InducedPolicy]) -> InducedPolicy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -19,27 +20,42 @@ def take_over(
     stages: Sequence[Stage],
     recording: Recording,
     earlier: Sequence[Recording],
-) -> None:
-    """Copy from earlier recordings what the same stages answered to the same prompts.
+) -> int:
+    """Copy from earlier recordings what the same stages answered to prompts of the same text.
 
     The same: model file, engine, style and number of votes. Votes may also come from a recording
-    of `record_votes`, of which the first ones are taken.
+    of `record_votes`, of which the first ones are taken. The grade comes along where all of the
+    task is the same. Returns the number of answers that were copied.
     """
     recording.put_stages([recorded_stage(stage) for stage in stages])
     recording.put_tasks(tasks)
-    known = {task.id: task for task in recording.tasks()}
+    wanted: defaultdict[str, list[Task]] = defaultdict(list)
+    for task in recording.tasks():
+        wanted[task.prompt].append(task)
+    num_copied = 0
     for other in earlier:
         recorded, done = other.stages(), recording.done()
-        shared = {task.id for task in other.tasks() if known.get(task.id) == task}
+        asked = {task.id: task for task in other.tasks()}
         find = _elected if holds_votes(recorded) else _answered
         found: dict[tuple[str, int], Outcome] = {}
         for prompt_id, given in groupby(other.outcomes(), key=lambda outcome: outcome.prompt_id):
             answers = [outcome for outcome in given if outcome.draft is not None]
-            if prompt_id in shared:
-                form = detect_form(known[prompt_id].prompt)
-                for outcome in find(form, stages, answers, recorded):
-                    found.setdefault((prompt_id, outcome.stage_index), outcome)
-        recording.put_outcomes([outcome for key, outcome in found.items() if key not in done])
+            prompt = asked[prompt_id].prompt
+            for task in wanted.get(prompt, ()):
+                for outcome in find(detect_form(prompt), stages, answers, recorded):
+                    key = (task.id, outcome.stage_index)
+                    found.setdefault(key, _of(task, outcome, asked[prompt_id]))
+        copied = [outcome for key, outcome in found.items() if key not in done]
+        recording.put_outcomes(copied)
+        num_copied += len(copied)
+    return num_copied
+
+
+def _of(task: Task, outcome: Outcome, asked: Task) -> Outcome:
+    """The answer as one to `task`, to be graded where `asked` is another."""
+    if task == asked:
+        return outcome
+    return outcome._replace(prompt_id=task.id, quality=None, reason="", grader_version="")
 
 
 def _answered(

@@ -14,7 +14,7 @@ from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcome
 from adaptive_sd.data.tasks import Task
 from adaptive_sd.engines.fake import FakeEngine
 from adaptive_sd.offline.export import export_recordings
-from adaptive_sd.offline.record import record
+from adaptive_sd.offline.record import record, regrade
 from adaptive_sd.offline.recording import Recording
 from adaptive_sd.offline.reuse import take_over
 from adaptive_sd.offline.votes import record_votes
@@ -65,7 +65,7 @@ def test_answers_in_another_style_or_to_another_prompt_are_not_taken_over(tmp_pa
     )
     tasks = [*make_tasks(2), choice]
     make_recording(tmp_path / "earlier.sqlite", tasks, make_stages(tmp_path))
-    changed = dataclasses.replace(tasks[1], prompt=tasks[0].prompt)
+    changed = dataclasses.replace(tasks[1], prompt="Exercise 0#8: the sum 2 + 2?")
     other = make_stages(tmp_path)
     engine = other[0].engine
     other[0] = Stage(
@@ -79,6 +79,22 @@ def test_answers_in_another_style_or_to_another_prompt_are_not_taken_over(tmp_pa
         tmp_path / "new.sqlite", [tasks[0], changed, choice], other, tmp_path / "earlier.sqlite"
     )
     assert asked == [6, 1, 1]  # two votes on each, and only the changed prompt
+
+
+def test_answers_to_the_same_text_are_taken_over_and_graded_as_the_new_task_says(
+    tmp_path: Path,
+) -> None:
+    """As when prompts without answers are labelled later."""
+    tasks = make_tasks(4)
+    bare = [dataclasses.replace(t, id=f"{t.id}x", answer="", grader="none") for t in tasks]
+    make_recording(tmp_path / "bare.sqlite", bare, make_stages(tmp_path))
+    make_recording(tmp_path / "whole.sqlite", tasks, make_stages(tmp_path))
+    path, stages = tmp_path / "new.sqlite", make_stages(tmp_path)
+    assert set(record_with_help(path, tasks, stages, tmp_path / "bare.sqlite")) == {0}
+    with Recording(path) as recording:
+        regrade(recording, Graders(), on_progress=lambda *_: None)
+    new, whole = outcomes_of(path), outcomes_of(tmp_path / "whole.sqlite")
+    assert list(map(comparable, new)) == list(map(comparable, whole))
 
 
 def test_a_voting_ladder_takes_over_what_it_answered_itself(tmp_path: Path) -> None:

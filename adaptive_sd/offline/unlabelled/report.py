@@ -75,6 +75,7 @@ class CalibrationReport:
                 for name, found in self.stages.items()
             ],
             "recommended": _expected(self.recommended),
+            "saving_shown": self.saves,
             "lambda_origin": self.lam_origin,
             "dial": [_expected(found) for found in self.dial],
             "promise": self.promise and self.promise.to_json(),
@@ -82,6 +83,11 @@ class CalibrationReport:
             "uncertified": self.uncertified,
             "cannot_be_told": self._never_told(),
         }
+
+    @property
+    def saves(self) -> bool:
+        """Whether what is recommended is shown to cost less than the largest stage alone."""
+        return self.recommended.cost_share.high < 1
 
     def as_text(self) -> str:
         top = self.agreement_with
@@ -99,6 +105,10 @@ class CalibrationReport:
         lines += [f"  {_expected_line(found)}" for found in self.dial]
         lines.append(f"recommended ({self.lam_origin}):")
         lines.append(f"  {_expected_line(self.recommended)}")
+        if not self.saves:
+            lines.append(
+                f"  no saving is shown: asking {top} alone may cost no more and agrees with itself"
+            )
         lines += [*self._promised(), *(f"cannot be told: {what}" for what in self._never_told())]
         return "\n".join(lines)
 
