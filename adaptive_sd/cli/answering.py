@@ -92,7 +92,7 @@ def answer(
 ) -> None:
     """Answer a prompt with the cheapest stage that is good enough."""
     if (prompt is None) == (file is None):
-        raise typer.BadParameter("give a prompt, or --file with prompts.")
+        raise typer.BadParameter("give a prompt or --file with prompts, one of the two.")
     if [lam, target_quality, budget].count(None) < 2:
         raise typer.BadParameter("give one of --lambda, --target-quality and --budget.")
     caps = _caps(max_cost, deadline, abstain_below)

@@ -127,7 +127,6 @@ def _record(
     path = out.with_name(f"{out.name}.sqlite")
     check_out(path, [source, *([config] if config else [])])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)  # the user's own prompts
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(path))
         opened = [stack.enter_context(stage) for stage in open_stages(ladder, offline=offline)]

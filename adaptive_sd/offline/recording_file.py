@@ -76,6 +76,7 @@ class RecordingFile(Closing):
         with ExitStack() as stack, _told(path):
             if not read_only:
                 stack.enter_context(_lock(path))
+                path.touch(mode=0o600)  # prompts are their owner's
             self._database = stack.enter_context(_connect(path, "ro" if read_only else "rwc"))
             if not read_only:
                 self._database.execute("PRAGMA journal_mode=WAL")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,6 +55,7 @@ def test_what_was_recorded_without_a_judge_is_judged_by_the_next_run(
     assert "warning: 2 prompts need a judge" in err and "2 answers (only a judge" in err
     assert f"{tmp_path / 'r.toml'}: a configuration of these stages" in err
     assert read_config(tmp_path / "r.toml").stages[0].model == command[-2]
+    assert stat.S_IMODE((tmp_path / "r.sqlite").stat().st_mode) == 0o600
     before = graded(tmp_path)
     assert before["0"] == (None, "") and before["2"] == (0.0, version_of("exact"))
     key = ["--judge-model", "m", "--judge-key-env", "JUDGE_KEY"]

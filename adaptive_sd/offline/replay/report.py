@@ -133,7 +133,7 @@ class ReplayReport:
     def as_rows(self) -> list[tuple[str, ...]]:
         """The cells of a table, headings first."""
         rows: list[tuple[str, ...]] = [
-            ("policy", "area", "cost@98", "cost@98_fit", f"gain over {BASELINE}")
+            ("policy", "area", "cost@98", "cost@98_fit", "quality kept", f"gain over {BASELINE}")
         ]
         for name, report in self.policies.items():
             costs = dict(zip(SHARES, report.costs_at, strict=True))
@@ -143,6 +143,7 @@ class ReplayReport:
                     format(report.area, ".4f"),
                     _cell(costs[0.98]),
                     _cell(None if report.chosen is None else report.chosen.cost),
+                    _cell(None if report.chosen is None else report.chosen.quality),
                     "" if report.gain is None else format(report.gain, "+.4f"),
                 )
             )
