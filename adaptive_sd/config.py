@@ -145,7 +145,7 @@ def ladder_of(config: Config, names: Sequence[str]) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """Of the shipped ladder where the file names no stage.
+    """The configuration in a file; one that names no stage is of the shipped ladder.
 
     Raises ConfigError naming the file, the key and the value.
     """

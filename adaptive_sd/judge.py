@@ -73,8 +73,9 @@ class FittedJudge:
         artifact = self._artifact
         if prompt.form not in artifact.forms:
             held = judge_by_prior(artifact.prior, prompt, stage, draft)
-            agrees = artifact.stages[stage].name == artifact.agreement_with
-            return replace(held, quality=1.0) if agrees else held  # with itself, by definition
+            is_top = artifact.stages[stage].name == artifact.agreement_with
+            agrees = is_top and draft.finish_reason == "stop"  # with itself, by definition
+            return replace(held, quality=1.0) if agrees else held
         predictor, projection = artifact.predictors[stage], artifact.projections[stage]
         held = judge_by_fit(predictor, projection, prompt, stage, draft)
         if not artifact.shifts:

@@ -87,8 +87,8 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(arguments, prog_name="adaptive-sd", standalone_mode=False)
     except TyperException as error:  # bad usage: its exit code is 2
-        told = error.format_message()
-        print(told if "\n" in told else f"error: {told}", file=sys.stderr)  # or a page of help
+        if told := " ".join(error.format_message().split()):  # else a page of help was all
+            print(f"error: {told}", file=sys.stderr)
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         result = _INTERRUPTED

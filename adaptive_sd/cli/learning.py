@@ -46,8 +46,7 @@ def feedback(
     refuse_agreement(artifact.agreement_with)
     log = EventLog(traces_path())
     not_learned = log.tell(trace_id, fingerprint(artifact), good=word is Word.GOOD)
-    if not_learned:
-        print(not_learned, file=sys.stderr)
+    print(not_learned or f"{trace_id}: {word.value}, will be learned from", file=sys.stderr)
 
 
 def recalibrate(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from adaptive_sd.decision.abandon_guard import abandon_where_it_pays
 from adaptive_sd.decision.chains import chains_of
@@ -23,7 +23,7 @@ from adaptive_sd.decision.induction import (
     induce,
     induce_polished,
 )
-from adaptive_sd.decision.lams import nearest_lam, place_lam
+from adaptive_sd.decision.lams import place_lam
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
@@ -113,15 +113,16 @@ def fit_policy(table: FitTable, *, rng: np.random.Generator) -> PolicyFit:
     ]
     plain = induce_polished(draws, stages)
     if table.part_cost is None:
-        return with_sound_default(guard([plain], table, rng=rng), table)
+        return guard([plain], table, rng=rng)
     abandoning = [induce(folded, stages, may_abandon=True) for folded in draws]
     found = guard(abandon_where_it_pays(abandoning, plain, table.group), table, rng=rng)
     without, decides = _means([plain]), found.policy.induces
-    patient = Means(
-        np.where(decides, without.quality, found.quality),
-        np.where(decides, without.cost, found.cost),
+    return found._replace(
+        patient=Means(
+            np.where(decides, without.quality, found.quality),
+            np.where(decides, without.cost, found.cost),
+        )
     )
-    return with_sound_default(found._replace(patient=patient), table)
 
 
 def paying_stages(table: FitTable, *, seed: int) -> tuple[int, ...]:
@@ -183,63 +184,11 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         found.answer_share[place], found.run_share[place] = _shares(
             candidates[best], rolled[best], table.num_stages
         )
-    margin = _margin(kept, table)
+    margin = margin_of(kept, table)
     return found._replace(
         policy=GuardedPolicy(induced, tuple(chains)),
         margin=margin,
         recommended_lam=recommend_lam(grid, margin, found.quality),
-    )
-
-
-def with_safest(found: PolicyFit, table: FitTable) -> PolicyFit:
-    """At the last lambda of the grid, the stage that is best alone answers every prompt.
-
-    What is promised of this dial rests on no estimate of the policy's. `table` was fitted on.
-    """
-    alone = table.quality.mean(axis=0)
-    best = max(found.policy.stages, key=lambda stage: float(alone[stage]))
-    return _with_alone(found, table, best, len(found.quality) - 1)
-
-
-def with_sound_default(found: PolicyFit, table: FitTable) -> PolicyFit:
-    """At the recommended lambda a stage answers alone if it costs no more and is no worse.
-
-    Of several the one that loses least. `table` was fitted on.
-    """
-    place = nearest_lam(found.policy.lam_grid, found.recommended_lam)
-    lam = float(found.policy.lam_grid[place])
-    cost, quality = table.cost.mean(axis=0), table.quality.mean(axis=0)
-    seen = found.seen_at(found.recommended_lam)
-    dominant = [
-        k for k in found.policy.stages if cost[k] <= seen.cost and quality[k] >= seen.quality
-    ]
-    if not dominant:
-        return found
-    best = min(dominant, key=lambda stage: loss_of(cost[stage], quality[stage], lam))
-    return _with_alone(found, table, best, place)._replace(recommended_lam=lam)
-
-
-def _with_alone(found: PolicyFit, table: FitTable, stage: int, place: int) -> PolicyFit:
-    """At one lambda of the grid this stage answers every prompt."""
-    policy, is_stage = found.policy, np.arange(table.num_stages) == stage
-    chains = list(policy.chains)
-    chains[place] = ThresholdPolicy((stage,), ())
-    quality, cost = table.quality[:, stage].mean(), table.cost[:, stage].mean()
-
-    def changed(values: FloatArray, value: ArrayLike) -> FloatArray:
-        values = values.copy()
-        values[place] = value
-        return values
-
-    return found._replace(
-        policy=GuardedPolicy(policy.induced, tuple(chains)),
-        quality=changed(found.quality, quality),
-        cost=changed(found.cost, cost),
-        patient=found.patient
-        and Means(changed(found.patient.quality, quality), changed(found.patient.cost, cost)),
-        answer_share=changed(found.answer_share, is_stage),
-        run_share=changed(found.run_share, is_stage),
-        margin=changed(found.margin, _margin(table.quality[:, [stage]], table)[0]),
     )
 
 
@@ -266,7 +215,7 @@ def _means(draws: Sequence[InductionFit]) -> Means:
     )
 
 
-def _margin(quality: FloatArray, table: FitTable) -> FloatArray:
+def margin_of(quality: FloatArray, table: FitTable) -> FloatArray:
     """See PolicyFit; of `quality` (num_prompts, num_lams) out of fold."""
     best = int(table.quality.mean(axis=0).argmax())
     above = quality - RECOMMENDED_SHARE * table.quality[:, [best]]

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.alone import with_safest
 from adaptive_sd.decision.certificates import Certificate, Certificates
 from adaptive_sd.decision.claims import (
     Claim,
@@ -24,7 +25,7 @@ from adaptive_sd.decision.claims import (
 )
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.policy_fit import PolicyFit, with_safest
+from adaptive_sd.decision.policy_fit import PolicyFit
 from adaptive_sd.errors import DataError
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.answers import prompt_views

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from adaptive_sd.artifact import Artifact, Prior
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.alone import with_sound_default
 from adaptive_sd.decision.features import NUM_FORMS, STATISTIC_NAMES, PromptView
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.known_p import fit_pooled_prior
@@ -66,7 +67,8 @@ def fit_artifact(table: OutcomeTable, *, seed: int = 0) -> tuple[Artifact, FitRe
     check_enough(used)
     with threadpool_limits(limits=1):  # the products are small: threads only wait for each other
         ladder = fit_ladder(used, seed=seed)
-        return to_artifact(ladder, ladder.policy, lam_origin(ladder.policy, ladder.table))
+        fitted = with_sound_default(ladder.policy, ladder.seen)
+        return to_artifact(ladder, fitted, lam_origin(fitted, ladder.table))
 
 
 def fit_ladder(table: OutcomeTable, *, seed: int) -> LadderFit:
@@ -138,9 +140,14 @@ def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     best = f"{RECOMMENDED_SHARE:.0%} of {table.stages[int(single.argmax())].name}'s quality"
     if table.agreement_with:
         best = f"{RECOMMENDED_SHARE:.0%} agreement with {table.agreement_with}"
+    origin = f"the best quality {_WHERE}; no lambda was shown to keep {best}"
     if fitted.margin.max() >= 0:
-        return f"the least shown, by {NOISE} standard errors, to keep {best} {_WHERE}"
-    return f"the best quality {_WHERE}; no lambda was shown to keep {best}"
+        origin = f"the least shown, by {NOISE} standard errors, to keep {best} {_WHERE}"
+    chain = fitted.policy.chain_at(fitted.recommended_lam)
+    if chain is not None and len(chain.stages) == 1:
+        alone = table.stages[chain.stages[0]].name
+        origin += f"; {alone} alone costs no more there and is no worse, so it answers"
+    return origin
 
 
 def _prior(table: OutcomeTable, evidence: TableEvidence, rng: np.random.Generator) -> Prior:

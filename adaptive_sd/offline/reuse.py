@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from adaptive_sd.data.tasks import Task
@@ -13,6 +14,8 @@ from adaptive_sd.offline.record import recorded_stage
 from adaptive_sd.offline.recording import Outcome, RecordedStage, Recording
 from adaptive_sd.offline.votes import holds_votes
 from adaptive_sd.stage import Stage
+
+_NOT_GRADED = "taken over from another task, and not graded since"
 
 
 def take_over(
@@ -24,38 +27,44 @@ def take_over(
     """Copy from earlier recordings what the same stages answered to prompts of the same text.
 
     The same: model file, engine, style and number of votes. Votes may also come from a recording
-    of `record_votes`, of which the first ones are taken. The grade comes along where all of the
-    task is the same. Returns the number of answers that were copied.
+    of `record_votes`, of which the first ones are taken. The grade comes along where tasks differ
+    in name only. Returns the number of answers that were copied.
     """
     recording.put_stages([recorded_stage(stage) for stage in stages])
     recording.put_tasks(tasks)
     wanted: defaultdict[str, list[Task]] = defaultdict(list)
     for task in recording.tasks():
         wanted[task.prompt].append(task)
-    num_copied = 0
+    graded: dict[tuple[str, int], Outcome] = {}
+    ungraded: dict[tuple[str, int], Outcome] = {}
     for other in earlier:
-        recorded, done = other.stages(), recording.done()
-        asked = {task.id: task for task in other.tasks()}
+        recorded, asked = other.stages(), {task.id: task for task in other.tasks()}
         find = _elected if holds_votes(recorded) else _answered
-        found: dict[tuple[str, int], Outcome] = {}
         for prompt_id, given in groupby(other.outcomes(), key=lambda outcome: outcome.prompt_id):
+            tasks_of_text = wanted.get(asked[prompt_id].prompt)
+            if not tasks_of_text:
+                continue
             answers = [outcome for outcome in given if outcome.draft is not None]
-            prompt = asked[prompt_id].prompt
-            for task in wanted.get(prompt, ()):
-                for outcome in find(detect_form(prompt), stages, answers, recorded):
+            form = detect_form(asked[prompt_id].prompt)
+            for outcome in find(form, stages, answers, recorded):
+                for task in tasks_of_text:
+                    found = graded if _grades_alike(task, asked[prompt_id]) else ungraded
                     key = (task.id, outcome.stage_index)
-                    found.setdefault(key, _of(task, outcome, asked[prompt_id]))
-        copied = [outcome for key, outcome in found.items() if key not in done]
-        recording.put_outcomes(copied)
-        num_copied += len(copied)
-    return num_copied
+                    found.setdefault(key, outcome._replace(prompt_id=task.id))
+    copied = graded | {
+        key: outcome._replace(quality=None, reason=_NOT_GRADED, grader_version="")
+        for key, outcome in ungraded.items()
+        if key not in graded
+    }
+    done = recording.done()
+    missing = [outcome for key, outcome in copied.items() if key not in done]
+    recording.put_outcomes(missing)
+    return len(missing)
 
 
-def _of(task: Task, outcome: Outcome, asked: Task) -> Outcome:
-    """The answer as one to `task`, to be graded where `asked` is another."""
-    if task == asked:
-        return outcome
-    return outcome._replace(prompt_id=task.id, quality=None, reason="", grader_version="")
+def _grades_alike(task: Task, other: Task) -> bool:
+    """Whether they differ in name only."""
+    return replace(other, id=task.id, dataset=task.dataset, category=task.category) == task
 
 
 def _answered(

@@ -89,6 +89,32 @@ def test_no_answer_is_one_line_and_a_degraded_one_is_marked(
     assert "not calibrated" not in plain and "adaptive-sd calibrate" not in explained
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["answer", "x", "--max-cost", "0"], "max_cost is 0.0; it must be finite and above 0"),
+        (["answer", "x", "--file", "y"], "one of the two"),
+        (["answer", "x", "--bogus"], "No such option: --bogus"),
+        (["feedback", "x"], "Missing argument 'word'"),
+        (["bogus"], "No such command 'bogus'"),
+    ],
+)
+def test_bad_usage_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and told in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["bench"]])
+def test_no_command_shows_the_commands(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(arguments) == 2
+    assert "error" not in "".join(capsys.readouterr())
+
+
 def test_an_explanation_says_how_to_calibrate_and_goes_to_stderr(
     ladder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

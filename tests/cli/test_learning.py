@@ -59,7 +59,8 @@ def test_feedback_is_learned_from_and_the_artifact_changes_only_when_saved(
     config, before = config_of(folder, tmp_path), bytes_of(folder)
     for trace_id in give_answers(folder, home, 30):
         assert run(["feedback", trace_id, "bad", *config]) == 0
-    assert capsys.readouterr() == ("", "")
+    out, err = capsys.readouterr()
+    assert out == "" and err.count(": bad, will be learned from\n") == 30
     assert run(["recalibrate", "--json", *config]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["num_answers"] == 30 and shown["saved"] is None and not shown["drifted"]

@@ -57,6 +57,8 @@ def test_what_was_recorded_without_a_judge_is_judged_by_the_next_run(
     assert read_config(tmp_path / "r.toml").stages[0].model == command[-2]
     assert stat.S_IMODE((tmp_path / "r.sqlite").stat().st_mode) == 0o600
     before = graded(tmp_path)
+    again = [*command, "--out", str(tmp_path / "again.sqlite"), "--reuse", command[3]]
+    assert run(again) == 0 and "3 answers were taken over" in capsys.readouterr().err
     assert before["0"] == (None, "") and before["2"] == (0.0, version_of("exact"))
     key = ["--judge-model", "m", "--judge-key-env", "JUDGE_KEY"]
     with serving(echoing_the_key) as (url, server):

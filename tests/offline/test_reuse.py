@@ -97,6 +97,25 @@ def test_answers_to_the_same_text_are_taken_over_and_graded_as_the_new_task_says
     assert list(map(comparable, new)) == list(map(comparable, whole))
 
 
+def test_grades_come_along_wherever_the_same_question_was_graded(tmp_path: Path) -> None:
+    """Also if another task of its text stands before it, or in an earlier file."""
+    (task,) = make_tasks(1)
+    bare = dataclasses.replace(task, id="0", answer="", grader="none")
+    renamed = dataclasses.replace(task, id="renamed", dataset="other", category="other")
+    make_recording(tmp_path / "bare.sqlite", [bare], make_stages(tmp_path))
+    make_recording(tmp_path / "both.sqlite", [bare, task], make_stages(tmp_path))
+    with Recording(tmp_path / "new.sqlite") as recording:
+        others = [Recording(tmp_path / n, read_only=True) for n in ("bare.sqlite", "both.sqlite")]
+        new = [bare, renamed, dataclasses.replace(task, id="harder", answer="17")]
+        assert take_over(new, make_stages(tmp_path), recording, others) == 9
+        for other in others:
+            other.close()
+    graded = {o.prompt_id: o.quality for o in outcomes_of(tmp_path / "new.sqlite")}
+    reasons = {o.prompt_id: o.reason for o in outcomes_of(tmp_path / "new.sqlite")}
+    assert graded["0"] is None and graded["renamed"] in (0, 1) and graded["harder"] is None
+    assert "not graded since" in reasons["harder"] and "not graded" not in reasons["renamed"]
+
+
 def test_a_voting_ladder_takes_over_what_it_answered_itself(tmp_path: Path) -> None:
     tasks = [*make_tasks(5), CODE]
     make_recording(tmp_path / "whole.sqlite", tasks, make_voting_stages(tmp_path))

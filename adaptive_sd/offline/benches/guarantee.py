@@ -11,6 +11,7 @@ from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.alone import with_safest
 from adaptive_sd.decision.claims import (
     LATENCY_SHARE,
     Claim,
@@ -22,7 +23,6 @@ from adaptive_sd.decision.claims import (
     is_kept,
     shown_in_turn,
 )
-from adaptive_sd.decision.policy_fit import with_safest
 from adaptive_sd.offline.certify import TARGETS
 from adaptive_sd.offline.fit import fit_ladder
 from adaptive_sd.offline.prompts import one_of_each

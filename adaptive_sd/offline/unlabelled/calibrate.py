@@ -34,6 +34,7 @@ from adaptive_sd.offline.unlabelled.expected import (
     make_parts,
     outcome_unseen,
     spread_lams,
+    with_alone,
 )
 from adaptive_sd.offline.unlabelled.report import CalibrationReport, FormAgreement
 
@@ -99,6 +100,7 @@ def calibrate(
             say=say,
         )
     prompts = draw(seen, _NUM_RESAMPLES, rng=np.random.default_rng([seed, 10]))
+    outcome = with_alone(outcome, artifact.policy, lams, table)
     recommended, *dial = expect(outcome, prompts, lams)
     report = CalibrationReport(
         agreement_with=table.stages[-1].name,

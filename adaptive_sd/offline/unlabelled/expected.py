@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.alone import with_safest
 from adaptive_sd.decision.calibration import Interval
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
-from adaptive_sd.decision.policy_fit import with_safest
 from adaptive_sd.decision.rollout import roll_out_all
 from adaptive_sd.forms import Form
 from adaptive_sd.offline.answers import prompt_views
@@ -98,6 +98,24 @@ def outcome_unseen(
     others = np.array([prompt.form not in covered for prompt in prompt_views(table)])
     found.quality[others], found.escalated[others] = table.quality[others, top, None], 0.0
     found.cost[others] = table.cost[others, top, None]
+    return found
+
+
+def with_alone(
+    outcome: Unseen, policy: GuardedPolicy, lams: Sequence[float], table: OutcomeTable
+) -> Unseen:
+    """What one stage alone brings about, where the policy has it answer, is in the table.
+
+    The outcome is that of `lams`.
+    """
+    found = Unseen(*(side.copy() for side in outcome))
+    for place, lam in enumerate(lams):
+        chain = policy.chain_at(lam)
+        if chain is not None and len(chain.stages) == 1:
+            (stage,) = chain.stages
+            found.quality[:, place] = table.quality[:, stage]
+            found.cost[:, place] = table.cost[:, stage]
+            found.escalated[:, place] = 0.0
     return found
 
 

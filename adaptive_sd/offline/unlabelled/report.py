@@ -106,9 +106,7 @@ class CalibrationReport:
         lines.append(f"recommended ({self.lam_origin}):")
         lines.append(f"  {_expected_line(self.recommended)}")
         if not self.saves:
-            lines.append(
-                f"  no saving is shown: asking {top} alone may cost no more and agrees with itself"
-            )
+            lines.append(f"  no saving is shown against asking {top} alone")
         lines += [*self._promised(), *(f"cannot be told: {what}" for what in self._never_told())]
         return "\n".join(lines)
 

@@ -63,6 +63,9 @@ def test_the_report_counts_prompts_by_form_and_brackets_what_it_expects(found: C
     assert lams == sorted(lams) and report.recommended.lam == found.artifact.recommended_lam
     assert report.dial[0].cost_share.value < report.dial[-1].cost_share.value
     text = report.as_text()
+    shown = report.recommended.cost_share.high < 1
+    assert report.to_json()["saving_shown"] == shown
+    assert ("no saving is shown against asking large alone" in text) != shown
     for part in (
         "8 short (token F1 of normalised words)",
         "fewer than 20, so large answers all",
