@@ -39,9 +39,8 @@ def guarantee(
     from adaptive_sd.offline.benches.guarantee import bench_guarantee, population_of, promises_of
     from adaptive_sd.offline.benches.plots import plot_promises  # loads matplotlib
 
-    outcomes = read_outcomes(table)
+    population = population_of(read_outcomes(table), seed=seed)
     check_writable(out)
-    population = population_of(outcomes, seed=seed)
     rows = list(
         bench_guarantee(
             population,
