@@ -143,13 +143,6 @@ DEFAULT_STYLES: dict[Form, str] = {
     Form.OPEN: "plain",
 }
 
-
-def examples_asked_twice() -> list[tuple[list[Message], list[Message]]]:
-    """Two prompts in each style that has worked examples: these are what the two share."""
-    styles = [style for styles in STYLES.values() for style in styles.values() if style.examples]
-    return [(style.messages("0"), style.messages("a")) for style in styles]
-
-
 STEP_STYLES = {Form.CHOICE: "few_reason", Form.NUMBER: "few_steps"}
 """The forms that have a style which reasons before it answers, and that style."""
 
@@ -162,3 +155,9 @@ def find_style(form: Form, name: str) -> Style:
             f"no style {name!r} for {form.value} tasks; known: {', '.join(sorted(known))}."
         )
     return known[name]
+
+
+def examples_asked_twice() -> list[tuple[list[Message], list[Message]]]:
+    """Two prompts in each style that has worked examples: these are what the two share."""
+    styles = [style for styles in STYLES.values() for style in styles.values() if style.examples]
+    return [(style.messages("0"), style.messages("a")) for style in styles]

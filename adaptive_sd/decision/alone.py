@@ -35,20 +35,19 @@ def with_sound_default(found: PolicyFit, table: FitTable) -> PolicyFit:
     grid = found.policy.lam_grid
     place = nearest_lam(grid, found.recommended_lam)
     cost, quality = table.cost.mean(axis=0), table.quality.mean(axis=0)
-    at_most = min(found.cost[place], found.seen_at(found.recommended_lam).cost)
-    at_least = max(found.quality[place], found.seen_at(found.recommended_lam).quality)
-    losses = loss_of(cost, quality, float(grid[place]))
+    lam, seen = float(grid[place]), found.seen_at(found.recommended_lam)
+    at_most, at_least = min(found.cost[place], seen.cost), max(found.quality[place], seen.quality)
+    losses = loss_of(cost, quality, lam)
+    lost = loss_of(found.cost[place], found.quality[place], lam)
     dominant = [
         stage
         for stage in found.policy.stages
-        if cost[stage] <= at_most
-        and quality[stage] >= at_least
-        and losses[stage] < loss_of(found.cost[place], found.quality[place], float(grid[place]))
+        if cost[stage] <= at_most and quality[stage] >= at_least and losses[stage] < lost
     ]
     if not dominant:
         return found
     best = min(dominant, key=lambda stage: float(losses[stage]))
-    return _with_alone(found, table, best, place)._replace(recommended_lam=float(grid[place]))
+    return _with_alone(found, table, best, place)._replace(recommended_lam=lam)
 
 
 def _with_alone(found: PolicyFit, table: FitTable, stage: int, place: int) -> PolicyFit:

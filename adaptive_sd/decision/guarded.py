@@ -58,6 +58,11 @@ class GuardedPolicy:
         """None where the induced policy decides; ConfigError for a lambda outside the grid."""
         return self.chains[nearest_lam(self.lam_grid, lam)]
 
+    def alone_at(self, lam: float) -> int | None:
+        """The one stage that answers every prompt at a lambda; None where more is decided."""
+        chain = self.chain_at(lam)
+        return chain.stages[0] if chain is not None and len(chain.stages) == 1 else None
+
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid.
 

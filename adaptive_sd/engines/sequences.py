@@ -68,7 +68,8 @@ class SequenceCache(ABC):
         Its length where it has to be read for that, which is so once; one that was driven out is as
         any other beginning.
         """
-        known = next((known for known in self._known if _begins(prompt, known)), ())
+        beginnings = (known for known in self._known if len(known) < len(prompt))
+        known = next((b for b in beginnings if common_prefix(b, prompt) == len(b)), ())
         if not known or self.prefixes.keeps(known) or self._restore_known(known):
             return 0
         return 0 if known in self._met else len(known)
@@ -212,7 +213,3 @@ class CachedSequence:
         """Append tokens in a pass of their own; logits after each, shape (tokens, vocabulary)."""
         (rows,) = self._cache.evaluate([Piece(self, tokens)])
         return rows.logits
-
-
-def _begins(prompt: Sequence[int], known: tuple[int, ...]) -> bool:
-    return len(known) < len(prompt) and tuple(prompt[: len(known)]) == known

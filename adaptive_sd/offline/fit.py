@@ -143,10 +143,11 @@ def lam_origin(fitted: PolicyFit, table: OutcomeTable) -> str:
     origin = f"the best quality {_WHERE}; no lambda was shown to keep {best}"
     if fitted.margin.max() >= 0:
         origin = f"the least shown, by {NOISE} standard errors, to keep {best} {_WHERE}"
-    chain = fitted.policy.chain_at(fitted.recommended_lam)
-    if chain is not None and len(chain.stages) == 1:
-        alone = table.stages[chain.stages[0]].name
-        origin += f"; {alone} alone costs no more there and is no worse, so it answers"
+    alone = fitted.policy.alone_at(fitted.recommended_lam)
+    if alone is not None:
+        origin += (
+            f"; {table.stages[alone].name} alone costs no more there and is no worse, so it answers"
+        )
     return origin
 
 

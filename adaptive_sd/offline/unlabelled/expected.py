@@ -110,9 +110,8 @@ def with_alone(
     """
     found = Unseen(*(side.copy() for side in outcome))
     for place, lam in enumerate(lams):
-        chain = policy.chain_at(lam)
-        if chain is not None and len(chain.stages) == 1:
-            (stage,) = chain.stages
+        stage = policy.alone_at(lam)
+        if stage is not None:
             found.quality[:, place] = table.quality[:, stage]
             found.cost[:, place] = table.cost[:, stage]
             found.escalated[:, place] = 0.0
