@@ -28,7 +28,7 @@ from adaptive_sd.forms import Form
 from adaptive_sd.stage_record import StageRecord, unit_of
 from adaptive_sd.types import Acceptance
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Since 6 states know products of their evidence, and costs have a floor."""
 _FEATURES = {
     "feature_names": FEATURE_NAMES,

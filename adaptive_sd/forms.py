@@ -53,8 +53,16 @@ _COUNT = re.compile(
     r"\d+|\b(two|three|four|five|six|seven|eight|nine|ten|twelve|half|twice|dozen|third)\b",
     re.IGNORECASE,
 )
+_NUMERAL = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w/])")
+_YEAR = re.compile(r"(1[5-9]|20)\d\d")
+_ASKS_FOR_AMOUNT = re.compile(
+    r"\bwhat(?:['\u2019]s| is| was| are| were| will| would| percent\w*| fraction| number| place)\b"
+    r"(?! the (?:name|title)\b)|\bhow (?:many|much)\b",
+    re.IGNORECASE,
+)
 _PASSAGE_CHARACTERS = 200
 _SHORT_CHARACTERS = 220
+_STORY_CHARACTERS = 1000
 
 
 def detect_form(prompt: str) -> Form:
@@ -71,6 +79,8 @@ def detect_form(prompt: str) -> Form:
         return Form.READING
     num_counts = len(_COUNT.findall(prompt))
     if num_counts and _QUANTITY.search(prompt) and not _is_trivia(prompt, num_counts):
+        return Form.NUMBER
+    if _is_told_in_numbers(prompt):
         return Form.NUMBER
     asks = _QUESTION.match(prompt) or prompt.rstrip().endswith("?")
     if _EXPLAIN.match(prompt):
@@ -91,6 +101,17 @@ def _has_options_within(prompt: str) -> bool:
     within = list(_OPTION_WITHIN.finditer(prompt))
     at = "".join(match.group(1) for match in within).find("ABC")
     return at >= 0 and _ASKS_TO_CHOOSE.search(prompt[: within[at].start()][-300:]) is not None
+
+
+def _is_told_in_numbers(prompt: str) -> bool:
+    """A few sentences with two or more amounts, and at the end a question for another one."""
+    if len(prompt) > _STORY_CHARACTERS:
+        return False
+    *told, last = re.split(r"(?<=[.?!])\s+", prompt.strip())
+    if not (told or "if " in last.lower()) or not last.endswith("?"):
+        return False
+    numerals = [n for n in _NUMERAL.findall(prompt) if not _YEAR.fullmatch(n)]
+    return len(numerals) >= 2 and _ASKS_FOR_AMOUNT.search(last) is not None
 
 
 def _is_trivia(prompt: str, num_counts: int) -> bool:

@@ -194,14 +194,14 @@ def judge_by_fit(
     draft: Draft,
 ) -> HeldDraft:
     """From all evidence, by what was fitted for this stage."""
-    view = DraftView.of(draft, prompt.form)
+    view = DraftView.of(draft, prompt)
     features = extract_features(view, prompt, projection)
     return HeldDraft(stage, predictor.predict(features), features, view.answer)
 
 
 def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
     """From token evidence alone: neither hidden states nor forms carry over."""
-    view = DraftView.of(draft, prompt.form)
+    view = DraftView.of(draft, prompt)
     features = extract_features(view, prompt)
     features[:NUM_FORMS] = 0
     return HeldDraft(stage, prior.predictor.predict(features), features, view.answer)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_sd.decision.faults import FAULT_NAMES
 from adaptive_sd.decision.features import (
     FEATURE_DIM,
     LOGPROB_NAMES,
@@ -25,6 +26,7 @@ FloatArray = NDArray[np.float64]
 
 _PLACES = {name: place for place, name in enumerate(STATISTIC_NAMES)}
 _LOGPROBS = [_PLACES[name] for name in LOGPROB_NAMES]
+_FAULTS = [_PLACES[name] for name in FAULT_NAMES]
 _NOTHING = extract_features(DraftView(), PromptView(Form.OPEN))
 
 
@@ -48,6 +50,7 @@ class DraftRows(NamedTuple):
     """What outcome tables hold of drafts of one stage; see DraftView."""
 
     answer_lengths: NDArray[np.int64]  # (num_rows,), of canonical answers; 0 for none
+    faults: NDArray[np.float32]  # (num_rows, len(FAULT_NAMES))
     tokens_out: FloatArray  # (num_rows,), whole numbers
     tokens_in: FloatArray
     token_logprobs: Sequence[NDArray[np.floating] | None] | None = None
@@ -65,6 +68,7 @@ def extract_rows(
     features[:, _PLACES["log_tokens_in"]] = np.log1p(rows.tokens_in)
     features[:, _PLACES["no_answer"]] = rows.answer_lengths == 0
     features[:, _PLACES["log_answer_characters"]] = np.log1p(rows.answer_lengths)
+    features[:, _FAULTS] = rows.faults
     if rows.token_logprobs is not None:
         _set_logprobs(features, rows.token_logprobs)
     if rows.hidden is not None:

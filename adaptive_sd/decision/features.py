@@ -9,7 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_sd.forms import Form, canonical_answer
+from adaptive_sd.decision.faults import FAULT_NAMES, NO_FAULTS, find_faults
+from adaptive_sd.forms import Form, canonical_answer, normalise_words
 from adaptive_sd.types import Draft
 
 FloatArray = NDArray[np.float32]
@@ -46,6 +47,7 @@ STATISTIC_NAMES = (
     *_ENTROPY_NAMES,
     *_MARGIN_NAMES,
     *_SHAPE_NAMES,
+    *FAULT_NAMES,
 )
 FEATURE_DIM = 256
 FEATURE_NAMES = (
@@ -61,22 +63,26 @@ MAX_COMPONENTS = 32
 
 @dataclass(frozen=True, slots=True)
 class PromptView:
-    """What is known of a prompt before any draft."""
+    """What is known of a prompt before any draft; `words`, normalised, of one about a passage."""
 
     form: Form
     num_characters: int = 0
     num_lines: int = 0
     num_digits: int = 0
+    words: str = ""
 
     @classmethod
     def of(cls, text: str, form: Form) -> Self:
         num_digits = sum(map(str.isdigit, text))
-        return cls(form, len(text), text.count("\n") + 1, num_digits)
+        words = normalise_words(text) if form is Form.READING else ""
+        return cls(form, len(text), text.count("\n") + 1, num_digits, words)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DraftView:
     """What the features need of a draft, live or recorded; `answer` is canonical, "" if none.
+
+    `faults` are those that `find_faults` finds.
 
     Sequences are empty and `hidden` (the last prompt token's, shape (width,)) is None where the
     engine or the table has no such evidence. `vote_share` of the votes that ended gave the answer;
@@ -93,10 +99,11 @@ class DraftView:
     token_margins: Sequence[float] = ()
     hidden: NDArray[np.float16] | None = None
     vote_share: float = 0.0
+    faults: Sequence[float] = NO_FAULTS
 
     @classmethod
-    def of(cls, draft: Draft, form: Form) -> Self:
-        answer = canonical_answer(draft.text, form)
+    def of(cls, draft: Draft, prompt: PromptView) -> Self:
+        answer = canonical_answer(draft.text, prompt.form)
         return cls(
             answer=answer,
             tokens_out=draft.tokens_out,
@@ -107,7 +114,8 @@ class DraftView:
             token_entropies=draft.token_entropies,
             token_margins=draft.token_margins,
             hidden=draft.hidden,
-            vote_share=_vote_share(draft, answer, form),
+            vote_share=_vote_share(draft, answer, prompt.form),
+            faults=find_faults(answer, draft.text, prompt.form, prompt.words),
         )
 
 
@@ -181,6 +189,7 @@ def extract_features(
         float(np.log1p(len(view.answer))),
         view.vote_share,
         float(view.hidden is None),
+        *view.faults,
     )
     if view.hidden is not None and projection is not None:
         projected = projection.apply(view.hidden)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_sd.data.outcomes import OutcomeTable
+from adaptive_sd.decision.faults import FAULT_NAMES, find_faults
 from adaptive_sd.decision.features import PromptView
 from adaptive_sd.forms import Form, canonical_answer, detect_form
-from adaptive_sd.offline.prompts import prompt_texts
+from adaptive_sd.offline.prompts import prompt_texts, text_of
 
 
 def prompt_views(table: OutcomeTable) -> tuple[PromptView, ...]:
@@ -63,6 +64,21 @@ def canonical_answers(table: OutcomeTable, prompts: Sequence[PromptView]) -> Ans
     return Answers(tuple(numbers), found)
 
 
+def answer_faults(
+    table: OutcomeTable, prompts: Sequence[PromptView], answers: Answers
+) -> NDArray[np.float32]:
+    """Those of each answer, (num_prompts, num_stages, len(FAULT_NAMES)); see find_faults."""
+    faults = np.zeros((*table.quality.shape, len(FAULT_NAMES)), dtype=np.float32)
+    column = table.columns.get("answer")
+    if column is None:
+        return faults
+    for n, (prompt, texts) in enumerate(zip(prompts, column.tolist(), strict=True)):
+        for k, text in enumerate(texts):
+            answer = answers.texts[answers.numbers[n, k]]
+            faults[n, k] = find_faults(answer, text_of(text), prompt.form, prompt.words)
+    return faults
+
+
 class _Numbered(dict[object, int]):
     """From an answer's text to the number of its canonical form, made when it is first asked."""
 
@@ -76,7 +92,7 @@ class _Numbered(dict[object, int]):
 
 
 def _canonical(given: object, form: Form, bare: bool) -> str:
-    text = "" if given is None or given != given else str(given)
+    text = text_of(given)
     answer = canonical_answer(text, form)
     if bare and not answer:  # a letter to a question that looks like one for a number
         answer = text.strip().casefold()

@@ -21,7 +21,7 @@ from adaptive_sd.decision.features import (
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.partial import CHECKPOINTS, PARTIAL_STATISTICS
 from adaptive_sd.decision.states import STATE_COLUMNS
-from adaptive_sd.offline.answers import canonical_answers, prompt_views
+from adaptive_sd.offline.answers import answer_faults, canonical_answers, prompt_views
 from adaptive_sd.offline.prompts import prompt_groups, prompt_texts
 from adaptive_sd.offline.signals import put_signals
 
@@ -73,6 +73,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     prompts = prompt_views(table)
     of_prompts = prompt_rows(prompts)
     answers = canonical_answers(table, prompts)
+    faults = answer_faults(table, prompts, answers)
     tokens_out = _counts(table, "tokens_out", _counts(table, "signal_tokens_out", np.zeros(shape)))
     tokens_in = _counts(table, "tokens_in", np.zeros(shape))
     features = np.empty((*shape, FEATURE_DIM), dtype=np.float32)
@@ -84,6 +85,7 @@ def read_evidence(table: OutcomeTable, projections: Projections) -> TableEvidenc
     for k, projection in enumerate(projections):
         rows = DraftRows(
             answers.lengths[:, k],
+            faults[:, k],
             tokens_out[:, k],
             tokens_in[:, k],
             *lists(k),

@@ -207,7 +207,7 @@ def _row(draft: Draft | None, prompt: PromptView, rates: Rates) -> dict[str, obj
     """What a draft gives; where the stage failed, readers leave the prompt and its cost out."""
     if draft is None:
         return {"cost": 0.0, "hidden": None, "logprobs": None}
-    view = DraftView.of(draft, prompt.form)
+    view = DraftView.of(draft, prompt)
     statistics = zip(STATISTIC_NAMES, extract_features(view, prompt), strict=False)
     return {
         "cost": cost_of(draft, rates),

@@ -17,7 +17,7 @@ def prompt_texts(table: OutcomeTable) -> list[str]:
     column = table.columns.get("prompt")
     if column is None:
         return [""] * len(table.prompt_ids)
-    return [next(filter(None, map(_text, row)), "") for row in column]
+    return [next(filter(None, map(text_of, row)), "") for row in column]
 
 
 def prompt_hashes(table: OutcomeTable) -> list[str]:
@@ -59,5 +59,6 @@ def one_of_each(table: OutcomeTable, *, rng: np.random.Generator) -> OutcomeTabl
     return table.take(order[np.sort(first)])
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Of a cell of a table; "" where it is empty."""
     return "" if value is None or value != value else str(value)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.decision.faults import FAULT_NAMES, NO_FAULTS
 from adaptive_sd.decision.feature_rows import DraftRows, extract_rows, prompt_rows
 from adaptive_sd.decision.features import (
     FEATURE_DIM,
@@ -33,6 +34,7 @@ drafts = st.builds(
     answer=st.text(max_size=5),
     tokens_out=st.integers(0, 900),
     tokens_in=st.integers(0, 9000),
+    faults=st.tuples(*[st.sampled_from([0.0, 0.5, 1.0])] * len(FAULT_NAMES)),
     token_logprobs=st.lists(st.floats(-30, 0), max_size=5).map(np.array),
     hidden=st.none()
     | st.lists(st.floats(-4, 4, width=16), min_size=WIDTH, max_size=WIDTH).map(
@@ -50,6 +52,7 @@ def test_rows_are_as_drafts_alone(
     views = [view for _, view in pairs]
     rows = DraftRows(
         np.array([len(view.answer) for view in views], dtype=np.int64),
+        np.array([view.faults for view in views]).reshape(-1, len(FAULT_NAMES)),
         np.array([view.tokens_out for view in views], dtype=float),
         np.array([view.tokens_in for view in views], dtype=float),
         [view.token_logprobs for view in views],  # type: ignore[misc]
@@ -65,7 +68,7 @@ def test_rows_are_as_drafts_alone(
 
 
 def test_evidence_that_a_table_lacks_is_missing() -> None:
-    rows = DraftRows(np.array([3]), np.array([7.0]), np.array([2.0]))
+    rows = DraftRows(np.array([3]), np.array([NO_FAULTS]), np.array([7.0]), np.array([2.0]))
     prompt = PromptView(Form.SHORT, 20, 1, 2)
     alone = extract_features(DraftView("abc", 7, 2), prompt)
     np.testing.assert_array_equal(extract_rows(rows, prompt_rows([prompt]))[0], alone)

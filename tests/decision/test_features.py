@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_sd.decision.faults import FAULT_NAMES
 from adaptive_sd.decision.features import (
     FEATURE_DIM,
     FEATURE_NAMES,
@@ -38,6 +39,7 @@ views = st.builds(
     token_logprobs=st.lists(st.floats(-1e4, 0), max_size=30),
     token_entropies=st.lists(st.floats(0, 20), max_size=30),
     token_margins=st.lists(st.floats(0, 1e4), max_size=30),
+    faults=st.tuples(*[st.floats(0, 1, width=32)] * len(FAULT_NAMES)),
 )
 
 
@@ -128,11 +130,21 @@ def test_repetition_is_the_share_of_4grams_seen_before(token_ids: list[int], sha
 
 def test_a_view_of_a_draft_keeps_its_evidence() -> None:
     draft = Draft("x", (5, 6), (-0.1, -0.2), (0.3, 0.4), (1.0, 2.0), "length", 9, 0.1, 0.2)
-    view = DraftView.of(draft, Form.OPEN)
+    view = DraftView.of(draft, PromptView.of("Say x.", Form.OPEN))
     assert (view.answer, view.tokens_out, view.tokens_in) == ("x", 2, 9)
     assert view.finished_by_length and view.hidden is None
     same = DraftView("x", 2, 9, True, [5, 6], [-0.1, -0.2], [0.3, 0.4], [1.0, 2.0])
     np.testing.assert_array_equal(extract_features(view, PROMPT), extract_features(same, PROMPT))
+
+
+def test_a_view_of_a_draft_has_the_faults_of_its_answer() -> None:
+    draft = Draft("2 + 3 = 6, so the answer is -6.5.", (5,), (-0.1,), (), (), "stop", 9, 0.1, 0.2)
+    found = named(DraftView.of(draft, PROMPT))
+    assert {name: found[name] for name in FAULT_NAMES if found[name]} == {
+        "wrong_sum": 1,
+        "not_whole": 1,
+        "negative": 1,
+    }
 
 
 def test_a_prompts_evidence_is_its_form_and_its_shape() -> None:

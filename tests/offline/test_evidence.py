@@ -10,6 +10,7 @@ import pytest
 
 from adaptive_sd.artifact import Artifact
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes
+from adaptive_sd.decision.faults import find_faults
 from adaptive_sd.decision.features import (
     DraftView,
     HiddenProjection,
@@ -50,11 +51,12 @@ def test_features_are_those_of_each_draft_alone(table: OutcomeTable) -> None:
         assert evidence.prompts[n] == prompt
         views = [
             DraftView(
-                canonical_answer(columns["answer"][n, k], prompt.form),
+                answer := canonical_answer(columns["answer"][n, k], prompt.form),
                 columns["tokens_out"][n, k],
                 columns["tokens_in"][n, k],
                 token_logprobs=columns["logprobs"][n, k],
                 hidden=columns["hidden"][n, k],
+                faults=find_faults(answer, columns["answer"][n, k], prompt.form, prompt.words),
             )
             for k in range(3)
         ]

@@ -92,7 +92,7 @@ def time_decision(
     first = decide(start).stage
     predictor, projection = predictors[first], projections[first]
     draft = _draft(projection)
-    view = DraftView.of(draft, prompt.form)
+    view = DraftView.of(draft, prompt)
     features = extract_features(view, prompt, projection)
     judged = replace(start, held=(judge(first, draft),))
 
