@@ -6,7 +6,7 @@ import itertools
 import re
 
 # A piece of one line that is made of numbers, signs and brackets alone.
-_RUN = re.compile("(?:[-\\d()$%^+*/x\u00d7\u00f7= \t]|[.,](?=\\d))+")
+_RUN = re.compile(r"(?:[-\d()$%^+*/= \t]|[.,](?=\d))+")
 _BULLET = re.compile(r"^[ \t]*[-*][ \t]", re.MULTILINE)
 _TOKEN = re.compile(r"((?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|[-+*/()=])|[^ \t$]")
 _SIGNS = str.maketrans({"x": "*", "\u00d7": "*", "\u00f7": "/"})
@@ -33,15 +33,15 @@ def has_wrong_sum(text: str) -> bool:
     """
     if "=" not in text:
         return False
-    text = _BULLET.sub("", text)
+    text = _BULLET.sub("", text).translate(_SIGNS)
     for name, sign in _LATEX:
         text = text.replace(name, sign)
     return any(_is_wrong(run) for run in _RUN.findall(text) if "=" in run)
 
 
 def _is_wrong(run: str) -> bool:
-    sides = _split(_TOKEN.findall(run.translate(_SIGNS)))
-    if sides[0][:1] and sides[0][0] in _OPERATORS:  # the end of what began with words
+    sides = _split(_TOKEN.findall(run))
+    if sides[0] and sides[0][0] in _OPERATORS:  # the end of what began with words
         del sides[0]
     return any(_differ(left, right) for left, right in itertools.pairwise(sides))
 
@@ -79,26 +79,20 @@ def _value(tokens: Tokens) -> float:
 
 def _sum(tokens: Tokens, place: int) -> tuple[float, int]:
     """Of the expression that begins there, and where it ends."""
-    value, place = _product(tokens, place)
-    while place < len(tokens) and tokens[place] in ("+", "-"):
-        term, after = _product(tokens, place + 1)
-        value += term if tokens[place] == "+" else -term
-        place = after
-    return value, place
-
-
-def _product(tokens: Tokens, place: int) -> tuple[float, int]:
-    value, place = _factor(tokens, place)
-    while place < len(tokens) and tokens[place] in ("*", "/"):
-        factor, after = _factor(tokens, place + 1)
-        if tokens[place] == "*":
-            value *= factor
-        elif factor:
-            value /= factor
+    total = 0.0
+    term, place = _factor(tokens, place)
+    while place < len(tokens) and (operator := tokens[place]) in _OPERATORS:
+        factor, place = _factor(tokens, place + 1)
+        if operator == "*":
+            term *= factor
+        elif operator == "/":
+            if not factor:
+                raise _NoSum
+            term /= factor
         else:
-            raise _NoSum
-        place = after
-    return value, place
+            total += term
+            term = factor if operator == "+" else -factor
+    return total + term, place
 
 
 def _factor(tokens: Tokens, place: int) -> tuple[float, int]:

@@ -32,6 +32,9 @@ from adaptive_sd.errors import ArtifactError
 FloatArray = NDArray[np.float64]
 
 
+_KEPT = 256
+"""States at one lambda each."""
+
 SavingKey = tuple[int, int, int]
 """Index of a state, a stage whose draft grows in it, and the place of a checkpoint."""
 
@@ -86,6 +89,7 @@ class InducedPolicy:
     weights: tuple[FloatArray, ...]  # 2**len(stages) of (num_state_features, num_outputs)
     least_costs: FloatArray  # (len(stages),)
     savings: Mapping[SavingKey, FloatArray] = field(default_factory=dict)
+    _between: dict[tuple[int, float], FloatArray] = field(default_factory=dict, init=False)
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""
@@ -105,15 +109,28 @@ class InducedPolicy:
 
     def values(self, stages: Sequence[int], state: FloatArray, lam: float) -> StateValues:
         """Estimates at one lambda for rows in the same state."""
-        low, high, share = place_lam(self.lam_grid, lam)
-        weights = self.weights[state_index(stages, self.stages)]
-        held, go = weights[:, : len(stages)], weights[:, len(stages) :]
-        grid = go.reshape(len(weights), -1, len(self.lam_grid))
-        # estimates are linear in the weights, so that only those of this lambda are needed
-        between = grid[..., low] * (1 - share) + grid[..., high] * share
-        stop = sigmoid(state @ held)
-        go = (state @ between).reshape(len(state), -1, 2, 1)
+        found = state @ self._weights_at(state_index(stages, self.stages), lam)
+        stop = sigmoid(found[:, : len(stages)])
+        go = found[:, len(stages) :].reshape(len(state), -1, 2, 1)
         return state_values(stop, go, np.array([lam]), last_of(self.least_costs, go.shape[1]))
+
+    def _weights_at(self, index: int, lam: float) -> FloatArray:
+        """Of a state at one lambda: estimates are linear in the weights, so these are all it takes.
+
+        Shape (num_state_features, num_held + 2 * num_later). The last ones asked for are kept, since
+        most decisions are at one lambda.
+        """
+        known = self._between.get((index, lam))
+        if known is not None:
+            return known
+        low, high, share = place_lam(self.lam_grid, lam)
+        weights, num_held = self.weights[index], index.bit_count()
+        grid = weights[:, num_held:].reshape(len(weights), -1, len(self.lam_grid))
+        go = grid[..., low] * (1 - share) + grid[..., high] * share
+        if len(self._between) >= _KEPT:
+            self._between.clear()
+        self._between[index, lam] = found = np.concatenate([weights[:, :num_held], go], axis=1)
+        return found
 
     def saved(
         self, evidence: Evidence, drafted: Drafted, statistics: NDArray[np.floating], lam: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
     if high == 1:
         return 0, 1, float(lam / grid[1])
     low = high - 1
-    return low, high, float(np.log(lam / grid[low]) / np.log(grid[high] / grid[low]))
+    return low, high, math.log(lam / grid[low]) / math.log(grid[high] / grid[low])
 
 
 def nearest_lam(grid: FloatArray, lam: float) -> int:

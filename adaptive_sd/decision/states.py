@@ -69,9 +69,13 @@ def may_abandon(held: Sequence[int], stages: Sequence[int]) -> Sequence[int]:
 def state_reader(evidence: Evidence) -> StateOf:
     """Of one row, the evidence; each state is made once."""
 
-    @functools.cache
+    made: dict[Sequence[int], FloatArray] = {}
+
     def state_of(stages: Sequence[int]) -> FloatArray:
-        return state_of_held([draft for draft in evidence.held if draft.stage in stages], evidence)
+        if stages not in made:
+            held = [draft for draft in evidence.held if draft.stage in stages]
+            made[stages] = state_of_held(held, evidence)
+        return made[stages]
 
     return state_of
 
