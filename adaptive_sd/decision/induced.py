@@ -115,9 +115,9 @@ class InducedPolicy:
         return state_values(stop, go, np.array([lam]), last_of(self.least_costs, go.shape[1]))
 
     def _weights_at(self, index: int, lam: float) -> FloatArray:
-        """Of a state at one lambda: estimates are linear in the weights, so these are all it takes.
+        """Of a state at one lambda: estimates are linear in the weights, so only these count.
 
-        Shape (num_state_features, num_held + 2 * num_later). The last ones asked for are kept, since
+        Shape (num_state_features, num_held + 2 * num_later). The last ones are kept, since
         most decisions are at one lambda.
         """
         known = self._between.get((index, lam))

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from adaptive_sd.decision.abandoning import Growing, fit_abandoning
 from adaptive_sd.decision.fit_table import FitTable
-from adaptive_sd.decision.induced import InducedPolicy, SavingKey, returned_of
-from adaptive_sd.decision.logistic import LogisticFit, fit_logistic_from
+from adaptive_sd.decision.induced import InducedPolicy, SavingKey
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.partial import Drafted
 from adaptive_sd.decision.polishing import Polisher
-from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow
-from adaptive_sd.decision.ridge import FoldedRidge, RidgeFit
+from adaptive_sd.decision.realised import Outcome, Tried, choose_next, follow, stopped
+from adaptive_sd.decision.state_fitting import FoldedTable, State
 from adaptive_sd.decision.states import (
     StateFit,
     columns_of,
@@ -31,28 +31,8 @@ FloatArray = NDArray[np.float64]
 
 NUM_FOLDS = 5
 _NUM_LAMS = 24
-
-
-class FoldedTable:
-    """A table and the fold of each prompt; what is fitted in a state is fitted once."""
-
-    def __init__(self, table: FitTable, folds: NDArray[np.int64]) -> None:
-        self.table = table
-        self.folds = folds
-        self._odds: dict[tuple[int, ...], list[LogisticFit]] = {}
-
-    def odds(self, held: tuple[int, ...], state: FloatArray) -> list[LogisticFit]:
-        """Log odds that each draft held is right, whichever stages may run later.
-
-        `state` (num_prompts, num_state_features) is the table's with these drafts held.
-        """
-        if held not in self._odds:
-            first = 1 + self.table.prompt_features.shape[1]  # see state_features
-            self._odds[held] = [
-                fit_logistic_from(state, self.table.quality[:, s], self.folds, start=first + place)
-                for place, s in enumerate(held)
-            ]
-        return self._odds[held]
+_NEIGHBOURS = 5
+"""Lambdas next to each other that choose together: what one shows is mostly noise."""
 
 
 class InductionFit(NamedTuple):
@@ -82,19 +62,23 @@ def induce(
     best draft held brings, which alone decides: how easy a prompt is, for all stages alike, would
     else choose how smooth the fit is. Only `stages` may run.
     """
-    fitting = _Fitting.begin(folded, stages, may_abandon=may_abandon)
-    states = fitting.fit_states()
+    fitting = Fitting.begin(folded, stages, may_abandon=may_abandon)
+    states = [fitted.ahead for fitted in fitting.fit_states()]
     return fitting.found(states, fitting.outcomes[()])
 
 
 def induce_polished(draws: Sequence[FoldedTable], stages: Sequence[int]) -> InductionFit:
     """The mean of what each draw of folds gives, polished; see `induce` and Polisher.
 
-    No drafts are abandoned.
+    Around lambdas where it loses less, the myopic rule takes the place of induction: few prompts
+    tell badly what a draft will be good for. No drafts are abandoned.
     """
-    fittings = [_Fitting.begin(folded, stages) for folded in draws]
-    mean = _mean_states([fitting.fit_states() for fitting in fittings])
+    fittings = [Fitting.begin(folded, stages) for folded in draws]
+    fitted = [fitting.fit_states() for fitting in fittings]
+    ahead = _mean_states([[state.ahead for state in states] for states in fitted])
+    myopic = _mean_states([[state.myopic for state in states] for states in fitted])
     first = fittings[0]
+    mean = first.better_of(ahead, myopic)
     table, folds = first.folded.table, first.folded.folds
     states = Polisher(table, first.stages, mean, first.grid, first.least_costs).polish(folds)
     return first.found(states, first.follow_states(states))
@@ -107,54 +91,17 @@ def lam_grid(cost: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], np.geomspace(0.5 * least, 200 * dearest, _NUM_LAMS)])
 
 
-class _State(NamedTuple):
-    """One state while its next stages are fitted, from the last of them on."""
+class Fitted(NamedTuple):
+    """A state fitted on what following the policy brings about, and on the next drafts alone.
 
-    held: tuple[int, ...]
-    features: FloatArray  # (num_prompts, num_state_features)
-    stop: FloatArray  # (num_prompts, num_held), out of fold
-    go: NDArray[np.float32]  # (num_prompts, num_later, 2, num_lams), out of fold where fitted
-    ridge: FoldedRidge
-    instead: FloatArray  # (num_prompts,), quality that gains are over
-    base: RidgeFit | None
-    """Of `instead`; None where it is estimated by `stop`."""
+    Of these, which the myopic rule goes by, estimates and weights are the same at every lambda.
+    """
 
-    @property
-    def offered(self) -> Drafted | None:
-        return Drafted(self.held[-1]) if self.held else None
-
-    @classmethod
-    def begin(
-        cls, folded: FoldedTable, held: tuple[int, ...], num_lams: int, later: Sequence[int]
-    ) -> _State:
-        """Nothing is fitted yet but the odds of the drafts held."""
-        table, folds = folded.table, folded.folds
-        features = table.state(held)
-        stop = columns_of([fit.out_of_fold for fit in folded.odds(held, features)], len(folds))
-        ridge = FoldedRidge(features, folds)
-        if held:
-            instead, base = table.quality[np.arange(len(stop)), returned_of(held, stop)], None
-        else:
-            instead = table.quality[:, list(later)].mean(axis=1)
-            base = ridge.fit(instead[:, None])
-        go = np.empty((len(folds), len(later), 2, num_lams), dtype=np.float32)
-        return cls(held, features, stop, go, ridge, instead, base)
-
-    def regress(self, place: int, outcome: Outcome) -> FloatArray:
-        """Fit quality and cost of running the stage at this place; returns their weights.
-
-        (num_state_features, 2, num_lams).
-        """
-        gain = self.ridge.fit(outcome.quality.astype(np.float64) - self.instead[:, None])
-        if self.base is not None:
-            gain = RidgeFit(*map(np.add, gain, self.base))
-        cost = self.ridge.fit(outcome.cost.astype(np.float64))
-        for kind, fit in enumerate((gain, cost)):
-            self.go[:, place, kind] = fit.out_of_fold
-        return np.stack([gain.weights, cost.weights], axis=1)
+    ahead: StateFit
+    myopic: StateFit
 
 
-class _Fitting(NamedTuple):
+class Fitting(NamedTuple):
     """States are fitted from the largest down; each takes the outcomes of those after it."""
 
     folded: FoldedTable
@@ -168,12 +115,12 @@ class _Fitting(NamedTuple):
     @classmethod
     def begin(
         cls, folded: FoldedTable, stages: Sequence[int], *, may_abandon: bool = False
-    ) -> _Fitting:
+    ) -> Fitting:
         table = folded.table
         least = np.array([table.least_cost(stage) for stage in stages])
         return cls(folded, tuple(stages), lam_grid(table.cost), least, may_abandon, {}, {})
 
-    def fit_states(self) -> list[StateFit]:
+    def fit_states(self) -> list[Fitted]:
         """In the order of their indices."""
         return [self.fit_state(i) for i in reversed(range(2 ** len(self.stages)))][::-1]
 
@@ -189,13 +136,14 @@ class _Fitting(NamedTuple):
             np.stack([(first.ran >> s & 1).mean(axis=0) for s in range(num_stages)], axis=1),
         )
 
-    def fit_state(self, index: int) -> StateFit:
+    def fit_state(self, index: int) -> Fitted:
         """After all states with a draft more."""
         table = self.folded.table
         held = held_of(index, self.stages)
         later = later_stages(held, self.stages)
-        state = _State.begin(self.folded, held, len(self.grid), later)
+        state = State.begin(self.folded, held, len(self.grid), later)
         weights: list[FloatArray] = []
+        of_drafts: list[FloatArray] = []
         tried: list[Tried] = []
         outcomes: list[Outcome] = []
         for place, stage in reversed([*enumerate(later)]):
@@ -205,13 +153,34 @@ class _Fitting(NamedTuple):
                     found = self._abandon(state, place, found, tried)
                 tried.insert(0, found)
             outcomes.insert(0, found.outcome(table, state.offered))
-            weights.insert(0, state.regress(place, outcomes[0]))
+            weights.insert(0, state.regress(state.go[:, place], outcomes[0]))
+            draft = Tried(stage, stopped(table, stage)).outcome(table, state.offered)
+            of_drafts.insert(0, state.regress(state.alone[:, place], draft))
         choices = self.choose(state.stop, state.go)
         self.outcomes[held] = follow(table, held, state.stop, choices, outcomes)
-        shape = (state.features.shape[1], len(later), 2, len(self.grid))
-        together = np.stack(weights, axis=1) if weights else np.empty(shape)
-        odds = [fit.weights for fit in self.folded.odds(held, state.features)]
-        return StateFit(held, state.stop, state.go, columns_of(odds, shape[0]), together)
+        num_features = state.features.shape[1]
+        odds = columns_of(
+            [fit.weights for fit in self.folded.odds(held, state.features)], num_features
+        )
+
+        def fitted(going: NDArray[np.float32], weights: Sequence[FloatArray]) -> StateFit:
+            empty = np.empty((num_features, *going.shape[1:]))
+            together = np.stack(weights, axis=1) if weights else empty
+            return StateFit(held, state.stop, going, odds, together)
+
+        return Fitted(fitted(state.go, weights), fitted(state.alone, of_drafts))
+
+    def better_of(self, ahead: list[StateFit], myopic: Sequence[StateFit]) -> list[StateFit]:
+        """What loses less out of fold at each lambda and its neighbours; written into `ahead`."""
+        lost, instead = (
+            self.follow_states(states).losses(self.grid).mean(axis=0) for states in (ahead, myopic)
+        )
+        saved = 1 - np.divide(instead, lost, out=np.ones_like(lost), where=lost > 0)
+        is_better = uniform_filter1d(saved, _NEIGHBOURS, mode="nearest") > 0
+        for state, other in zip(ahead, myopic, strict=True):
+            state.go[..., is_better] = other.go
+            state.weights[..., is_better] = other.weights
+        return ahead
 
     def follow_states(self, states: Sequence[StateFit]) -> Outcome:
         """What happens from the beginning; no draft is abandoned."""
@@ -230,10 +199,10 @@ class _Fitting(NamedTuple):
         """See choose_next; `go` is of the last stages."""
         return choose_next(stop, go, self.grid, last_of(self.least_costs, go.shape[1]))
 
-    def _abandon(self, state: _State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:
+    def _abandon(self, state: State, place: int, whole: Tried, tried: Sequence[Tried]) -> Tried:
         """The stage at this place, its draft abandoned where that pays; `tried` are those after."""
         table = self.folded.table
-        state.regress(place, whole.outcome(table, state.offered))
+        state.regress(state.go[:, place], whole.outcome(table, state.offered))
         draft = Growing(
             stage=whole.stage,
             state=state.features,

@@ -16,18 +16,13 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy, SavingKey
-from adaptive_sd.decision.induction import (
-    NUM_FOLDS,
-    FoldedTable,
-    InductionFit,
-    induce,
-    induce_polished,
-)
+from adaptive_sd.decision.induction import NUM_FOLDS, InductionFit, induce, induce_polished
 from adaptive_sd.decision.lams import place_lam
 from adaptive_sd.decision.loss import loss_of
 from adaptive_sd.decision.noise import NOISE, noise_among, noise_units, standard_error
 from adaptive_sd.decision.policies import ThresholdPolicy
 from adaptive_sd.decision.rollout import Rollout, roll_out_chain
+from adaptive_sd.decision.state_fitting import FoldedTable
 
 FloatArray = NDArray[np.float64]
 

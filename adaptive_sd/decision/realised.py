@@ -59,6 +59,13 @@ class Tried(NamedTuple):
         return self.after._replace(cost=self.after.cost + paid, ran=ran)
 
 
+def stopped(table: FitTable, stage: int) -> Outcome:
+    """Where the draft of this stage is returned; the same at every lambda, so it has only one."""
+    quality = table.quality[:, [stage]].astype(np.float32)
+    zeros = np.zeros_like(quality)
+    return Outcome(quality, zeros, np.full_like(quality, stage, np.int8), zeros.astype(np.uint8))
+
+
 def choose_next(
     stop: FloatArray, go: NDArray[np.floating], lams: FloatArray, least_costs: FloatArray
 ) -> NDArray[np.int8]:

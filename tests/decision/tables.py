@@ -13,11 +13,12 @@ from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
 from adaptive_sd.decision.guarded import GuardedPolicy
 from adaptive_sd.decision.induced import InducedPolicy
-from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce
+from adaptive_sd.decision.induction import NUM_FOLDS, InductionFit, induce
 from adaptive_sd.decision.joining import make_room
 from adaptive_sd.decision.partial import PARTIAL_STATISTICS, WHOLE, Drafted
 from adaptive_sd.decision.policies import Evidence, HeldDraft
 from adaptive_sd.decision.rollout import Rollout, roll_out
+from adaptive_sd.decision.state_fitting import FoldedTable
 from adaptive_sd.decision.states import STATE_COLUMNS, held_of, may_abandon
 from adaptive_sd.types import Decision
 

@@ -9,7 +9,8 @@ import pytest
 
 from adaptive_sd.decision.fit_table import MAX_STAGES, FitTable
 from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, InductionFit, induce, lam_grid
+from adaptive_sd.decision.induction import NUM_FOLDS, InductionFit, induce, lam_grid
+from adaptive_sd.decision.state_fitting import FoldedTable
 from adaptive_sd.decision.states import STATE_COLUMNS
 from adaptive_sd.errors import DataError
 from tests.decision.tables import fit_induction, roll_out_induced, table_of, wild_table

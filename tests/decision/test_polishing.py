@@ -10,8 +10,9 @@ from scipy.optimize import check_grad
 
 from adaptive_sd.decision.fit_table import FitTable
 from adaptive_sd.decision.folds import make_folds
-from adaptive_sd.decision.induction import NUM_FOLDS, FoldedTable, induce, induce_polished
+from adaptive_sd.decision.induction import NUM_FOLDS, induce, induce_polished
 from adaptive_sd.decision.polishing import PolishedState, Polisher, RealisedLoss
+from adaptive_sd.decision.state_fitting import FoldedTable
 from adaptive_sd.decision.states import StateFit
 from tests.decision.tables import roll_out_induced, table_of, wild_table
 

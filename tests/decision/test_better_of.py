@@ -1,0 +1,72 @@
+"""Of induction and the myopic rule, the one that loses less out of fold decides at each lambda."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+
+from adaptive_sd.decision.fit_table import FitTable
+from adaptive_sd.decision.folds import make_folds
+from adaptive_sd.decision.induction import NUM_FOLDS, Fitting, induce_polished
+from adaptive_sd.decision.loss import loss_of
+from adaptive_sd.decision.state_fitting import FoldedTable
+from adaptive_sd.decision.states import StateFit
+from tests.decision.tables import roll_out_induced, table_of, wild_table
+
+
+def folded(table: FitTable) -> FoldedTable:
+    folds = make_folds(len(table.quality), NUM_FOLDS, rng=np.random.default_rng(0))
+    return FoldedTable(table, folds)
+
+
+def fitted(table: FitTable) -> tuple[Fitting, list[StateFit], list[StateFit]]:
+    fitting = Fitting.begin(folded(table), range(table.num_stages))
+    states = fitting.fit_states()
+    return fitting, [s.ahead for s in states], [s.myopic for s in states]
+
+
+def lost_by(fitting: Fitting, states: list[StateFit]) -> np.ndarray:
+    """At each lambda, out of fold."""
+    return fitting.follow_states(states).losses(fitting.grid).mean(axis=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_lambda_goes_with_what_loses_less_there_and_next_to_it(seed: int) -> None:
+    fitting, ahead, myopic = fitted(wild_table(120, 3, seed=seed).table)
+    lost, instead = lost_by(fitting, ahead), lost_by(fitting, myopic)
+    found = fitting.better_of(deepcopy(ahead), myopic)
+    for place in range(len(fitting.grid)):
+        window = np.clip(np.arange(place - 2, place + 3), 0, len(fitting.grid) - 1)
+        is_better = (1 - instead[window] / lost[window]).mean() > 0
+        for state, induced, other in zip(found, ahead, myopic, strict=True):
+            wanted, which = (other, 0) if is_better else (induced, place)
+            np.testing.assert_array_equal(state.go[..., place], wanted.go[..., which])
+            np.testing.assert_array_equal(state.weights[..., place], wanted.weights[..., which])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_myopic_estimates_are_of_the_next_draft_alone(seed: int) -> None:
+    """With many prompts and evidence that tells nothing, its means: what a draft gains and costs."""
+    rng = np.random.default_rng(seed)
+    quality = (rng.random((4000, 2)) < [0.3, 0.7]).astype(float)
+    _, _, myopic = fitted(table_of(quality, np.array([1.0, 4.0])))
+    none, first, _, _ = myopic
+    np.testing.assert_allclose(none.go[:, :, 0, 0].mean(axis=0), quality.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(none.go[:, :, 1, 0], np.tile([1.0, 4.0], (4000, 1)), atol=1e-6)
+    gain = (quality[:, 1] - quality[:, 0]).mean()
+    np.testing.assert_allclose(first.go[:, 0, 0, 0].mean(), gain, atol=1e-3)
+
+
+def test_where_a_draft_has_to_be_seen_induction_decides() -> None:
+    """The cheap stage is rarely better in the mean, and its draft tells when it is right."""
+    rng = np.random.default_rng(0)
+    is_easy = rng.random(3000) < 0.5
+    quality = np.stack([is_easy.astype(float), np.ones(3000)], axis=1)
+    estimates = np.stack([np.where(is_easy, 0.95, 0.05), np.full(3000, 0.95)], axis=1)
+    table, lam = table_of(quality, np.array([1.0, 4.0]), estimates), 10.0
+    found = induce_polished([folded(table)], range(2))
+    rolled = roll_out_induced(found.policy, table, lam)
+    at_once = loss_of(4.0, 1.0, lam)
+    assert float(loss_of(rolled.cost, rolled.quality, lam).mean()) < 0.8 * at_once
