@@ -48,7 +48,7 @@ def test_each_lambda_goes_with_what_loses_less_there_and_next_to_it(seed: int) -
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_myopic_estimates_are_of_the_next_draft_alone(seed: int) -> None:
-    """With many prompts and evidence that tells nothing, its means: what a draft gains and costs."""
+    """With evidence that tells nothing, means: of what a draft gains and costs."""
     rng = np.random.default_rng(seed)
     quality = (rng.random((4000, 2)) < [0.3, 0.7]).astype(float)
     _, _, myopic = fitted(table_of(quality, np.array([1.0, 4.0])))
