@@ -29,7 +29,7 @@ from adaptive_sd.stage_record import StageRecord, unit_of
 from adaptive_sd.types import Acceptance
 
 SCHEMA_VERSION = 7
-"""Since 6 states know products of their evidence, and costs have a floor."""
+"""Since 7 drafts have faults: what is plain in an answer's text is evidence."""
 _FEATURES = {
     "feature_names": FEATURE_NAMES,
     "partial_features": PARTIAL_STATISTICS,

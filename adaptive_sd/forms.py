@@ -55,10 +55,15 @@ _COUNT = re.compile(
 )
 _NUMERAL = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w/])")
 _YEAR = re.compile(r"(1[5-9]|20)\d\d")
+_AMOUNTS = (
+    "ages?|amount|area|average|balance|bill|budget|capacity|charge|combined|cost|count|degrees?|depth|"
+    "discount|distance|earnings?|expenses?|fee|fraction|grade|height|hours|income|interest|length|loss|"
+    "mass|maximum|minimum|minutes|money|number|pay|percent(?:age)?|perimeter|population|price|"
+    "probability|profit|quantity|rate|ratio|remainder|salary|sales|savings?|score|size|speed|sum|tax|"
+    "temperature|tip|total|value|volume|wage|weight|width|worth"
+)
 _ASKS_FOR_AMOUNT = re.compile(
-    r"\bwhat(?:['\u2019]s| is| was| are| were| will| would| percent\w*| fraction| number| place)\b"
-    r"(?! the (?:name|title)\b)|\bhow (?:many|much)\b",
-    re.IGNORECASE,
+    rf"\bhow (?:many|much)\b|\bwhat (?:place|year)\b|\bwhat\b[^?]*\b(?:{_AMOUNTS})\b", re.IGNORECASE
 )
 _PASSAGE_CHARACTERS = 200
 _SHORT_CHARACTERS = 220

@@ -200,7 +200,7 @@ def judge_by_fit(
 
 
 def judge_by_prior(prior: Prior, prompt: PromptView, stage: int, draft: Draft) -> HeldDraft:
-    """From token evidence alone: neither hidden states nor forms carry over."""
+    """From the draft's tokens and text: neither hidden states nor forms carry over."""
     view = DraftView.of(draft, prompt)
     features = extract_features(view, prompt)
     features[:NUM_FORMS] = 0

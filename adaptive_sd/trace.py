@@ -17,6 +17,7 @@ def told_cost(cost: float) -> str:
 class Alternative:
     """What is expected of stopping (`stage` None), or of running a stage and following the rule.
 
+    Around lambdas where the fit did better so, following means to stop: see StateFit.
     `quality` is that of the answer in the end, `gain` what it is above that of stopping (None where
     nothing could be returned yet), `cost` is from here on; loss = cost + lambda * (1 - quality).
     `fits`: what the request may cost and take allows it.

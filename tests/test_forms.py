@@ -52,6 +52,40 @@ def test_the_form_of_public_prompts(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "prompt",
+    [
+        "Lucy has $65. She made a $15 deposit and then a $4 withdrawal. What is Lucy's balance?",
+        "If Ella spent $100 last year and got a 10% raise, what's her new salary?",
+        "She fell back 5 places and then moved ahead 2. What place did she finish in?",
+        "A crate holds 24 mangoes at $2 and 10 oranges at $3. " * 3 + "What is the crate's price?",
+    ],
+)
+def test_a_story_in_numbers_that_asks_for_another_one_wants_a_number(prompt: str) -> None:
+    assert detect_form(prompt) is Form.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("prompt", "form"),
+    [
+        ("I have Python 3.11 and numpy 1.26. Importing it fails. What is wrong?", Form.SHORT),
+        ("My son is 5 and my daughter is 8. What are good books for them?", Form.SHORT),
+        ("Boeing 737 and 747 are jets. What is the bigger one?", Form.SHORT),
+        ("Apollo 11 landed in 1969. Apollo 13 did not. What was the reason?", Form.SHORT),
+        ("What was the name of the high school that the 5th president left in 1979?", Form.SHORT),
+        (
+            "I have been running a bakery for 6 years with 3 employees, and lately we have had "
+            "complaints about the bread. We changed the flour last month and the oven was serviced "
+            "too. What is the most likely cause and what would you do about it?",
+            Form.OPEN,
+        ),
+        ("The storm had winds of 12 and 15. " * 40 + "What was its speed?", Form.OPEN),
+    ],
+)
+def test_numbers_in_a_prompt_do_not_make_it_ask_for_one(prompt: str, form: Form) -> None:
+    assert detect_form(prompt) is form
+
+
+@pytest.mark.parametrize(
     ("name", "form"),
     [
         ("mmlu-subset", Form.CHOICE),

@@ -44,4 +44,5 @@ def _merged(ours: InductionFit, plain: InductionFit, pays: NDArray[np.bool_]) ->
         np.where(pays, ours.cost, plain.cost),
         np.where(pays, ours.stage, plain.stage),
         np.where(pays[:, None], ours.run_share, plain.run_share),
+        plain.is_myopic & ~pays,
     )

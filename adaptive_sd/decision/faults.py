@@ -33,7 +33,8 @@ def find_faults(answer: str, text: str, form: Form, words: str) -> tuple[float, 
     yes_or_no = answer in _YES_OR_NO
     elsewhere, share = False, 0.0
     if form is Form.READING and answer and not yes_or_no:
-        elsewhere = f" {answer} " not in f" {words} "
+        whole = answer.isascii()  # other scripts may do without spaces
+        elsewhere = f" {answer} " not in f" {words} " if whole else answer not in words
         share = _share_elsewhere(answer, words) if elsewhere else 0.0
     return tuple(map(float, (wrong_sum, not_whole, negative, elsewhere, share, yes_or_no)))
 

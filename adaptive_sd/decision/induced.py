@@ -75,9 +75,10 @@ class InducedPolicy:
     Stages of the ladder that are not among `stages` never run. The columns of a state's weights
     are: log odds of each held draft being right; then for each later stage, linear, the quality in
     the end (with drafts held what it gains over the best one's) and the cost from here, at each
-    lambda of the grid, of running that stage and following the policy. Between grid points they are
-    interpolated in log lambda. The cost is taken as no less than the least of a recorded draft:
-    lines that fit long prompts may say less, or nothing, of very short ones.
+    lambda of the grid, of running that stage and following the policy; or, at lambdas where the
+    myopic rule lost less, of that stage's draft alone. Between grid points they are interpolated in
+    log lambda. The cost is taken as no less than the least of a recorded draft: lines that fit long
+    prompts may say less, or nothing, of very short ones.
 
     `savings` are linear too, in the state and the partial statistics: the expected loss that
     abandoning a draft at a checkpoint saves, at each lambda of the grid; 0 where that was not
@@ -89,7 +90,9 @@ class InducedPolicy:
     weights: tuple[FloatArray, ...]  # 2**len(stages) of (num_state_features, num_outputs)
     least_costs: FloatArray  # (len(stages),)
     savings: Mapping[SavingKey, FloatArray] = field(default_factory=dict)
-    _between: dict[tuple[int, float], FloatArray] = field(default_factory=dict, init=False)
+    _between: dict[tuple[int, float], FloatArray] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def decide(self, evidence: Evidence, lam: float) -> Choice:
         """Raises ConfigError for a lambda outside the grid."""

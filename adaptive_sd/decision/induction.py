@@ -34,6 +34,9 @@ _NUM_LAMS = 24
 _NEIGHBOURS = 5
 """Lambdas next to each other that choose together: what one shows is mostly noise."""
 
+_NO_SAVING = 1e-9
+"""As a share of the loss: ties stay with induction, whatever is rounded."""
+
 
 class InductionFit(NamedTuple):
     """The policy, and what policies fitted on other folds brought about on each prompt."""
@@ -43,6 +46,7 @@ class InductionFit(NamedTuple):
     cost: NDArray[np.float32]  # (num_prompts, num_lams)
     stage: NDArray[np.int8]  # (num_prompts, num_lams), the stage returned
     run_share: FloatArray  # (num_lams, num_stages), share of prompts on which a stage ran
+    is_myopic: NDArray[np.bool_]  # (num_lams,), whether the next drafts alone decide
 
     @property
     def losses(self) -> FloatArray:
@@ -64,7 +68,7 @@ def induce(
     """
     fitting = Fitting.begin(folded, stages, may_abandon=may_abandon)
     states = [fitted.ahead for fitted in fitting.fit_states()]
-    return fitting.found(states, fitting.outcomes[()])
+    return fitting.found(states, fitting.outcomes[()], np.zeros(len(fitting.grid), np.bool_))
 
 
 def induce_polished(draws: Sequence[FoldedTable], stages: Sequence[int]) -> InductionFit:
@@ -78,10 +82,13 @@ def induce_polished(draws: Sequence[FoldedTable], stages: Sequence[int]) -> Indu
     ahead = _mean_states([[state.ahead for state in states] for states in fitted])
     myopic = _mean_states([[state.myopic for state in states] for states in fitted])
     first = fittings[0]
-    mean = first.better_of(ahead, myopic)
+    is_myopic = first.loses_less(myopic, ahead)
+    for state, other in zip(ahead, myopic, strict=True):
+        state.go[..., is_myopic] = other.go
+        state.weights[..., is_myopic] = other.weights
     table, folds = first.folded.table, first.folded.folds
-    states = Polisher(table, first.stages, mean, first.grid, first.least_costs).polish(folds)
-    return first.found(states, first.follow_states(states))
+    states = Polisher(table, first.stages, ahead, first.grid, first.least_costs).polish(folds)
+    return first.found(states, first.follow_states(states), is_myopic)
 
 
 def lam_grid(cost: FloatArray) -> FloatArray:
@@ -124,7 +131,9 @@ class Fitting(NamedTuple):
         """In the order of their indices."""
         return [self.fit_state(i) for i in reversed(range(2 ** len(self.stages)))][::-1]
 
-    def found(self, states: Sequence[StateFit], first: Outcome) -> InductionFit:
+    def found(
+        self, states: Sequence[StateFit], first: Outcome, is_myopic: NDArray[np.bool_]
+    ) -> InductionFit:
         """Of all states, and what happens from the beginning."""
         weights = tuple(state.all_weights for state in states)
         num_stages = self.folded.table.num_stages
@@ -134,6 +143,7 @@ class Fitting(NamedTuple):
             first.cost,
             first.stage,
             np.stack([(first.ran >> s & 1).mean(axis=0) for s in range(num_stages)], axis=1),
+            is_myopic,
         )
 
     def fit_state(self, index: int) -> Fitted:
@@ -170,17 +180,16 @@ class Fitting(NamedTuple):
 
         return Fitted(fitted(state.go, weights), fitted(state.alone, of_drafts))
 
-    def better_of(self, ahead: list[StateFit], myopic: Sequence[StateFit]) -> list[StateFit]:
-        """What loses less out of fold at each lambda and its neighbours; written into `ahead`."""
-        lost, instead = (
-            self.follow_states(states).losses(self.grid).mean(axis=0) for states in (ahead, myopic)
+    def loses_less(
+        self, states: Sequence[StateFit], others: Sequence[StateFit]
+    ) -> NDArray[np.bool_]:
+        """Whether it loses less out of fold to follow these, at each lambda with its neighbours."""
+        losses, instead = (
+            self.follow_states(each).losses(self.grid).mean(axis=0) for each in (states, others)
         )
-        saved = 1 - np.divide(instead, lost, out=np.ones_like(lost), where=lost > 0)
-        is_better = uniform_filter1d(saved, _NEIGHBOURS, mode="nearest") > 0
-        for state, other in zip(ahead, myopic, strict=True):
-            state.go[..., is_better] = other.go
-            state.weights[..., is_better] = other.weights
-        return ahead
+        saved = 1 - np.divide(losses, instead, out=np.ones_like(losses), where=instead > 0)
+        found: NDArray[np.bool_] = uniform_filter1d(saved, _NEIGHBOURS, mode="nearest") > _NO_SAVING
+        return found
 
     def follow_states(self, states: Sequence[StateFit]) -> Outcome:
         """What happens from the beginning; no draft is abandoned."""

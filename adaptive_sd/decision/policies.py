@@ -64,6 +64,7 @@ class Evidence:
 class Prospect(NamedTuple):
     """What is expected of stopping (`stage` None), or of running a stage and following the rule.
 
+    Around a policy's myopic lambdas following means to stop.
     `quality` is that of the answer in the end, `cost` is from here on, and
     loss = cost + lam * (1 - quality).
     """

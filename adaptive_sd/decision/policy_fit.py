@@ -71,6 +71,7 @@ class PolicyFit(NamedTuple):
     run_share: FloatArray  # (num_lams, num_stages)
     margin: FloatArray  # (num_lams,)
     recommended_lam: float
+    is_myopic: NDArray[np.bool_]  # (num_lams,), whether the next drafts alone decide
     patient: Means | None = None
 
     def seen_at(self, lam: float) -> Seen:
@@ -162,6 +163,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         np.mean([fit.run_share for fit in draws], axis=0),
         margin=np.zeros(len(grid)),
         recommended_lam=0.0,
+        is_myopic=draws[0].is_myopic,
     )
     chains: list[ThresholdPolicy | None] = [None] * len(grid)
     for place, lam in enumerate(grid):
@@ -184,6 +186,7 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
         policy=GuardedPolicy(induced, tuple(chains)),
         margin=margin,
         recommended_lam=recommend_lam(grid, margin, found.quality),
+        is_myopic=found.is_myopic & np.array([chain is None for chain in chains]),
     )
 
 

@@ -60,7 +60,9 @@ class Tried(NamedTuple):
 
 
 def stopped(table: FitTable, stage: int) -> Outcome:
-    """Where the draft of this stage is returned; the same at every lambda, so it has only one."""
+    """Where the draft of this stage is returned, the target of the myopic rule, at one lambda for
+    all. To take the best draft held instead, where that is another, lost more out of fold.
+    """
     quality = table.quality[:, [stage]].astype(np.float32)
     zeros = np.zeros_like(quality)
     return Outcome(quality, zeros, np.full_like(quality, stage, np.int8), zeros.astype(np.uint8))

@@ -169,7 +169,7 @@ class StateFit(NamedTuple):
 
     `go` and `weights`, which are of it, say of running each later stage and following the policy:
     first the quality in the end, with drafts held its gain over the best one's, then the cost from
-    here.
+    here. At lambdas where the myopic rule lost less, following means to return that stage's draft.
     """
 
     held: tuple[int, ...]

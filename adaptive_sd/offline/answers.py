@@ -67,15 +67,20 @@ def canonical_answers(table: OutcomeTable, prompts: Sequence[PromptView]) -> Ans
 def answer_faults(
     table: OutcomeTable, prompts: Sequence[PromptView], answers: Answers
 ) -> NDArray[np.float32]:
-    """Those of each answer, (num_prompts, num_stages, len(FAULT_NAMES)); see find_faults."""
+    """Those of each answer, (num_prompts, num_stages, len(FAULT_NAMES)); see find_faults.
+
+    A bare answer that is none in the prompt's form has none, as live.
+    """
     faults = np.zeros((*table.quality.shape, len(FAULT_NAMES)), dtype=np.float32)
     column = table.columns.get("answer")
     if column is None:
         return faults
     for n, (prompt, texts) in enumerate(zip(prompts, column.tolist(), strict=True)):
-        for k, text in enumerate(texts):
+        for k, text in enumerate(map(text_of, texts)):
             answer = answers.texts[answers.numbers[n, k]]
-            faults[n, k] = find_faults(answer, text_of(text), prompt.form, prompt.words)
+            if answer == text.strip().casefold():
+                answer = canonical_answer(text, prompt.form)
+            faults[n, k] = find_faults(answer, text, prompt.form, prompt.words)
     return faults
 
 

@@ -120,6 +120,7 @@ def _span(low: float, high: float) -> str:
 class FitReport:
     """Quality and cost are the policy's, at the recommended lambda.
 
+    Around `myopic_lambdas`, from and to, the next drafts alone decide.
     `abandoning` is None where the table tells nothing of drafts that grow. All quality is agreement
     with the stage `agreement_with`, if that is given.
     """
@@ -128,6 +129,7 @@ class FitReport:
     num_left_out: int
     stages: tuple[StageReport, ...]
     guards: tuple[GuardReport, ...]
+    myopic_lambdas: tuple[tuple[float, float], ...]
     abandoning: AbandonReport | None
     recommended_lambda: float
     lambda_origin: str
@@ -154,6 +156,12 @@ class FitReport:
             lines.append(
                 f"lambda {low:.3g} to {high:.3g}: the policy did no better out of fold than "
                 f"{' then '.join(guard.stages)}, which is used"
+            )
+        if self.myopic_lambdas:
+            spans = ", ".join(_span(*span) for span in self.myopic_lambdas)
+            lines.append(
+                f"lambda {spans}: next drafts are judged by themselves, without what may follow: "
+                "that lost less out of fold"
             )
         if self.abandoning is not None:
             lines.append(self.abandoning.as_text())
@@ -206,6 +214,7 @@ def make_report(
         num_left_out=table.num_left_out,
         stages=stages,
         guards=guards,
+        myopic_lambdas=_spans(fitted.policy.lam_grid, fitted.is_myopic),
         abandoning=_abandoning(fitted, names),
         recommended_lambda=fitted.recommended_lam,
         lambda_origin=lam_origin,
@@ -237,7 +246,7 @@ def _spans(grid: NDArray[np.float64], at: NDArray[np.bool_]) -> tuple[tuple[floa
     """From and to, of neighbouring lambdas of the grid."""
     places = np.flatnonzero(at)
     runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
-    return tuple((float(grid[run[0]]), float(grid[run[-1]])) for run in runs)
+    return tuple((float(grid[run[0]]), float(grid[run[-1]])) for run in runs if len(run))
 
 
 def guards_of(fitted: PolicyFit, names: Sequence[str]) -> tuple[GuardReport, ...]:

@@ -34,6 +34,7 @@ def faults(text: str, form: Form, prompt: str = PASSAGE) -> dict[str, float]:
         ("the Danes", Form.READING, {"not_in_prompt": 1, "share_not_in_prompt": 1}),
         ("Sicily and Norway", Form.READING, {"not_in_prompt": 1, "share_not_in_prompt": 1 / 3}),
         ("orman", Form.READING, {"not_in_prompt": 1, "share_not_in_prompt": 1}),
+        ("\u6771\u4eac", Form.READING, {"not_in_prompt": 1, "share_not_in_prompt": 1}),
         ("No.", Form.READING, {"yes_or_no": 1}),
         ("True", Form.SHORT, {"yes_or_no": 1}),
         ("the Danes", Form.SHORT, {}),
@@ -42,6 +43,11 @@ def faults(text: str, form: Form, prompt: str = PASSAGE) -> dict[str, float]:
 )
 def test_faults_of_an_answer(text: str, form: Form, wanted: dict[str, float]) -> None:
     assert faults(text, form) == pytest.approx(wanted)
+
+
+def test_scripts_without_spaces_have_no_words_to_begin_and_end_at() -> None:
+    prompt = "\u9996\u90fd\u306f\u6771\u4eac\u3067\u3059\u3002\n\n\u9996\u90fd\u306f\uff1f"
+    assert faults("\u6771\u4eac", Form.READING, prompt) == {}
 
 
 @given(st.text(), st.sampled_from(Form), st.text())
