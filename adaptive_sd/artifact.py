@@ -159,7 +159,8 @@ def load_artifact(folder: Path) -> Artifact:
         if version != SCHEMA_VERSION:
             raise ArtifactError(
                 f"{folder}: artifact version {version}, this program reads {SCHEMA_VERSION}; "
-                "fit it again with `adaptive-sd fit`."
+                "make it again by the command that made it (`adaptive-sd fit TABLE --out "
+                f"{folder}`, or `calibrate` where it was made without labels)."
             )
         if any(tuple(manifest[name]) != known for name, known in _FEATURES.items()):
             raise ArtifactError(f"{folder}: fitted with other features; run `adaptive-sd fit`.")

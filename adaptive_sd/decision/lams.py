@@ -21,8 +21,8 @@ def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
     check_lam(lam)
     if lam > grid[-1]:
         raise ConfigError(
-            f"lambda is {lam:g}; this artifact is fitted for 0 to {grid[-1]:.4g}, "
-            "where the best answer is bought at any price; give one of these."
+            f"lambda is {lam:g}; this artifact is fitted for 0 to {_rounded_down(grid[-1]):.4g}, "
+            "where hardly any price is too high for a better answer; give one of these."
         )
     high = int(np.searchsorted(grid, lam))
     if grid[high] == lam:
@@ -31,6 +31,12 @@ def place_lam(grid: FloatArray, lam: float) -> tuple[int, int, float]:
         return 0, 1, float(lam / grid[1])
     low = high - 1
     return low, high, math.log(lam / grid[low]) / math.log(grid[high] / grid[low])
+
+
+def _rounded_down(lam: float) -> float:
+    """To four digits, so that what an error names is not refused itself."""
+    unit = 10.0 ** (math.floor(math.log10(lam)) - 3)
+    return math.floor(lam / unit) * unit
 
 
 def nearest_lam(grid: FloatArray, lam: float) -> int:
