@@ -244,8 +244,8 @@ def _default_artifact(shipped: Artifact) -> Artifact:
         local = load_artifact(local_artifact())
     except ArtifactError as error:
         warnings.warn(
-            f"{error} The shipped one is used until `adaptive-sd refit TABLE` has made it anew (TABLE: "
-            "recordings/default-ladder.parquet of the checkout; `make demo` does so).",
+            f"{error} The shipped one is used until `adaptive-sd refit TABLE` has made it anew "
+            "(TABLE: the checkout's recordings/default-ladder.parquet; `make demo` does so).",
             stacklevel=2,
         )
         return shipped
