@@ -65,9 +65,14 @@ _AMOUNTS = (
 _ASKS_FOR_AMOUNT = re.compile(
     rf"\bhow (?:many|much)\b|\bwhat (?:place|year)\b|\bwhat\b[^?]*\b(?:{_AMOUNTS})\b", re.IGNORECASE
 )
+_ASKS_FOR_PART = re.compile(
+    r"(?:(?:by|for|from|to|with|of) )?(?:who|whom|whose|when|where)\b", re.IGNORECASE
+)
+_SPEAKS_OF_US = re.compile(r"\b(?:i|my|me|mine|we|our|us|you|your)\b", re.IGNORECASE)
 _PASSAGE_CHARACTERS = 200
 _SHORT_CHARACTERS = 220
 _STORY_CHARACTERS = 1000
+_TOLD_CHARACTERS = 100
 
 
 def detect_form(prompt: str) -> Form:
@@ -87,6 +92,8 @@ def detect_form(prompt: str) -> Form:
         return Form.NUMBER
     if _is_told_in_numbers(prompt):
         return Form.NUMBER
+    if _tells_then_asks(prompt):
+        return Form.READING
     asks = _QUESTION.match(prompt) or prompt.rstrip().endswith("?")
     if _EXPLAIN.match(prompt):
         return Form.OPEN
@@ -108,11 +115,30 @@ def _has_options_within(prompt: str) -> bool:
     return at >= 0 and _ASKS_TO_CHOOSE.search(prompt[: within[at].start()][-300:]) is not None
 
 
+def _sentences(prompt: str) -> list[str]:
+    return re.split(r"(?<=[.?!])\s+", prompt.strip())
+
+
+def _tells_then_asks(prompt: str) -> bool:
+    """A passage in one paragraph with its question: whom, when or where of something told.
+
+    What and which are asked of problems as well; of what I, you or we do people do not quiz.
+    """
+    *told, last = _sentences(prompt)
+    return (
+        sum(map(len, told)) >= _TOLD_CHARACTERS
+        and _ASKS_FOR_PART.match(last) is not None
+        and last.endswith("?")
+        and "?" not in "".join(told)
+        and not (_ASKS_FOR_AMOUNT.search(last) or _SPEAKS_OF_US.search(prompt))
+    )
+
+
 def _is_told_in_numbers(prompt: str) -> bool:
     """A few sentences with two or more amounts, and at the end a question for another one."""
     if len(prompt) > _STORY_CHARACTERS:
         return False
-    *told, last = re.split(r"(?<=[.?!])\s+", prompt.strip())
+    *told, last = _sentences(prompt)
     if not (told or "if " in last.lower()) or not last.endswith("?"):
         return False
     numerals = [n for n in _NUMERAL.findall(prompt) if not _YEAR.fullmatch(n)]

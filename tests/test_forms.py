@@ -78,6 +78,11 @@ def test_a_story_in_numbers_that_asks_for_another_one_wants_a_number(prompt: str
             "too. What is the most likely cause and what would you do about it?",
             Form.OPEN,
         ),
+        (
+            "The sky over Kelt was green for three days after the eruption of Mount Aru in 1712. "
+            "Fishermen stayed ashore, and the market closed. Who stayed ashore?",
+            Form.READING,
+        ),
         ("The storm had winds of 12 and 15. " * 40 + "What was its speed?", Form.OPEN),
     ],
 )
