@@ -48,13 +48,20 @@ def has_wrong_sum(text: str) -> bool:
 
 def _is_wrong(text: str, run: re.Match[str]) -> bool:
     """Of a run within its text: what stands next to it may belong to its first or last side."""
-    first, *others = sides = _split(_TOKEN.findall(run.group()))
+    sides = _split(_TOKEN.findall(run.group()))
+    if not _any_differ(sides):
+        return False
+    first, *others = sides
     before = text[max(0, run.start() - 8) : run.start()]
     touches = not run.group()[0].isspace() and re.search(r"[\w:'^\\}]$", before)
     if touches or _GOES_ON_BEFORE.search(before) or (first and first[0] in _OPERATORS):
         sides[0] = []
     if others and _GOES_ON_AFTER.match(text, run.end()):
         sides[-1] = []
+    return _any_differ(sides)
+
+
+def _any_differ(sides: list[Tokens]) -> bool:
     return any(_differ(left, right) for left, right in itertools.pairwise(sides))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_sd.decision.features import DraftView
+from adaptive_sd.decision.features import DraftView, PromptView
 from adaptive_sd.election import Election, end_early, majority
 from adaptive_sd.forms import Form, canonical_answer
 from adaptive_sd.offline.verification import further_votes
@@ -75,7 +75,7 @@ def evidence_of(draft: Draft) -> tuple[object, ...]:
     """All that a judge and a later stage see of it."""
     assert draft.votes is not None
     votes = [(v.text, v.token_ids, v.finish_reason) for v in draft.votes.drafts]
-    share = DraftView.of(draft, Form.NUMBER).vote_share
+    share = DraftView.of(draft, PromptView(Form.NUMBER)).vote_share
     return draft.text, draft.token_ids, draft.finish_reason, share, votes
 
 
@@ -101,16 +101,16 @@ def test_two_votes_both_end_since_they_tell_whether_they_agree() -> None:
     for texts, share in ((("1", "2"), 0.5), (("1", "1"), 1.0), (("1", ""), 0.5)):
         elected = elect(2, [make_vote(text, 3 * i + 1) for i, text in enumerate(texts)])
         assert num_tokens(elected) == 5
-        assert DraftView.of(elected, Form.NUMBER).vote_share == share
+        assert DraftView.of(elected, PromptView(Form.NUMBER)).vote_share == share
 
 
 def test_the_share_is_of_votes_that_ended() -> None:
     cast = [make_vote("1", 2), make_vote("1", 3), make_vote("2", 9)]
     elected = elect(3, cast)
     assert num_tokens(elected) == 2 + 3 + 3
-    assert DraftView.of(elected, Form.NUMBER).vote_share == 1.0
+    assert DraftView.of(elected, PromptView(Form.NUMBER)).vote_share == 1.0
     for draft in (cast[0], elect(2, [make_vote("", 1), make_vote("", 2)])):
-        assert DraftView.of(draft, Form.NUMBER).vote_share == 0.0
+        assert DraftView.of(draft, PromptView(Form.NUMBER)).vote_share == 0.0
 
 
 def test_an_election_that_holds_all_votes_costs_nothing() -> None:

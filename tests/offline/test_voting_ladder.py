@@ -10,7 +10,7 @@ import pytest
 from adaptive_sd.build import fits_ladder
 from adaptive_sd.cascade import Cascade, Request
 from adaptive_sd.data.outcomes import OutcomeTable, read_outcomes, write_outcomes
-from adaptive_sd.decision.features import STATISTIC_NAMES, DraftView
+from adaptive_sd.decision.features import STATISTIC_NAMES, DraftView, PromptView
 from adaptive_sd.decision.rollout import roll_out
 from adaptive_sd.forms import detect_form
 from adaptive_sd.judge import FittedJudge, cost_of
@@ -54,7 +54,7 @@ def test_costs_are_those_of_live_answers_after_any_earlier_stage(tmp_path: Path)
             alone = answer(make_voting_stages(tmp_path)[k], prompt)
             assert table.cost[n, k] == pytest.approx(cost_of(alone, rates[k]))
             assert table.columns["answer"][n, k] == alone.text
-            view = DraftView.of(alone, detect_form(prompt))
+            view = DraftView.of(alone, PromptView.of(prompt, detect_form(prompt)))
             assert share[n, k] == pytest.approx(view.vote_share)
             for j in range(k):
                 stages = make_voting_stages(tmp_path)

@@ -31,7 +31,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class DecisionBench:
-    """Timings of "features", "predictor" and "rule" alone, and of all three: the "decision"."""
+    """Timings of reading a draft's "text", of "features", "predictor" and "rule", and of all: "decision"."""
 
     num_calls: int
     parts: dict[str, Timing]
@@ -92,13 +92,13 @@ def time_decision(
     first = decide(start).stage
     predictor, projection = predictors[first], projections[first]
     draft = _draft(projection)
-    features = extract_features(DraftView.of(draft, prompt), prompt, projection)
+    view = DraftView.of(draft, prompt)
+    features = extract_features(view, prompt, projection)
     judged = replace(start, held=(judge(first, draft),))
 
     parts = {
-        "features": _timing(
-            lambda: extract_features(DraftView.of(draft, prompt), prompt, projection), num_calls
-        ),
+        "text": _timing(lambda: DraftView.of(draft, prompt), num_calls),
+        "features": _timing(lambda: extract_features(view, prompt, projection), num_calls),
         "predictor": _timing(lambda: predictor.predict(features), num_calls),
         "rule": _timing(lambda: decide(judged), num_calls),
         "decision": _timing(lambda: decide(replace(start, held=(judge(first, draft),))), num_calls),

@@ -25,4 +25,4 @@ def test_a_decision_is_timed_whatever_stage_comes_first(
     artifact: Artifact, chain: ThresholdPolicy
 ) -> None:
     parts = bench_decision(guarded_by(artifact, chain), 3).parts
-    assert list(parts) == ["features", "predictor", "rule", "decision"]
+    assert list(parts) == ["text", "features", "predictor", "rule", "decision"]
