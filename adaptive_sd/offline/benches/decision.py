@@ -31,7 +31,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class DecisionBench:
-    """Timings of reading a draft's "text", of "features", "predictor" and "rule", and of all: "decision"."""
+    """Timings of reading a draft's "text", of "features", "predictor" and "rule" alone, and of all
+    of it: the "decision".
+    """
 
     num_calls: int
     parts: dict[str, Timing]
