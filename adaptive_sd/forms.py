@@ -54,7 +54,7 @@ _COUNT = re.compile(
     re.IGNORECASE,
 )
 _NUMERAL = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w/])")
-_YEAR = re.compile(r"(1[5-9]|20)\d\d")
+_YEAR = re.compile(r"\b(1[5-9]|20)\d\d\b")
 _AMOUNTS = (
     "ages?|amount|area|average|balance|bill|budget|capacity|charge|combined|cost|count|degrees?|depth|"
     "discount|distance|earnings?|expenses?|fee|fraction|grade|height|hours|income|interest|length|loss|"
@@ -147,7 +147,7 @@ def _is_told_in_numbers(prompt: str) -> bool:
 
 def _is_trivia(prompt: str, num_counts: int) -> bool:
     """A short question whose only number is a year or a date asks for a fact, not a sum."""
-    years = len(re.findall(r"\b(1[5-9]|20)\d\d\b", prompt))
+    years = len(_YEAR.findall(prompt))
     return len(prompt) <= _SHORT_CHARACTERS and years > 0 and num_counts <= years + 1
 
 

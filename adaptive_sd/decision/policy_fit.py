@@ -182,11 +182,12 @@ def guard(draws: Sequence[InductionFit], table: FitTable, *, rng: np.random.Gene
             candidates[best], rolled[best], table.num_stages
         )
     margin = margin_of(kept, table)
+    policy = GuardedPolicy(induced, tuple(chains))
     return found._replace(
-        policy=GuardedPolicy(induced, tuple(chains)),
+        policy=policy,
         margin=margin,
         recommended_lam=recommend_lam(grid, margin, found.quality),
-        is_myopic=found.is_myopic & np.array([chain is None for chain in chains]),
+        is_myopic=found.is_myopic & policy.induces,
     )
 
 
